@@ -1,10 +1,9 @@
+from .advice import ExpectedGain, Suggestion, expected_gain
 from .diagnosing import diagnose
+from .draws import planned_batches
 from .features import FeatureMeasures, WindowAccuracy, measure_features
-from .gain import ExpectedGain, expected_gain
 from .options import DiagnoseOptions
-from .planned import planned_batches
 from .result import Diagnosis
-from .suggestions import Suggestion
 from .table import Hubs, TableMeasures, measure_table
 from .windows import WindowMeasures, measure_windows
 

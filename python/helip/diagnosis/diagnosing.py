@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,24 @@ import torch
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import keywords
 from helip.data.dataset import Dataset
-from helip.diagnosis.draws import draw
-from helip.diagnosis.encoding import PLANNED, Budget, encode_rows
-from helip.diagnosis.features import FeatureMeasures, compare
-from helip.diagnosis.gain import expected_gain
-from helip.diagnosis.groups import Ints, RowGroups, equal
+from helip.diagnosis.advice import expected_gain, suggestions, warnings
+from helip.diagnosis.draws import (
+    COMMUNITY,
+    RANKS,
+    Communities,
+    Draws,
+    Ints,
+    RowGroups,
+    draw,
+    equal,
+    planned_batches,
+)
+from helip.diagnosis.features import FeatureMeasures, ModelMeasures, compare
 from helip.diagnosis.options import DiagnoseOptions
-from helip.diagnosis.planned import planned_batches
-from helip.diagnosis.ranks import RANKS
-from helip.diagnosis.result import Diagnosis, ModelMeasures
-from helip.diagnosis.suggestions import suggestions
+from helip.diagnosis.result import Diagnosis
 from helip.diagnosis.table import measure_table, pool_sizes, sample_of
-from helip.diagnosis.warnings import warnings
 from helip.diagnosis.windows import measure_windows
-from helip.evaluation.encoding import Subject
+from helip.evaluation.encoding import Subject, encode
 from helip.evaluation.options import EvaluateOptions
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_together
@@ -151,3 +155,74 @@ def _logit_scale(model: Any) -> float | None:
     """As the loss takes it; None of a model that has none."""
     scale = getattr(model, "logit_scale", None)
     return None if scale is None else float(torch.as_tensor(scale).detach().float().exp())
+
+
+#: Random batches and batches of communities are of so many rows at most, of those encoded.
+BATCH_PART = 8
+TARGET_PART = 20
+PLANNED = 2
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many rows are asked about, within a bound on those that are encoded."""
+
+    batch_size: int
+    targets: int  # with a community of the window
+    ranked: int  # of these, with one of each other window
+    plain: int  # random rows, the targets among them
+
+    @classmethod
+    def of(cls, encoded_rows: int, batch_size: int, rows: int) -> Budget:
+        size = max(2, min(batch_size, rows, encoded_rows // BATCH_PART))
+        targets = max(1, min(rows, encoded_rows // TARGET_PART))
+        plain = min(rows, max(targets, size))
+        left = encoded_rows - PLANNED * size - plain - targets * (COMMUNITY - 1)
+        ranked = max(1, min(targets, left // ((COMMUNITY - 1) * len(RANKS))))
+        return cls(size, targets, ranked, plain)
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Features of the rows of draws, whose numbers count them."""
+
+    image: torch.Tensor  # float32 [M, d]
+    text: torch.Tensor
+    groups: Ints  # [M, m]
+    drawn: Draws
+    unread: Mapping[str, int]  # rows that cannot be read, by reason
+
+
+def encode_rows(subject: Subject, data: Any, drawn: Draws, groups: Any) -> EncodedRows:
+    """Encode the pictures and first captions of the rows of ``drawn``; ``groups``: RowGroups."""
+    rows = drawn.rows()
+    with subject.ready():
+        found = encode(subject, data.subset(rows), np.arange(len(rows)), captions=True)
+        place = found.place
+        kept = [row for row in sorted(found.captions) if row in place]
+        captions = [found.captions[row][0] for row in kept]
+        distinct = list(dict.fromkeys(captions))
+        number = {caption: at for at, caption in enumerate(distinct)}
+        text = subject.texts(distinct, subject.progress)[[number[each] for each in captions]]
+    image = found.features[[place[row] for row in kept]]
+    home = np.full(len(rows), -1, dtype=np.int64)
+    home[kept] = np.arange(len(kept))
+    reasons: dict[str, int] = dict(found.skipped(data)["reasons"])
+    return EncodedRows(image, text, groups.of(rows[kept]), _renumbered(drawn, rows, home), reasons)
+
+
+def _renumbered(drawn: Draws, rows: Ints, home: Ints) -> Draws:
+    """``drawn`` with the numbers ``home`` [M] of its ``rows`` [M], ascending."""
+
+    def numbers(chosen: Ints) -> Ints:
+        return home[np.searchsorted(rows, chosen)]
+
+    def communities(each: Communities) -> Communities:
+        return replace(each, rows=numbers(each.rows))
+
+    return Draws(
+        tuple(map(numbers, drawn.random)),
+        communities(drawn.window),
+        tuple(map(communities, drawn.ranks)),
+        tuple(map(numbers, drawn.planned)),
+    )

@@ -7,13 +7,80 @@ answers, and training leaves them out of the loss as well.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from helip.diagnosis.groups import Bools, Ints
-from helip.diagnosis.ranks import drawn_places, rank_windows
+from helip.common.errors import SampleError
+from helip.data.captions import caption_group
+from helip.data.dataset import read_ahead
+from helip.loading.options import BatchOptions
+from helip.loading.sampling import Plans, make_sampler
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+class RowGroups:
+    """The groups of rows of a data set, read when they are asked for and kept.
+
+    A row has the number of its first caption (`helip.data.captions`), which is the one that is
+    embedded and mined, and where the data knows of pictures at several rows that of its picture.
+    0 where the caption cannot be read.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self._captions: dict[int, int] = {}
+        self._pictures = data.image_groups()
+        self.unread: Counter[str] = Counter()
+
+    def read(self, rows: Ints) -> None:
+        """Read the captions of ``rows``, those that were read before not again."""
+        missing = [row for row in np.unique(rows).tolist() if row not in self._captions]
+        for row in read_ahead(self._data, missing, captions=True):
+            try:
+                self._captions[row] = caption_group(self._data.caption(row))
+            except SampleError as error:
+                self._captions[row] = 0
+                self.unread[error.reason] += 1
+
+    def of(self, rows: Ints) -> Ints:
+        """int64 [n, m]: in each column the same number for equal rows; 0 equals nothing."""
+        self.read(rows)
+        captions = np.array([self._captions[row] for row in rows.tolist()], dtype=np.int64)
+        if self._pictures is None:
+            return captions[:, None]
+        return np.stack([captions, self._pictures[rows]], axis=1)
+
+
+def equal(one: Ints, others: Ints) -> Bools:
+    """bool [n, p]: whether the groups of ``one`` [n, m] and of ``others`` [n, p, m] agree
+    in a column."""
+    return ((one[:, None] == others) & (one[:, None] != 0)).any(axis=2)
+
+
+#: First and one past the last rank, from 0.
+RANKS = ((0, 10), (10, 30), (30, 100))
+
+
+def rank_windows(k: int, window: int) -> list[tuple[int, int]]:
+    """The window that is asked about, then those of RANKS that a pool of ``k`` has."""
+    found = [(0, min(window, k))]
+    return found + [(first, min(last, k)) for first, last in RANKS if first < k]
+
+
+def drawn_places(allowed: Bools, count: int, generator: np.random.Generator) -> Ints:
+    """int64 [T, count]: columns drawn at random among those ``allowed`` [T, k]; -1 beyond."""
+    keys = np.where(allowed, generator.random(allowed.shape), np.inf)
+    order = np.argsort(keys, axis=1, kind="stable")[:, :count]
+    chosen = np.where(np.take_along_axis(allowed, order, 1), order, -1)
+    return np.pad(chosen, ((0, 0), (0, count - chosen.shape[1])), constant_values=-1)
+
 
 COMMUNITY = 8  # rows, the target among them
 RANDOM_BATCHES = 8
@@ -93,3 +160,32 @@ def _communities(
     members = np.take_along_axis(pools[whole, first:last], places[whole], 1)
     rows = np.concatenate([targets[whole, None], members], axis=1).astype(np.int64)
     return Communities(first, last, rows, int((~whole).sum()))
+
+
+def planned_batches(
+    pairs: Any,  # HardPairs
+    *,
+    batch_size: int = 256,
+    window: int = 50,
+    count: int = 2,
+    seed: int = 0,
+) -> list[Ints]:
+    """Row numbers, int64 [b] each, of ``count`` batches of the first epoch, evenly over it.
+
+    They are those of a HardPairLoader with ``strategy="communities"``, ``community_rows=8`` and
+    ``rank_max=window``. Fewer where an epoch has fewer; none where no target has a hard pair.
+    """
+    options = BatchOptions(
+        batch_size=batch_size,
+        rank_max=min(window, int(pairs.k)),
+        strategy="communities",
+        community_rows=COMMUNITY,
+        short="keep",
+    )
+    if not np.asarray(pairs.counts).any():
+        return []
+    sampler = make_sampler(pairs, None, options, seed=seed, rank=0, world_size=1)
+    steps = int(sampler.batches_per_epoch)
+    chosen = np.unique(np.linspace(0, max(steps - 1, 0), count).astype(int))[:steps]
+    plans = [Plans(sampler, 0, 0, range(step, step + 1)) for step in chosen.tolist()]
+    return [np.asarray(plan.index, dtype=np.int64) for each in plans for plan in each]

@@ -3,11 +3,15 @@
 All is computed in float64 from rows of length 1, whatever the features come in. A picture is right
 where its own caption's cosine is above that of every other caption by more than 1e-6, which is what
 float32 sums can tell apart, and a caption likewise; every accuracy is the mean of both directions.
+
+Heads of random weights on good features find next to nothing, and yet have everything to learn
+from; towers of random weights have not. A linear map from picture features to caption features, a
+ridge regression on other rows, tells the two apart: what they know that is not aligned yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +23,8 @@ from helip.common.errors import InvalidArgumentError
 from helip.common.options import require
 from helip.common.proportions import wilson_interval
 from helip.common.unit_rows import unit_rows
-from helip.diagnosis.chance import coverage, mean_none_by_chance, members_by_chance
-from helip.diagnosis.draws import COMMUNITY, Communities, Draws, draw
-from helip.diagnosis.groups import Bools, Ints, equal
-from helip.diagnosis.linear_map import Features, mapped
-from helip.diagnosis.table import sample_of
+from helip.diagnosis.draws import COMMUNITY, Bools, Communities, Draws, Ints, draw, equal
+from helip.diagnosis.table import coverage, mean_none_by_chance, members_by_chance, sample_of
 from helip.evaluation.tasks.retrieval import TIE
 from helip.losses.helip_loss import HelipLoss
 
@@ -71,6 +72,16 @@ class FeatureMeasures:
     violated: Estimate  # share of hard pairs that fit the target at least as well as its own
     random_loss: float | None  # CLIP loss of random batches, with the model's logit scale
     community_loss: float | None  # of batches made of communities; None without such
+
+
+@dataclass(frozen=True)
+class ModelMeasures:
+    """What was measured of a model."""
+
+    name: str
+    encoded: int  # rows
+    unread: Mapping[str, int]  # rows that could not be read, by reason
+    features: FeatureMeasures
 
 
 def measure_features(
@@ -313,3 +324,34 @@ def _groups(groups: Any, rows: int) -> Ints:
             f"[{rows}] or [{rows}, kinds]"
         )
     return array.astype(np.int64).reshape(rows, -1)
+
+
+#: Weight of the penalty, as a share of the mean eigenvalue of the pictures' covariance.
+RIDGE = 0.01
+#: Rows that are fitted, for each dimension of the features, at least.
+ROWS_PER_DIMENSION = 2
+
+Features = Callable[[Ints], tuple[torch.Tensor, torch.Tensor]]
+
+
+def mapped(features: Features, rows: Ints) -> Features | None:
+    """Features after a ridge regression of the captions' on the pictures' of ``rows``.
+
+    ``features`` gives unit rows of pictures and captions, float64 [*rows.shape, d]. What is
+    returned does the same, of centred features; None where ``rows`` are too few.
+    """
+    image, text = features(rows)
+    dims = image.shape[1]
+    if len(rows) < ROWS_PER_DIMENSION * dims:
+        return None
+    centres = image.mean(dim=0), text.mean(dim=0)
+    inputs, outputs = image - centres[0], text - centres[1]
+    squares = inputs.T @ inputs
+    penalty = RIDGE * squares.diagonal().mean() * torch.eye(dims, dtype=squares.dtype)
+    weights = torch.linalg.solve(squares + penalty, inputs.T @ outputs)
+
+    def of(asked: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+        image, text = features(np.asarray(asked))
+        return unit_rows((image - centres[0]) @ weights), unit_rows(text - centres[1])
+
+    return of

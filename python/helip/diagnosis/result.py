@@ -1,27 +1,16 @@
-"""What a diagnosis found."""
+"""What a diagnosis found, and the same as a page of text."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from helip.diagnosis.features import FeatureMeasures
-from helip.diagnosis.gain import ExpectedGain
-from helip.diagnosis.suggestions import Suggestion
+from helip.diagnosis.advice import ExpectedGain, Suggestion
+from helip.diagnosis.features import Estimate, FeatureMeasures, ModelMeasures
 from helip.diagnosis.table import TableMeasures
 from helip.diagnosis.windows import WindowMeasures
-
-
-@dataclass(frozen=True)
-class ModelMeasures:
-    """What was measured of a model."""
-
-    name: str
-    encoded: int  # rows
-    unread: Mapping[str, int]  # rows that could not be read, by reason
-    features: FeatureMeasures
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +39,137 @@ class Diagnosis:
         )
 
     def __str__(self) -> str:
-        from helip.diagnosis.words import page
-
         return page(self)
+
+
+Rows = list[tuple[str, str]]
+
+
+def page(diagnosis: Any) -> str:
+    """The whole of a Diagnosis: the table, windows of ranks, the model, and what follows."""
+    model = diagnosis.model
+    features = None if model is None else model.features
+    rows = _rows_of_table(diagnosis.table)
+    if diagnosis.unread_captions:
+        rows.append(("unread captions", _counts(diagnosis.unread_captions)))
+    blocks = [_columns(rows), _grid(list(_rows_of_windows(diagnosis.windows, features)))]
+    if features is not None:
+        blocks.append(_columns([("model", _said_of_model(model)), *_rows_of_features(features)]))
+    if (gain := diagnosis.gain) is not None:
+        blocks.append(f"expected gain: {gain.word} (score {gain.score:.2f}): {gain.why}")
+    elif model is not None:
+        blocks.append("expected gain: unknown: no target has seven hard pairs that can be read")
+    if diagnosis.suggestions:
+        told = [(f"  {each.flag}", each.why) for each in diagnosis.suggestions]
+        blocks.append("suggested for helip train\n" + _columns(told))
+    if diagnosis.warnings:
+        blocks.append("\n".join(["warnings", *(f"  {each}" for each in diagnosis.warnings)]))
+    return "\n\n".join(blocks)
+
+
+def _rows_of_table(table: TableMeasures) -> Rows:
+    held = ", ".join(f"{each.members:.2g} of {each.batch_size:,}" for each in table.by_chance)
+    scores = ", ".join(f"rank {rank} {score:.3f}" for rank, score in table.scores)
+    flat = "" if table.flatness is None else f"; last over first {table.flatness:.2f}"
+    found = [
+        ("table", f"{table.rows:,} rows, pools of {table.k}, {table.method} mining"),
+        ("window", f"ranks 1 to {table.window}; {table.sampled:,} targets looked at"),
+        (
+            "pools",
+            f"{table.empty:,} empty, {table.short:,} shorter than {table.k}"
+            + (f"; they fill {table.coverage:.1%} of a community" if table.coverage < 1 else ""),
+        ),
+        ("by chance", f"hard pairs of a row's window in random batches: {held} rows"),
+        ("median score", (scores or "no hard pairs") + flat),
+    ]
+    for hubs in table.hubs:
+        found.append(
+            (
+                f"hubs, ranks 1 to {hubs.ranks}",
+                f"1% of the rows fill {_share(hubs.top_share)} "
+                f"({_share(hubs.top_share_by_chance)} by chance), skewness {hubs.skewness:.2f} "
+                f"({hubs.skewness_by_chance:.2f})",
+            )
+        )
+    return found
+
+
+def _rows_of_windows(
+    windows: Sequence[WindowMeasures], features: FeatureMeasures | None
+) -> Iterator[list[str]]:
+    known: dict[str, list[float | None]] = {
+        "near duplicates": [each.near for each in windows],
+        "equal captions": [each.equal_captions for each in windows],
+        "equal pictures": [each.equal_pictures for each in windows],
+        "near captions": [each.near_captions for each in windows],
+        "near pictures": [each.near_pictures for each in windows],
+    }
+    shown = {name: shares for name, shares in known.items() if set(shares) != {None}}
+    told = []
+    if features is not None:
+        told = [features.within, *(each.within for each in features.ranks)]
+    yield ["ranks", "pairs", *shown, *(["accuracy within"] if told else [])]
+    for place, each in enumerate(windows):
+        yield [
+            f"{each.first} to {each.last}",
+            f"{each.pairs:,}",
+            *(_share(shares[place]) for shares in shown.values()),
+            *([_estimate(told[place])] if told else []),
+        ]
+
+
+def _rows_of_features(features: FeatureMeasures) -> Rows:
+    size = f"{features.batch_size:,}"
+    found = [
+        ("accuracy between", f"{_estimate(features.between)} found among {size} random rows"),
+        (
+            "… after a linear map",
+            f"{_estimate(features.mapped)} found once other rows have aligned its features",
+        ),
+        ("accuracy among", f"{_estimate(features.among)} found among {size} rows in communities"),
+        (
+            "accuracy within",
+            f"{_estimate(features.within)} found among 7 random hard pairs of ranks 1 to "
+            f"{features.window}",
+        ),
+        ("violated", f"{_estimate(features.violated)} of these hard pairs fit as well as the own"),
+    ]
+    losses = [("random", features.random_loss), ("communities", features.community_loss)]
+    told = ", ".join(f"{name} {loss:.3f}" for name, loss in losses if loss is not None)
+    return [*found, *([("CLIP loss", f"of batches of {size}: {told}")] if told else [])]
+
+
+def _said_of_model(model: Any) -> str:
+    unread = f", {_counts(model.unread)} cannot be read" if model.unread else ""
+    return f"{model.name}, {model.encoded:,} rows encoded{unread}"
+
+
+def _estimate(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "–"
+    error = "" if estimate.error is None else f" ± {100 * estimate.error:.1f}"
+    return f"{estimate.value:.1%}{error}"
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _counts(counts: Any) -> str:
+    return ", ".join(f"{number:,} {name}" for name, number in counts.items())
+
+
+def _columns(rows: Rows) -> str:
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _grid(rows: list[list[str]]) -> str:
+    """Columns to the right, but for the first."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(_cells(row, widths)) for row in rows)
+
+
+def _cells(row: Iterable[str], widths: Sequence[int]) -> Iterator[str]:
+    for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        yield f"{cell:>{width}}" if place else f"{cell:<{width}}"

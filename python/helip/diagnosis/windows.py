@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from helip.common.unit_rows import unit_rows
-from helip.diagnosis.groups import Bools, Ints, RowGroups, equal
-from helip.diagnosis.ranks import drawn_places, rank_windows
+from helip.diagnosis.draws import Bools, Ints, RowGroups, drawn_places, equal, rank_windows
 
 MEMBERS = 8  # hard pairs of a target that are looked at in each window
 NEAR_SCORE = 0.9  # product of both cosines
@@ -92,8 +91,8 @@ def _equal_pictures(data: Any, targets: Ints, members: Ints) -> float | None:
         return _share((known[targets][:, None] == known[flat])[there])
     ends = [data.row_digests(rows)[0] for rows in (targets, flat.ravel())]
     one, others = ends[0][:, None], ends[1].reshape(flat.shape)
-    judged = there & (one >> np.uint64(32) != 0) & (others >> np.uint64(32) != 0)
-    return _share((one == others)[judged]) if judged.any() else None
+    told = there & (one >> np.uint64(32) != 0) & (others >> np.uint64(32) != 0)
+    return _share((one == others)[told]) if told.any() else None
 
 
 def _near_in_store(store: Any, targets: Ints, members: Ints) -> tuple[float, float]:

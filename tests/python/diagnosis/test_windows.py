@@ -10,7 +10,7 @@ import pytest
 import helip
 from helip.data.dataset import Dataset
 from helip.diagnosis import windows as module
-from helip.diagnosis.groups import RowGroups, equal
+from helip.diagnosis.draws import RowGroups, equal
 from helip.diagnosis.windows import measure_windows
 from helip.pairs.hard_pairs import HardPairs
 from support.data_samples import png, write_tar

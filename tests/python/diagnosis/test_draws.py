@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import helip
-from helip.diagnosis.planned import planned_batches
+from helip.diagnosis.draws import planned_batches
 from helip.pairs.hard_pairs import HardPairs
 from support.diagnosis_samples import ROWS, table, write_pictures
 

@@ -1,0 +1,246 @@
+"""What hard pairs can be expected to gain, which options of training fit, and what to beware of.
+
+The gain is told from what was measured of a model and its data:
+
+    score = coverage x none_by_chance ^ 3/2 x (1 + known - within)
+
+- ``coverage``: the share of a community's places that the hard pairs of its rows can fill. Where
+  few rows have hard pairs, few batches differ from plain ones.
+- ``none_by_chance``: the probability that a random batch holds no hard pair of a row's window, of
+  the rows that have any. Where plain batches hold them already, those of hard pairs add nothing.
+- ``known``: the accuracy in a random batch, as the model is or after a linear map, whichever is
+  more; ``within``: that among hard pairs alone. Their difference is what the model tells apart
+  among unlike rows, and not yet among those that are alike.
+
+The power, the form and the bounds were chosen on heads and towers on icons (docs/when-it-helps.md
+has the settings); LEARNED lies below all starts that gained, and above towers of random weights,
+which did not.
+The score orders models and data, and is no number of points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from helip.diagnosis.features import FeatureMeasures, ModelMeasures
+from helip.diagnosis.table import TableMeasures
+from helip.diagnosis.windows import NEAR_COSINE, WindowMeasures
+from helip.loading.strategy import community_rows_for
+
+Word = Literal["large", "some", "none", "harm likely"]
+
+NONE_POWER = 1.5
+#: Score from which the gain is called large, and from which it is called some.
+LARGE = 0.55
+SOME = 0.2
+#: What is known below which hard batches are likely to do harm.
+LEARNED = 0.1
+#: Hard pairs of a target in a random batch, from which hard batches add nothing.
+HELD = 1.0
+
+
+@dataclass(frozen=True)
+class ExpectedGain:
+    """What batches of hard pairs are expected to gain over plain ones."""
+
+    word: Word
+    score: float  # 0 to 2; more is more, and no number of points
+    why: str
+
+
+def expected_gain(measures: FeatureMeasures) -> ExpectedGain | None:
+    """Judge what was measured; None where an accuracy between or within could not be."""
+    between, within = measures.between.value, measures.within.value
+    if between is None or within is None:
+        return None
+    mapped = measures.mapped.value
+    known = max(between, mapped or 0.0)
+    whole = measures.none_by_chance**NONE_POWER * (1 + known - within)  # of rows with hard pairs
+    score = measures.coverage * whole
+    batch = f"{measures.batch_size:,} random rows"
+    held = f"which hold {measures.by_chance:.2g} hard pairs of each of their rows"
+    filled = f"hard pairs fill {measures.coverage:.1%} of a community's places"
+    if known < LEARNED:
+        word: Word = "harm likely"
+        why = f"the model finds {between:.0%} among {batch}, and should find {LEARNED:.0%} first"
+        why += "" if mapped is None else f"; after a linear map it finds {mapped:.0%}"
+    elif measures.by_chance >= HELD or whole < SOME:
+        word, why = "none", f"plain batches are hard already: {batch}, {held}"
+    elif score < SOME:
+        word, why = "none", f"{filled}, so that most batches would be plain ones"
+    else:
+        word = "large" if score >= LARGE else "some"
+        found = f"{between:.0%}" if between >= known else f"{known:.0%} after a linear map"
+        why = f"the model finds {found} among {batch}, {held}, and {within:.0%} among hard pairs"
+        why += "" if measures.coverage == 1.0 else f"; {filled}"
+    return ExpectedGain(word, score, why)
+
+
+#: A window of ranks is drawn from where no more of it are equal captions and near duplicates.
+MIXED = 0.2
+#: Share of near-equal captions from which similar_captions is suggested.
+SIMILAR = 0.05
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """An option of `helip.train`, and why."""
+
+    option: str
+    value: Any
+    why: str
+
+    @property
+    def flag(self) -> str:
+        """The option as the shell takes it."""
+        name = f"--{self.option.replace('_', '-')}"
+        return name if self.value is True else f"{name} {self.value}"
+
+
+def suggestions(
+    table: TableMeasures,
+    windows: Sequence[WindowMeasures],  # the first is the whole window
+    features: FeatureMeasures | None,
+    gain: ExpectedGain | None,
+    batch_size: int,
+) -> tuple[Suggestion, ...]:
+    """Suggest how to train; without a model only what table and data tell."""
+    return (
+        *_strategy(table, gain, batch_size),
+        *_ranks_to_draw(table, windows, features, gain),
+        *_equal_rows(windows),
+    )
+
+
+def _strategy(
+    table: TableMeasures, gain: ExpectedGain | None, batch_size: int
+) -> Iterator[Suggestion]:
+    members = next(each.members for each in table.by_chance if each.batch_size == batch_size)
+    if gain is not None and gain.word == "harm likely":
+        why = f"plain batches first, until {LEARNED:.0%} are found among random rows"
+        yield Suggestion("control", True, why)
+    elif members >= HELD:
+        yield Suggestion(
+            "control", True,
+            f"random batches hold {members:.1f} hard pairs of each row; more rows a batch gained "
+            "more on such data",
+        )  # fmt: skip
+    elif gain is not None and gain.word == "none":
+        yield Suggestion("control", True, f"hard pairs have little to add: {gain.why}")
+    elif gain is not None:
+        rows = community_rows_for(table.rows, batch_size)
+        why = f"the default, in communities of {rows}: whole batches of hard pairs gained most"
+        yield Suggestion("strategy", "communities", why)
+
+
+def _ranks_to_draw(
+    table: TableMeasures,
+    windows: Sequence[WindowMeasures],
+    features: FeatureMeasures | None,
+    gain: ExpectedGain | None,
+) -> Iterator[Suggestion]:
+    if gain is not None and gain.word not in ("large", "some"):
+        return
+    known = {} if features is None else {each.first: each.within.value for each in features.ranks}
+    for window in windows[1:]:
+        mixed = window.equal_captions + window.near
+        told = known.get(window.first)
+        if mixed > MIXED:
+            continue
+        why = f"ranks {window.first} to {window.last}: {mixed:.0%} equal captions, near duplicates"
+        why += "" if told is None else f"; {told:.0%} of targets told from seven"
+        if window.first > 1:
+            yield Suggestion("rank_min", window.first - 1, why)
+        last = min(table.k, window.first - 1 + table.window)
+        if last < table.k:
+            yield Suggestion("rank_max", last, why if window.first == 1 else "as many ranks")
+        return
+
+
+def _equal_rows(windows: Sequence[WindowMeasures]) -> Iterator[Suggestion]:
+    equal = max(each.equal_captions for each in windows)
+    if equal > 0:
+        why = f"up to {equal:.1%} of a window's hard pairs have the caption of their target; "
+        yield Suggestion("equal_captions", "mask", f"{why}the default")
+    near = max((each.near_captions or 0.0) for each in windows)
+    if near >= SIMILAR:
+        why = f"up to {near:.0%} of a window's captions are nearly the target's; with --store"
+        yield Suggestion("similar_captions", NEAR_COSINE, why)
+
+
+EQUAL = 0.01  # share of hard pairs with the caption or the picture of their target
+NEAR = 0.1  # share of near duplicates in a window
+SHORT = 0.1  # share of targets without a hard pair, or with fewer than the table has room for
+CROWDED = 5.0  # times the share of places that the top rows would hold by chance
+LEFT_OUT = 0.2  # share of targets without a whole community
+
+
+def warnings(
+    table: TableMeasures,
+    windows: Sequence[WindowMeasures],
+    model: ModelMeasures | None,
+    batch_size: int,
+) -> tuple[str, ...]:
+    """A sentence for each finding that is out of the ordinary, with its figure."""
+    of_model = () if model is None else _of_model(model, batch_size)
+    return (*_of_table(table, batch_size), *_of_windows(windows), *of_model)
+
+
+def _of_table(table: TableMeasures, batch_size: int) -> Iterator[str]:
+    chance = next(each for each in table.by_chance if each.batch_size == batch_size)
+    if chance.members >= HELD:
+        yield (
+            f"the data are small for the batch: {batch_size:,} of {table.rows:,} random rows hold "
+            f"{chance.members:.1f} hard pairs of each row"
+        )
+    if table.empty >= SHORT * table.rows:
+        yield f"{table.empty:,} of {table.rows:,} targets have no hard pair"
+    elif table.short >= SHORT * table.rows:
+        yield f"{table.short:,} of {table.rows:,} pools are shorter than {table.k}"
+    if table.saturated:
+        yield (
+            f"pools are saturated: rank {table.window} scores {table.flatness:.2f} of rank 1; "
+            "mine with a larger k, or by other encoders"
+        )
+    for hubs in table.hubs:
+        if hubs.top_share >= CROWDED * hubs.top_share_by_chance:
+            yield (
+                f"hubs: 1% of the rows fill {hubs.top_share:.0%} of the first {hubs.ranks} ranks, "
+                f"{hubs.top_share_by_chance:.1%} by chance; helip report shows them"
+            )
+
+
+def _of_windows(windows: Sequence[WindowMeasures]) -> Iterator[str]:
+    for each in windows[1:]:
+        ranks = f"of the hard pairs in ranks {each.first} to {each.last}"
+        if each.equal_captions >= EQUAL:
+            yield (
+                f"{each.equal_captions:.1%} {ranks} have their target's caption: mined with a "
+                "text_max below 0.98, or by helip filter, they would be left out"
+            )
+        if (each.equal_pictures or 0.0) >= EQUAL:
+            yield f"{each.equal_pictures:.1%} {ranks} show their target's picture"
+        if each.near >= NEAR:
+            yield f"{each.near:.0%} {ranks} are near duplicates by their score: rank_min passes on"
+
+
+def _of_model(model: ModelMeasures, batch_size: int) -> Iterator[str]:
+    features = model.features
+    if features.batch_size < batch_size:
+        yield (
+            f"measured in batches of {features.batch_size:,} rows, not {batch_size:,}; "
+            "encoded_rows sets how many can be encoded"
+        )
+    asked = features.within.n + features.left_out
+    if features.left_out >= LEFT_OUT * asked:
+        yield (
+            f"{features.left_out:,} of {asked:,} targets have fewer than seven hard pairs in the "
+            "window, and were left out of the accuracy within"
+        )
+    if model.unread:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in model.unread.items())
+        yield f"rows that cannot be read: {reasons}"
+    if features.random_loss is None:
+        yield "the model has no logit_scale, so no loss was measured"

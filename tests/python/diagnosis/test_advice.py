@@ -1,0 +1,271 @@
+"""What is expected of hard pairs, suggested, and warned of."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from helip.diagnosis.advice import (
+    HELD,
+    LARGE,
+    LEARNED,
+    SOME,
+    ExpectedGain,
+    Word,
+    expected_gain,
+    suggestions,
+    warnings,
+)
+from helip.diagnosis.features import Estimate, FeatureMeasures, ModelMeasures, WindowAccuracy
+from helip.diagnosis.table import ByChance, Hubs, TableMeasures
+from helip.diagnosis.windows import WindowMeasures
+from helip.loading.options import PairOptions
+from helip.losses.options import EqualOptions
+
+ACCURACIES = {"between": 0.9, "mapped": 0.8, "among": 0.7, "within": 0.6, "violated": 0.1}
+
+
+def measures(**changes: float) -> FeatureMeasures:
+    """Of a model that has something to learn from hard pairs."""
+    accuracies = {
+        name: Estimate(changes.pop(name, value), 0.02, 400) for name, value in ACCURACIES.items()
+    }
+    made = FeatureMeasures(
+        rows=100_000, batch_size=256, window=50, window_members=50.0, by_chance=0.13,
+        none_by_chance=0.88, coverage=1.0, ranks=(),
+        left_out=0, random_loss=0.3, community_loss=0.9, **accuracies,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def test_the_score_is_the_product_that_is_documented() -> None:
+    gain = expected_gain(measures())
+    assert gain is not None
+    assert gain.score == pytest.approx(0.88**1.5 * (1 + 0.9 - 0.6))
+    assert gain.word == "large"
+    assert "90%" in gain.why and "0.13" in gain.why and "60% among hard pairs" in gain.why
+
+
+def test_what_a_linear_map_finds_is_known_where_it_is_more() -> None:
+    gain = expected_gain(measures(between=0.01, mapped=0.3))
+    assert gain is not None
+    assert gain.score == pytest.approx(0.88**1.5 * (1 + 0.3 - 0.6))
+    assert gain.word == "large" and "30% after a linear map" in gain.why
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ({"between": 0.4, "mapped": 0.1}, {"between": 0.8, "mapped": 0.1}),
+        ({"between": 0.1, "mapped": 0.4}, {"between": 0.1, "mapped": 0.8}),
+        ({"none_by_chance": 0.3}, {"none_by_chance": 0.9}),
+        ({"within": 0.8}, {"within": 0.5}),
+        ({"coverage": 0.5}, {"coverage": 0.6}),
+    ],
+)
+def test_each_measure_moves_the_score_its_way(
+    less: dict[str, float], more: dict[str, float]
+) -> None:
+    few, much = expected_gain(measures(**less)), expected_gain(measures(**more))
+    assert few is not None and much is not None
+    assert few.score < much.score
+
+
+def test_the_words_go_by_their_bounds() -> None:
+    def word(**changes: float) -> str:
+        gain = expected_gain(measures(**changes))
+        assert gain is not None
+        return gain.word
+
+    def none(score: float) -> float:
+        return (score / (1 + 0.9 - 0.6)) ** (2 / 3)
+
+    assert word(none_by_chance=none(LARGE + 1e-6)) == "large"
+    assert word(none_by_chance=none(LARGE - 1e-6)) == "some"
+    assert word(none_by_chance=none(SOME + 1e-6)) == "some"
+    assert word(none_by_chance=none(SOME - 1e-6)) == "none"
+    assert word(by_chance=HELD) == "none"
+    few = {"between": LEARNED - 1e-6, "mapped": LEARNED - 1e-6}
+    assert word(**few) == word(**few, by_chance=3.0) == "harm likely"
+
+
+def test_without_an_accuracy_there_is_no_judgement() -> None:
+    nothing = Estimate(None, None, 0)
+    assert expected_gain(replace(measures(), within=nothing)) is None
+    assert expected_gain(replace(measures(), between=nothing)) is None
+
+
+def test_without_a_linear_map_it_is_judged_as_it_is() -> None:
+    gain = expected_gain(replace(measures(), mapped=Estimate(None, None, 0)))
+    assert gain is not None
+    assert gain.score == pytest.approx(0.88**1.5 * (1 + 0.9 - 0.6))
+
+
+TABLE = TableMeasures(
+    rows=100_000, k=100, method="exact", window=50, sampled=2000, empty=0, short=0,
+    window_members=50, coverage=1.0, hubs=(),
+    by_chance=(ByChance(64, 0.05, 0.95), ByChance(256, 0.2, 0.82)),
+    scores=((1, 0.7), (50, 0.4)), flatness=0.57,
+)  # fmt: skip
+
+
+def window(first: int, last: int, near: float = 0.0, **more: Any) -> WindowMeasures:
+    clean: dict[str, Any] = {
+        "equal_captions": 0.0, "equal_pictures": None, "near_captions": None,
+        "near_pictures": None,
+    }  # fmt: skip
+    return WindowMeasures(first=first, last=last, pairs=100, near=near, **{**clean, **more})
+
+
+CLEAN = (window(1, 50), window(1, 10), window(11, 30), window(31, 100))
+
+
+def features(*within: float) -> FeatureMeasures:
+    told = [Estimate(value, 0.03, 200) for value in within]
+    ranks = ((1, 10), (11, 30), (31, 100))
+    return FeatureMeasures(
+        rows=100_000, batch_size=256, window=50, window_members=50.0, by_chance=0.13,
+        none_by_chance=0.88, coverage=1.0,
+        between=Estimate(0.9, 0.02, 400), mapped=Estimate(0.9, 0.02, 400),
+        among=told[0], within=told[0],
+        ranks=tuple(WindowAccuracy(*r, t, 0) for r, t in zip(ranks, told, strict=True)),
+        left_out=0, violated=Estimate(0.1, 0.02, 400), random_loss=0.3, community_loss=0.9,
+    )  # fmt: skip
+
+
+def suggested(
+    word: Word | None = "large",
+    windows: tuple[WindowMeasures, ...] = CLEAN,
+    within: tuple[float, ...] = (0.6, 0.7, 0.8),
+    table: TableMeasures = TABLE,
+    batch_size: int = 256,
+) -> dict[str, Any]:
+    gain = None if word is None else ExpectedGain(word, 0.1, "so it is")
+    measured = None if word is None else features(*within)
+    found = suggestions(table, windows, measured, gain, batch_size)
+    assert len({each.option for each in found}) == len(found)
+    return {each.option: each.value for each in found}
+
+
+def test_where_a_gain_is_expected_communities_of_the_first_clean_window_are_suggested() -> None:
+    for word in ("large", "some"):
+        assert suggested(word) == {"strategy": "communities", "rank_max": 50}
+
+
+def test_a_window_of_duplicates_is_passed_over() -> None:
+    near = (CLEAN[0], window(1, 10, near=0.3), *CLEAN[2:])
+    assert suggested(windows=near)["rank_min"] == 10
+    assert suggested(windows=near)["rank_max"] == 60
+    equal = (CLEAN[0], window(1, 10, equal_captions=0.15, near=0.1), *CLEAN[2:])
+    assert suggested(windows=equal)["rank_min"] == 10
+    deep = (CLEAN[0], *(window(f, t, near=0.5) for f, t in ((1, 10), (11, 30))), CLEAN[3])
+    assert suggested(windows=deep)["rank_min"] == 30
+    assert suggested(windows=deep)["rank_max"] == 80
+
+
+def test_a_window_of_the_whole_pool_needs_no_rank() -> None:
+    whole = replace(TABLE, k=50)
+    assert suggested(table=whole) == {"strategy": "communities"}
+
+
+def test_where_none_or_harm_is_expected_plain_batches_are_suggested() -> None:
+    assert suggested("none") == suggested("harm likely") == {"control": True}
+
+
+def test_where_a_batch_holds_hard_pairs_by_chance_plain_batches_are_suggested() -> None:
+    held = replace(TABLE, by_chance=(ByChance(64, 0.3, 0.7), ByChance(256, 1.4, 0.2)))
+    assert suggested(None, table=held)["control"] is True
+    assert suggested("none", table=held)["control"] is True
+    assert "control" not in suggested(None, table=held, batch_size=64)
+
+
+def test_without_a_model_table_and_data_are_what_is_judged() -> None:
+    assert suggested(None) == {"rank_max": 50}
+
+
+def test_equal_and_similar_captions_are_left_out_of_the_loss() -> None:
+    windows = (
+        CLEAN[0], window(1, 10, equal_captions=0.02, near_captions=0.08),
+        window(11, 30, near_captions=0.01), CLEAN[3],
+    )  # fmt: skip
+    found = suggested(windows=windows)
+    assert found["equal_captions"] == "mask"
+    assert found["similar_captions"] == 0.95
+    few = (CLEAN[0], window(1, 10, near_captions=0.04))
+    assert "similar_captions" not in suggested(windows=few)
+
+
+def test_what_is_suggested_are_options_of_training_as_the_shell_takes_them() -> None:
+    near = (CLEAN[0], window(1, 10, near=0.3, equal_captions=0.1, near_captions=0.3), *CLEAN[2:])
+    gain = ExpectedGain("large", 0.1, "so it is")
+    found = suggestions(TABLE, near, features(0.5, 0.5, 0.5), gain, 256)
+    options = {f.name for group in (PairOptions, EqualOptions) for f in dataclasses.fields(group)}
+    assert {each.option for each in found} <= options
+    assert [each.flag for each in found] == [
+        "--strategy communities", "--rank-min 10", "--rank-max 60",
+        "--equal-captions mask", "--similar-captions 0.95",
+    ]  # fmt: skip
+    plain = suggestions(TABLE, CLEAN, features(0.5, 0.5, 0.5), replace(gain, word="none"), 256)
+    assert [each.flag for each in plain] == ["--control"]
+    assert all(each.why for each in (*found, *plain))
+
+
+PLAIN_TABLE = TableMeasures(
+    rows=100_000, k=100, method="exact", window=50, sampled=2000, empty=10, short=900,
+    window_members=50, coverage=1.0, by_chance=(ByChance(256, 0.13, 0.88),),
+    hubs=(Hubs(10, 100_000, 0.04, 0.019, 2.0, 0.3),), scores=((1, 0.7), (50, 0.4)), flatness=0.57,
+)  # fmt: skip
+WINDOW = WindowMeasures(1, 10, 16_000, 0.04, 0.0, 0.0, 0.1, 0.1)
+FEATURES = FeatureMeasures(
+    rows=100_000, batch_size=256, window=50, window_members=50.0, by_chance=0.13,
+    none_by_chance=0.88, coverage=1.0,
+    between=Estimate(0.9, 0.02, 400), mapped=Estimate(0.9, 0.02, 400),
+    among=Estimate(0.8, 0.02, 400),
+    within=Estimate(0.7, 0.02, 400), ranks=(), left_out=9, violated=Estimate(0.1, 0.02, 400),
+    random_loss=0.3, community_loss=0.9,
+)  # fmt: skip
+
+
+def warned(
+    table: dict[str, Any] | None = None,
+    window: dict[str, Any] | None = None,
+    features: dict[str, Any] | None = None,
+    unread: dict[str, int] | None = None,
+    batch_size: int = 256,
+) -> tuple[str, ...]:
+    model = ModelMeasures("m", 8000, unread or {}, replace(FEATURES, **(features or {})))
+    windows = (WINDOW, replace(WINDOW, **(window or {})))
+    made = replace(PLAIN_TABLE, **(table or {}))
+    assert len(warnings(made, windows, None, batch_size)) <= len(
+        warnings(made, windows, model, batch_size)
+    )
+    return warnings(made, windows, model, batch_size)
+
+
+def test_ordinary_measures_give_no_warning() -> None:
+    assert warned() == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"table": {"by_chance": (ByChance(256, 1.44, 0.2),)}}, "hold 1.4 hard pairs"),
+        ({"table": {"empty": 10_000}}, "10,000 of 100,000 targets have no hard pair"),
+        ({"table": {"short": 10_000}}, "10,000 of 100,000 pools are shorter than 100"),
+        ({"table": {"flatness": 0.93}}, "saturated: rank 50 scores 0.93"),
+        ({"table": {"hubs": (Hubs(10, 100_000, 0.3, 0.02, 9.0, 0.3),)}}, "fill 30%"),
+        ({"window": {"equal_captions": 0.02}}, "2.0% of the hard pairs in ranks 1 to 10"),
+        ({"window": {"equal_pictures": 0.015}}, "1.5% of the hard pairs in ranks 1 to 10 show"),
+        ({"window": {"near": 0.2}}, "20% of the hard pairs in ranks 1 to 10 are near dup"),
+        ({"features": {"batch_size": 128}}, "measured in batches of 128 rows, not 256"),
+        ({"features": {"left_out": 100}}, "100 of 500 targets have fewer than seven"),
+        ({"features": {"random_loss": None}}, "no logit_scale"),
+        ({"unread": {"unreadable_image": 3}}, "3 unreadable_image"),
+    ],
+)
+def test_each_finding_is_one_sentence_with_its_figure(found: dict[str, Any], said: str) -> None:
+    (sentence,) = warned(**found)
+    assert said in sentence
