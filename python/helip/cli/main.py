@@ -42,7 +42,8 @@ def make_app(*, show_all: bool = False, only: str | None = None) -> cyclopts.App
         if only is None or entry.name == only:
             entry.load().register(app, place, show_all=show_all)
         else:
-            app.command(lambda: None, name=entry.name, help=entry.words, sort_key=place)
+            words = "" if only else entry.words()  # where the help of all is shown
+            app.command(lambda: None, name=entry.name, help=words, sort_key=place)
     return app
 
 

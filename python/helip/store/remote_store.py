@@ -18,7 +18,7 @@ from helip.common.errors import CorruptError, UnsupportedError
 from helip.common.remote.container import RemoteContainer
 from helip.common.remote.downloading import cached, verify
 from helip.common.remote.manifest import STORE, Tensor
-from helip.common.remote.pages import Pages
+from helip.common.remote.range_cache import Pages
 from helip.common.remote.urls import local_path, url_of
 
 IN_FLIGHT = 16

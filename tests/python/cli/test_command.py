@@ -12,6 +12,7 @@ import pytest
 import helip
 from helip.cli.command import Command, shell_type
 from helip.cli.commands import data, evaluation, mining, reporting, training
+from helip.cli.configuration import OptionsFile
 from helip.common.options import ThreadOptions, hints_of
 from helip.encoders.jobs.request import EmbedCall
 from helip.evaluation.evaluating import EvaluateCall
@@ -98,8 +99,8 @@ def test_threads_bound_what_a_command_does_whether_its_library_call_takes_them_o
 
     for group in (ThreadOptions, Own):
         made = Command(work, "x", (group,), None, ())
-        made._call(made.signature().bind(threads=2), ())
-        made._call(made.signature().bind(), ())
+        made._call(made.signature().bind(threads=2), OptionsFile("x"))
+        made._call(made.signature().bind(), OptionsFile("x"))
     assert found == [
         ("bound", 2), (), ("bound", 0), (),
         ("bound", 2), (("threads", 2),), ("bound", 0), (("threads", None),),

@@ -43,7 +43,7 @@ def test_the_list_of_commands_has_their_own_first_sentences() -> None:
         command = entry.load()
         assert command.name == entry.name
         words = (inspect.getdoc(command.work) or "").partition("\n\n")[0]
-        assert entry.words == " ".join(words.split())
+        assert entry.words() == " ".join(words.split())
 
 
 def test_help_imports_no_command() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import helip
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
-from helip.common.remote import block_files
+from helip.common.remote import disk_cache
 from helip.data import options
 from helip.data.picture_reader import PictureReader
 from support.data_samples import caption, encoded, picture, pixels, write_tar
@@ -196,7 +196,7 @@ def test_a_full_disk_slows_and_stops_nothing(index, tmp_path, server, monkeypatc
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(block_files.BlockFiles, "_write", full)
+    monkeypatch.setattr(disk_cache.BlockFiles, "_write", full)
     data = opened(index, tmp_path)
     with pytest.warns(RuntimeWarning, match="No space left on device") as said:
         read_all(data)

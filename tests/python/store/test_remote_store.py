@@ -21,7 +21,7 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
-from helip.common.remote import client, container, pages
+from helip.common.remote import client, container, range_cache
 from helip.common.remote.manifest import digest_of
 from helip.store import remote_store
 from support.http_shards import ShardServer, serving
@@ -183,13 +183,13 @@ def test_near_rows_come_by_one_request_and_far_ones_at_once(server):
 
 
 def test_what_is_kept_is_bounded(server, monkeypatch):
-    monkeypatch.setattr(pages, "HELD_BYTES", 10 * 4096)
-    monkeypatch.setattr(pages, "_CHUNK", 64)
+    monkeypatch.setattr(range_cache, "PAGE_BYTES", 10 * 4096)
+    monkeypatch.setattr(range_cache, "_CHUNK", 8)
     remote, local = both(server, dims=(256, 128))
     some = slice(3000, 3200)
     for mine, theirs in zip(remote.rows(some), local.rows(some), strict=True):
         assert torch.equal(mine, theirs)
-    assert len(remote._source._pages._kept) == 10
+    assert 0 < remote._source._pages._ranges.held <= 10 * 4096
 
 
 def test_keys_in_turn_are_fetched_many_at_once(server):

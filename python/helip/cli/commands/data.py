@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.command import AsJson, Done, Quiet, command, several, text
 from helip.cli.command_line import line_of
 from helip.cli.messages import say
 from helip.cli.resuming import INTERRUPTED, saying_what_is_kept
@@ -17,6 +17,7 @@ from helip.common.remote.urls import url_of
 from helip.data.options import OpenOptions
 from helip.encoders.options import EmbedOptions
 from helip.pairs.options import ReshardOptions
+from helip.store.options import ImportOptions
 
 _EMBED_USUAL = (
     "preset", "image_encoder", "text_encoder", "engine", "precision", "batch_size", "workers",
@@ -283,3 +284,43 @@ def named_paths(option: str, arguments: Sequence[str]) -> dict[str, str]:
             )
         named[name] = path
     return named
+
+
+@command(ImportOptions, name="import")
+def import_embeddings(
+    source: Annotated[
+        str | None,
+        text(
+            "A folder of clip-retrieval or DataComp; .parquet, .arrow, .npz, .lance; a "
+            "saved datasets.Dataset. Patterns are read in the order of their numbers."
+        ),
+    ] = None,
+    /,
+    *,
+    out: Annotated[Path, text("The store to write; the same call goes on with it.")],
+    image: Annotated[
+        list[str] | None, several(".npy files of image embeddings, or a pattern.")
+    ] = None,
+    text: Annotated[list[str] | None, several("Those of text embeddings.")] = None,
+    metadata: Annotated[
+        list[str] | None, several("Parquet with keys and captions of .npy files: one, or one each.")
+    ] = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> Done:
+    """Take embeddings that another tool computed into a store, in their order."""
+    from helip.store.embedding_store import EmbeddingStore
+
+    with saying_what_is_kept(out, say):
+        store = EmbeddingStore.import_from(
+            source, image=image, text=text, metadata=metadata, out=out, progress=not quiet,
+            **options,
+        )  # fmt: skip
+    facts = store_facts(store)
+    if json:
+        print_json(facts)
+    else:
+        sides = f"{facts['image_dim']} + {facts['text_dim']} {store.dtype}"
+        say(f"{store.path}: {len(store):,} rows of {sides}, fingerprint {store.fingerprint}")
+    return Done(out, line_of("mine", store=out, out="PAIRS"))

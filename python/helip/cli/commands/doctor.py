@@ -1,4 +1,4 @@
-"""The command that tells what helip finds on this machine, and what makes it slow there."""
+"""Commands about helip here: what it finds on this machine, completion, and the demonstration."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import contextlib
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from helip.cli.command import AsJson, command
+from cyclopts import Parameter
+
+from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.messages import remark
 from helip.cli.showing import print_json, show_table
 from helip.common.machine import processor_name
+from helip.common.options import Whole
 from helip.common.quantities import bytes_words
 
 _LIBRARIES = ("torch", "numpy", "open_clip_torch", "transformers")
@@ -76,8 +81,8 @@ def doctor(*, json: AsJson = False) -> None:
             *((f"[{name}]", _extra_words(name, absent)) for name, absent in extras.items()),
         ]
     )
-    for remark in facts["remarks"]:
-        print(f"- {remark}")
+    for each in facts["remarks"]:
+        print(f"- {each}")
     if not facts["remarks"]:
         print("nothing here is known to slow helip down")
 
@@ -256,3 +261,47 @@ def _extra_words(name: str, absent: list[str]) -> str:
     if not absent:
         return "present"
     return f"absent: {', '.join(absent)}; pip install 'helip[{name}]'"
+
+
+@command()
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], text("Which shell.")], /) -> None:
+    """Print a script by which a shell completes commands, options and choices on Tab.
+
+    bash: helip completion bash > ~/.local/share/bash-completion/completions/helip
+    zsh: helip completion zsh > a folder of $fpath, as _helip
+    fish: helip completion fish > ~/.config/fish/completions/helip.fish
+    """
+    from helip.cli.main import make_app
+
+    sys.stdout.write(make_app(show_all=True).generate_completion(shell=shell))
+
+
+@command()
+def demo(
+    *,
+    quick: Annotated[
+        bool,
+        Parameter(negative=(), show_default=False, help="Show the hard pairs; train not."),
+    ] = False,
+    out: Annotated[Path, text("Folder for data, models and the report.")] = Path("demo-out"),
+    seed: Whole = 0,
+    threads: Annotated[Whole, text("0: all cores.")] = 0,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> Done:
+    """Show hard pairs of 600 emoji pictures in a minute, then train with those of all in four."""
+    remark("helip demo: loading torch")
+    from helip_demo import demonstration
+
+    found = demonstration.run(
+        out,
+        quick=quick,
+        seed=seed,
+        threads=threads or None,
+        progress=not quiet,
+        say=remark,
+        show=remark if json else lambda words: print(words, flush=True),
+    )
+    if json:
+        print_json(found)
+    return Done(out)  # what it shows ends with the next commands

@@ -1,4 +1,4 @@
-"""The command that uploads what helip wrote to a hub."""
+"""Commands that take what helip wrote elsewhere: to a bucket or from it, and to a hub."""
 
 from __future__ import annotations
 
@@ -8,9 +8,34 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from helip.cli.command import AsJson, Quiet, command, text
+from helip.cli.messages import say
 from helip.cli.showing import print_json
 from helip.common.hub.options import PushOptions
+from helip.common.remote.copying import CopyOptions
+from helip.common.remote.urls import shown
 from helip.models.options import ModelCardOptions, ModelLayout
+
+
+@command(CopyOptions)
+def copy(
+    source: Annotated[
+        Path, text("A store, a table, a part or an index of pairs: a directory or a URL.")
+    ],
+    target: Annotated[Path, text("Where it goes: a directory, or a URL of s3, gs or az.")],
+    /,
+    *,
+    json: AsJson = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Copy what helip wrote to a bucket or from it, checked; the same call goes on."""
+    from helip.common.remote.copying import copy
+
+    there = shown(copy(source, target, progress=not quiet, **options))
+    if json:
+        print_json({"path": there})
+    else:
+        say(f"{there} is whole")
 
 
 @command(ModelCardOptions, PushOptions, without=("token", "progress"))

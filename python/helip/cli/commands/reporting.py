@@ -1,4 +1,4 @@
-"""The command of the report."""
+"""Commands that show a table and what came of it: one page, and plots."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.command import AsJson, Done, Quiet, command, text
-from helip.cli.commands.data import open_data
+from helip.cli.commands.data import named_paths, open_data
 from helip.cli.commands.evaluation import metrics_of
 from helip.cli.messages import say
 from helip.cli.showing import print_json
 from helip.common.options import ThreadOptions
 from helip.data.options import OpenOptions
-from helip.reporting.options import ReportOptions
+from helip.reporting.options import PlotOptions, ReportOptions
 
 
 @command(ReportOptions, OpenOptions, ThreadOptions)
@@ -48,3 +48,46 @@ def report(
     else:
         say(f"wrote {page}")
     return Done(out, f"open {page} in a browser")
+
+
+@command(PlotOptions, OpenOptions, ThreadOptions)
+def plot(
+    pairs: Annotated[Path, text("Table of hard pairs.")],
+    /,
+    *,
+    out: Annotated[Path, text("Folder of the pictures; those that are there are replaced.")],
+    store: Annotated[Path | None, text("Its store: both similarities, and a map.")] = None,
+    data: Annotated[str | None, text("The data set that was mined: pictures on the map.")] = None,
+    recall: Annotated[Path | None, text("JSON of points with recall and seconds.")] = None,
+    metrics: Annotated[
+        list[str], text("NAME=FILE.json or a folder, from helip eval --out; repeatable.")
+    ] = [],  # noqa: B006
+    run: Annotated[
+        list[str], text("NAME=FOLDER of helip train with --eval-every; repeatable.")
+    ] = [],  # noqa: B006
+    json: AsJson = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> Done:
+    """Draw a table: scores, hubness, a map of the hardest pairs; recall, validations, gains."""
+    from helip.pairs.hard_pairs import HardPairs
+    from helip.reporting.plots.drawing import plot
+    from helip.training.logs.metrics import read_metrics
+
+    table = HardPairs.open(pairs)
+    shown, _ = metrics_of(metrics, [])
+    runs = {
+        name: read_metrics(Path(folder) / "metrics.jsonl")
+        for name, folder in named_paths("--run", run).items()
+    }
+    dataset, drawn = open_data(data, options, quiet)
+    drawings = plot(
+        table, out, store=store, data=dataset, recall=recall, runs=runs or None, metrics=shown,
+        **drawn,
+    )  # fmt: skip
+    if json:
+        print_json({"paths": [str(path) for path in drawings]})
+    else:
+        for path in drawings:
+            say(f"wrote {path}")
+    return Done(out, f"look at the pictures in {out}")

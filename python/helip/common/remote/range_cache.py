@@ -1,17 +1,24 @@
-"""Ranges of bytes that are fetched before they are read: many at once, in bounded memory."""
+"""Ranges of bytes that are fetched many at once, ahead or as they are read, in bounded memory."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from helip.common.errors import StorageError
 from helip.common.lasting_threads import LastingThreads
+from helip.common.remote.container import RemoteContainer
 
 NEAR = 64 << 10  # bytes that take less time than another request
+PAGE = 4096  # columns of a container begin at multiples of it
+PAGES_IN_FLIGHT = 32
+PAGE_BYTES = 128 << 20  # of pages that are held
+_CHUNK = 2048  # pages at a time, so that a call gathers 8 MiB at once
 
 
 class Member(NamedTuple):
@@ -24,7 +31,7 @@ class Member(NamedTuple):
 
 
 class _Block:
-    """A range on its way, and the members in it."""
+    """A range on its way or held, and the members in it."""
 
     def __init__(self, members: list[Member]) -> None:
         self.shard, self.begin = members[0].shard, members[0].offset
@@ -32,16 +39,18 @@ class _Block:
         self.members = members
         # Captions may be kept elsewhere, and then nobody reads them with their pictures.
         self.unread = {member for member in members if member.is_picture} or set(members)
-        self.future: Future[Any] = Future()
+        self.future: Future[dict[Member, memoryview]] = Future()
         self.begun = False
+        self.held = self.end - self.begin  # bytes
 
 
 class RangeCache:
-    """Fetches what it is told of, in that order, and keeps it until it was read.
+    """Fetches what it is told of, in that order, and keeps it until it was read and room is needed.
 
-    A range whose pictures were read makes room for what comes. While all that is held was not read
-    yet, no more is fetched. Where something is read that no room was left for, the oldest half of
-    what is held is dropped, and counted: whoever wanted it seems to be gone. Thread-safe.
+    Ranges whose pictures were read make room for what comes, those first that were read longest
+    ago. While all that is held was not read yet, no more is fetched. Where something is read that
+    no room was left for, the oldest half of what is held is dropped, and counted: whoever wanted it
+    seems to be gone. Of ranges that were mostly not wanted the members alone are held. Thread-safe.
 
     Args:
         fetch: returns the bytes [begin, end) of a shard as a buffer.
@@ -65,7 +74,7 @@ class RangeCache:
         self._blocks: dict[Member, _Block] = {}
         self._queue: deque[_Block] = deque()  # not begun
         self._begun: dict[_Block, None] = {}  # in that order
-        self._spent: dict[_Block, None] = {}  # of them, wholly read
+        self._spent: dict[_Block, None] = {}  # of them, wholly read, the last read last
         self._held = self._running = 0
         self.fetched = self.dropped = 0  # ranges; those dropped before they were read
 
@@ -105,14 +114,14 @@ class RangeCache:
                 if not self._make_room(block):
                     self._drop_oldest()
                 self._begin(block)
-        data = memoryview(block.future.result())
+        data = block.future.result()[member]
         with self._lock:
             block.unread.discard(member)
             if not block.unread and block in self._begun:
+                self._spent.pop(block, None)
                 self._spent[block] = None
                 self._go_on()
-        first = member.offset - block.begin
-        return data[first : first + member.size]
+        return data
 
     def _belong_together(self, joined: list[Member], member: Member, near: int) -> bool:
         first, last = joined[0], joined[-1]
@@ -132,10 +141,9 @@ class RangeCache:
             self._begin(self._queue.popleft())
 
     def _make_room(self, block: _Block) -> bool:
-        size = block.end - block.begin
-        while self._spent and self._held + size > self._budget:
+        while self._spent and self._held + block.held > self._budget:
             self._forget(next(iter(self._spent)))
-        return self._held + size <= self._budget or not self._begun
+        return self._held + block.held <= self._budget or not self._begun
 
     def _drop_oldest(self) -> None:
         for block in list(self._begun):
@@ -148,7 +156,7 @@ class RangeCache:
     def _begin(self, block: _Block) -> None:
         block.begun = True
         self._begun[block] = None
-        self._held += block.end - block.begin
+        self._held += block.held
         self._running += 1
         self.fetched += 1
         try:
@@ -161,15 +169,23 @@ class RangeCache:
 
     def _run(self, block: _Block) -> None:
         error: BaseException | None = None
-        data: Any = None
+        data: dict[Member, memoryview] = {}
+        wanted = sum(member.size for member in block.members)
         try:
-            data = self._fetch(block.shard, block.begin, block.end)
+            whole = memoryview(self._fetch(block.shard, block.begin, block.end))
+            for member in block.members:
+                first = member.offset - block.begin
+                some = whole[first : first + member.size]
+                data[member] = memoryview(bytes(some)) if 2 * wanted < len(whole) else some
         except BaseException as raised:
             error = raised
         with self._lock:
             self._running -= 1
             if error is not None:
                 self._forget(block)  # who reads it later tries again
+            elif 2 * wanted < block.held and block in self._begun:
+                self._held -= block.held - wanted
+                block.held = wanted
             self._go_on()
         if error is not None:
             block.future.set_exception(error)
@@ -181,7 +197,58 @@ class RangeCache:
             return
         del self._begun[block]
         self._spent.pop(block, None)
-        self._held -= block.end - block.begin
+        self._held -= block.held
         for member in block.members:
             if self._blocks.get(member) is block:
                 del self._blocks[member]
+
+
+class Pages:
+    """Reads items of any places in shards of a container, and keeps the pages that were read last.
+
+    At most PAGE_BYTES are held, besides what one call gathers. Thread-safe.
+    """
+
+    def __init__(self, container: RemoteContainer) -> None:
+        self._shards = container.manifest.shards
+        self._ranges = RangeCache(container.read, in_flight=PAGES_IN_FLIGHT, budget=PAGE_BYTES)
+
+    def items(self, shard: int, begins: np.ndarray, size: int) -> np.ndarray:
+        """uint8 [n, size]: the ``size`` bytes of a shard from each of ``begins``, int64 [n], on."""
+        found = np.empty((len(begins), size), dtype=np.uint8)
+        each = max(1, _CHUNK // (size // PAGE + 2))
+        for first in range(0, len(begins), each):
+            some = begins[first : first + each]
+            self._gather(shard, some, size, found[first : first + each])
+        return found
+
+    def span(self, shard: int, begin: int, end: int) -> np.ndarray:
+        """uint8 [end - begin]: the bytes of a shard from ``begin`` up to ``end``."""
+        return self.items(shard, np.array([begin]), end - begin)[0]
+
+    def _gather(self, shard: int, begins: np.ndarray, size: int, found: np.ndarray) -> None:
+        if not size:
+            return
+        first, last = begins // PAGE, (begins + size - 1) // PAGE
+        spans = np.arange(int((last - first).max()) + 1)
+        wanted = first[:, None] + spans
+        pages = np.unique(wanted[wanted <= last[:, None]])
+        buffer = np.empty(len(pages) * PAGE, dtype=np.uint8)
+        for place, data in enumerate(self._read(shard, pages)):
+            buffer[place * PAGE : place * PAGE + len(data)] = np.frombuffer(data, np.uint8)
+        # Pages of one item follow each other, in the buffer too.
+        places = np.searchsorted(pages, first) * PAGE + begins % PAGE
+        for row, place in enumerate(places.tolist()):
+            found[row] = buffer[place : place + size]
+
+    def _read(self, shard: int, pages: np.ndarray) -> Iterator[memoryview]:
+        end = self._shards[shard].bytes
+        members = [
+            Member(shard, begin, min(PAGE, end - begin), is_picture=False)
+            for begin in (pages * PAGE).tolist()
+        ]
+        self._ranges.want(members)
+        for number, member in enumerate(members):
+            while (data := self._ranges.take(member)) is None:  # dropped for what others read
+                self._ranges.want(members[number:])
+            yield data

@@ -7,8 +7,9 @@ import errno
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,18 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
+from helip.common.files import storage_errors
 from helip.common.progress import ProgressBar
 from helip.common.remote.client import Remote, Stamp
-from helip.common.remote.container import RemoteContainer
+from helip.common.remote.container import LocalFiles, RemoteContainer
 from helip.common.remote.downloading import COMPANIONS, check_shards, companions_of
 from helip.common.remote.errors import TakenError
 from helip.common.remote.manifest import MANIFEST, Manifest, Shard, ShardDigests
-from helip.common.remote.pieces import pieces_of
 from helip.common.remote.urls import BUCKETS, check_url, place_of
 
 PIECE = 8 << 20
 IN_FLIGHT = 8  # pieces
+READ_IN_FLIGHT = 4  # pieces that come from a URL, besides those that are on their way to another
 _MOST_PIECES = 9_000  # S3 takes 10,000
 _MOST_COPIED = 2 << 30  # bytes of a shard that a service copies; more may take longer than 30 s
 #: Names the container that is being uploaded, so that the same call goes on with its files.
@@ -208,7 +210,7 @@ class _Upload:
         """The bytes of a shard. The last ones come once all are known to be right."""
         shard = self._manifest.shards[number]
         digests = ShardDigests(shard, self._container.address(shard.file))
-        with contextlib.closing(pieces_of(self._container, number, piece)) as pieces:
+        with contextlib.closing(_pieces_of(self._container, number, piece)) as pieces:
             data = next(pieces, None)
             while data is not None:
                 after = self._compared(digests, data, pieces)
@@ -324,3 +326,36 @@ def _is_shard(name: str) -> bool:
 def taken(url: str) -> str:
     """What is said of a URL where something else is."""
     return f"{url} exists already; choose another place, or pass overwrite=True"
+
+
+def _pieces_of(container: RemoteContainer, number: int, size: int) -> Generator[Any, None, None]:
+    """Buffers of ``size`` bytes, the last one smaller, of the shard of that number.
+
+    From a URL READ_IN_FLIGHT of them come at once. Raises as `RemoteContainer.read`.
+    """
+    if isinstance(container.files, LocalFiles):
+        return _of_file(Path(container.address(container.manifest.shards[number].file)), size)
+    return _of_url(container, number, size)
+
+
+def _of_file(path: Path, size: int) -> Generator[Any, None, None]:
+    with storage_errors("read", path), path.open("rb") as file:
+        while data := file.read(size):
+            yield data
+
+
+def _of_url(container: RemoteContainer, number: int, size: int) -> Generator[Any, None, None]:
+    end = container.manifest.shards[number].bytes
+    begins = iter(range(0, end, size))
+    coming: deque[Future[Any]] = deque()
+    pool = ThreadPoolExecutor(READ_IN_FLIGHT, thread_name_prefix="helip-copy")
+    try:
+        while True:
+            while len(coming) < READ_IN_FLIGHT and (begin := next(begins, None)) is not None:
+                piece = (number, begin, min(begin + size, end))
+                coming.append(pool.submit(container.read, *piece))
+            if not coming:
+                return
+            yield coming.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

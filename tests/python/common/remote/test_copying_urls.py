@@ -9,7 +9,7 @@ import pytest
 
 import helip
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, StorageError
-from helip.common.remote import pieces, uploading
+from helip.common.remote import uploading
 from helip.common.remote.client import Remote
 from helip.common.remote.container import RemoteContainer
 from support.http_shards import serving
@@ -178,8 +178,8 @@ def test_few_pieces_are_held(s3: S3Server, large_store: Path, monkeypatch: pytes
     asked = []
     read = container.read
     monkeypatch.setattr(container, "read", lambda *piece: asked.append(piece) or read(*piece))
-    coming = pieces.pieces_of(container, 0, 1 << 18)
+    coming = uploading._pieces_of(container, 0, 1 << 18)
     taken = b"".join(bytes(next(coming)) for _ in range(3))
-    assert len(asked) <= 3 + pieces.IN_FLIGHT
+    assert len(asked) <= 3 + uploading.READ_IN_FLIGHT
     taken += b"".join(map(bytes, coming))
     assert taken == (large_store / "shard-00000.safetensors").read_bytes()

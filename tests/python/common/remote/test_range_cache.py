@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from helip.common.errors import StorageError
-from helip.common.remote.range_cache import Member, RangeCache
+from helip.common.remote import range_cache
+from helip.common.remote.range_cache import PAGE, Member, Pages, RangeCache
 
 PATIENCE = 30  # seconds, where a fault would be waited for without end
 
@@ -180,3 +184,49 @@ def test_what_failed_is_raised_once_and_may_be_wanted_again():
     files.broken.clear()
     cache.want([picture(0, 0, 10)])
     assert bytes(cache.take(picture(0, 0, 10))) == content(picture(0, 0, 10))
+
+
+def test_what_was_read_longest_ago_makes_room_first():
+    files = Files()
+    cache = cache_of(files, budget=300)
+    members = [picture(shard, 0, 100) for shard in range(4)]
+    cache.want(members[:3])
+    for member in (*members[:3], members[0]):
+        cache.take(member)
+    cache.want(members[3:])
+    cache.take(members[3])
+    assert cache.take(members[1]) is None
+    assert cache.take(members[0]) is not None
+
+
+def test_of_a_range_that_is_mostly_gaps_the_members_alone_are_held():
+    files = Files()
+    cache = cache_of(files)
+    members = [text(0, offset, 100) for offset in (0, 500, 1_000)]
+    cache.want(members)
+    for member in members:
+        assert bytes(cache.take(member)) == content(member)
+    assert files.asked == [(0, 0, 1_100)] and cache.held == 300
+
+
+class Container:
+    """A container of 40 shards, each of some more than 20 pages."""
+
+    def __init__(self) -> None:
+        self.read = Files()
+        shards = [SimpleNamespace(bytes=20 * PAGE + 100)] * 40
+        self.manifest = SimpleNamespace(shards=shards)
+
+
+def test_pages_of_many_readers_are_right_where_no_room_is_left(monkeypatch):
+    monkeypatch.setattr(range_cache, "PAGE_BYTES", 3 * PAGE)
+    container = Container()
+    pages, begins = Pages(container), np.array([0, 5 * PAGE - 3, 20 * PAGE + 90])
+
+    def read(shard: int) -> bool:
+        items = pages.items(shard, begins, 10)
+        found = [container.read(shard, begin, begin + 10) for begin in begins.tolist()]
+        return [item.tobytes() for item in items] == found
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(40)))

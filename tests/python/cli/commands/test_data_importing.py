@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 
 from helip import EmbeddingStore
-from helip.cli.commands.importing import import_embeddings
+from helip.cli.commands.data import import_embeddings
 from support.import_samples import clip_retrieval, embeddings
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import helip
 from helip import EmbeddingStore, HardPairs
-from helip.cli.commands.filtering import filter_pairs
+from helip.cli.commands.pairs import filter_pairs
 
 
 @pytest.fixture
