@@ -340,16 +340,16 @@ def _measured(
         odds = values[test] @ coefficients + intercept
         # At a probability of the threshold: the same as comparing probabilities.
         flagged[test] = 1.0 / (1.0 + np.exp(-np.clip(odds, -700.0, 700.0))) >= threshold
-    recall = _share(flagged, labels, groups)
+    recall = _share_with_interval(flagged, labels, groups)
     assert recall is not None
     return Measured(
         threshold=float(threshold), folds=folds, labels=len(labels), positives=int(labels.sum()),
         flagged=int(flagged.sum()), right=int((flagged & labels).sum()),
-        precision=_share(labels, flagged, groups), recall=recall,
+        precision=_share_with_interval(labels, flagged, groups), recall=recall,
     )  # fmt: skip
 
 
-def _share(
+def _share_with_interval(
     hits: NDArray[np.bool_], of: NDArray[np.bool_], groups: NDArray[np.int64]
 ) -> tuple[float, float, float] | None:
     """The share of ``hits`` among the pairs ``of`` [n], with Wilson's interval; None of nothing.

@@ -89,7 +89,7 @@ class Maps:
     def _by_directions(self, of: str, making: _Making) -> np.ndarray:
         middle, axes, _ = self._directions(of, 2)
         found = np.zeros((len(self._store), 2), dtype=np.float32)
-        for start, rows, real in self._blocks(of, making):
+        for start, rows, real in self._unit_rows(of, making):
             found[start : start + len(rows)][real] = (rows[real] - middle) @ axes.T
         return _scaled(found)
 
@@ -112,7 +112,7 @@ class Maps:
         others = np.ones(len(found), dtype=bool)
         others[known] = False
         zero = np.zeros(len(found), dtype=bool)
-        for start, rows, real in self._blocks(of, making):
+        for start, rows, real in self._unit_rows(of, making):
             zero[start : start + len(rows)] = ~real
             wanted = real & others[start : start + len(rows)]
             if wanted.any():
@@ -141,7 +141,7 @@ class Maps:
         axes *= np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], 1) + 1e-30)
         return middle, axes, sample
 
-    def _blocks(self, of: str, making: _Making) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def _unit_rows(self, of: str, making: _Making) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """(first row, unit rows float64 [b, d], which of them are not zeros)."""
         count = len(self._store)
         for start in range(0, count, _BLOCK):

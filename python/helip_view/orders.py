@@ -187,7 +187,7 @@ class Orders:
     def _duplicates(self) -> dict[str, np.ndarray]:
         cosines = PairCosines(self._store)
         best, ranks = _blank(self._pairs)
-        for start, ids, _ in _blocks(self._pairs):
+        for start, ids, _ in _first_pairs(self._pairs):
             sides = (cosines.of(each, start, ids) for each in ("image_image", "text_text"))
             _take(np.fmax(*sides).astype(np.float32), start, best, ranks)
         return _falling(best, ranks)
@@ -196,7 +196,7 @@ class Orders:
         self, measure: Callable[[list[Floats], np.ndarray], Floats]
     ) -> dict[str, np.ndarray]:
         best, ranks = _blank(self._pairs)
-        for start, ids, real in _blocks(self._pairs):
+        for start, ids, real in _first_pairs(self._pairs):
             gaps = [model.gaps(start, ids) for model in self._models]
             _take(np.where(real, measure(gaps, ids), np.nan), start, best, ranks)
         return _falling(best, ranks)
@@ -204,7 +204,7 @@ class Orders:
     def _mismatched(self) -> dict[str, np.ndarray]:
         share, ranks = _blank(self._pairs)
         gap = np.full(len(self._pairs), np.nan, dtype=np.float32)
-        for start, ids, real in _blocks(self._pairs):
+        for start, ids, real in _first_pairs(self._pairs):
             forth = self._models[-1].forth(start, ids)
             known = real & ~np.isnan(forth)
             some = known.any(axis=1)
@@ -216,7 +216,7 @@ class Orders:
         return {"targets": targets, "values": share[targets], "ranks": ranks[targets]}
 
 
-def _blocks(pairs: Any) -> Any:
+def _first_pairs(pairs: Any) -> Any:
     """(first target, ids int64 [b, depth], which of them are real [b, depth])."""
     depth = min(pairs.k, DEPTH)
     for start in range(0, len(pairs), _BLOCK):

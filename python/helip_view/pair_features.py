@@ -57,11 +57,11 @@ class PairFeatures:
         self._ids, self._k, self.rows = table.ids, int(table.k), len(table)
         self._own = PairCosines(store)
         self._by = None if by is None else _cosines_by(by, store)
-        self._words = None if data is None else _words_of(data, self.rows)
+        self._word_matrix = None if data is None else _word_matrix_of(data, self.rows)
         self.names = (
             *OWN,
             *(CROSS if self._by is not None else ()),
-            *(CAPTIONS if self._words is not None else ()),
+            *(CAPTIONS if self._word_matrix is not None else ()),
         )
 
     def of_pairs(self, pairs: NDArray[np.int64]) -> Floats:
@@ -96,7 +96,7 @@ class PairFeatures:
             back = cosines.of("text_image", first, ids)
             gain = forth + back - own[targets] - own[ids]
             found += [np.maximum(forth, back), np.minimum(forth, back), gain]
-        if self._words is not None:
+        if self._word_matrix is not None:
             found.append(self._overlap(targets.ravel(), ids.ravel()).reshape(ids.shape))
         features = np.stack(found, axis=2)
         features[ids < 0] = np.nan
@@ -116,7 +116,7 @@ class PairFeatures:
 
     def _overlap(self, targets: NDArray[np.int64], others: NDArray[np.int64]) -> Floats:
         found = np.empty(len(targets))
-        words = self._words
+        words = self._word_matrix
         assert words is not None
         number = np.asarray(words.sum(axis=1)).ravel()
         step = _PLACES >> 4
@@ -154,7 +154,7 @@ def _cosines_by(
     return cosines, np.concatenate([np.empty(0), *own])
 
 
-def _words_of(data: Any, rows: int) -> Any:
+def _word_matrix_of(data: Any, rows: int) -> Any:
     """Which words the captions of each row have: a sparse matrix of 0 and 1, [rows, words]."""
     if len(data) != rows:
         raise MismatchError(

@@ -104,13 +104,13 @@ class Seeking:
         return self._encoders[side]
 
     def _by_both(self, image: np.ndarray, text: np.ndarray) -> list[tuple[int, float]]:
-        if len(self._store) > _INDEXED and self._opened() is None:
+        if len(self._store) > _INDEXED and self._kept_index() is None:
             return self._best([(0, image), (1, text)])
-        index = self._opened() or self._built()
+        index = self._kept_index() or self._built()
         ids, scores = index.query(image=image, text=text, k=min(FOUND, len(index)))
         return [(int(i), float(s)) for i, s in zip(ids[0], scores[0], strict=True) if i >= 0]
 
-    def _opened(self) -> PairIndex | None:
+    def _kept_index(self) -> PairIndex | None:
         place = self._cache.folder / "index"
         if self._index is None and place.exists():
             try:
@@ -182,7 +182,7 @@ class CaptionSearch:
         """
         if not self.wait(0):
             return None
-        if not (query := _query(words)):
+        if not (query := _fts5(words)):
             return np.empty(0, dtype=np.int64)
         try:
             with contextlib.closing(self._connect()) as connection:
@@ -254,7 +254,7 @@ class CaptionSearch:
             connection.close()
 
 
-def _query(words: str) -> str:
+def _fts5(words: str) -> str:
     """The words as FTS5 takes them: each quoted, so that none is an operator."""
     quoted = ['"{}"'.format(word.replace('"', '""')) for word in words.replace("\0", " ").split()]
     return " ".join(quoted) + "*" if quoted else ""

@@ -33,9 +33,8 @@ def serve(call: ViewCall, tell: Callable[[str], None]) -> None:
         no temporary file can be written.
         InvalidArgumentError: a host that is none of this machine. And as `viewing` or `asking`.
     """
-    with needed("the viewer needs the extra view", "'helip[view]'"):
-        import starlette  # noqa: F401
-        import uvicorn
+    require_extra()
+    import uvicorn
 
     with (
         listening(call.host, call.port) as listener,
@@ -60,11 +59,18 @@ def serve(call: ViewCall, tell: Callable[[str], None]) -> None:
         )  # fmt: skip
         tell(f"open {address}")
         tell("Ctrl-C ends it")
-        if call.browser and not _opened(ending.enter_context(leading_to(address))):
+        if call.browser and not _opened_in_browser(ending.enter_context(leading_to(address))):
             tell("no browser was found here; open that address yourself")
         # uvicorn ends tidily, and then raises the signal that ended it anew.
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def require_extra() -> None:
+    """UnsupportedError where starlette or uvicorn is absent."""
+    with needed("the viewer needs the extra view", "'helip[view]'"):
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -142,7 +148,7 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _opened(address: str) -> bool:
+def _opened_in_browser(address: str) -> bool:
     """Whether a browser was there to open the page in."""
     try:
         browser: Any = webbrowser.get()

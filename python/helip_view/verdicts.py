@@ -220,7 +220,7 @@ class Proposed:
             np.array([each.probability for each in found], dtype=np.float32),
             np.array([rank for _, rank in places], dtype=np.int16),
         )
-        return Learnt(order, _words(veto, len(self._pairs)))
+        return Learnt(order, _learnt_from(veto, len(self._pairs)))
 
     def _place(self, low: int, high: int) -> tuple[int, int]:
         """The row in whose pool the other is, and the rank there, from 0."""
@@ -242,14 +242,14 @@ def _refuse_too_few(verdicts: Verdicts) -> None:
         )
 
 
-def _words(veto: LearntVeto, rows: int) -> str:
+def _learnt_from(veto: LearntVeto, rows: int) -> str:
     measured = veto.measured
     assert measured is not None
     precision = "In cross-validation it would take out none of them."
     if measured.precision is not None:
         precision = (
-            f"In cross-validation {_share(measured.precision)} of what it would take out were "
-            f"taken out by people, and it finds {_share(measured.recall)} of those."
+            f"In cross-validation {_in_percent(measured.precision)} of what it would take out were "
+            f"taken out by people, and it finds {_in_percent(measured.recall)} of those."
         )
     looked = "" if rows <= TARGETS else f" It looks at {number(TARGETS)} targets, drawn at random."
     return (
@@ -259,6 +259,6 @@ def _words(veto: LearntVeto, rows: int) -> str:
     )
 
 
-def _share(limits: tuple[float, float, float]) -> str:
+def _in_percent(limits: tuple[float, float, float]) -> str:
     value, low, high = (100 * each for each in limits)
     return f"{value:.0f} % [{low:.0f}, {high:.0f}]"

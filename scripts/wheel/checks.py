@@ -128,6 +128,8 @@ def check_command() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     facts = json.loads(done.stdout)
     assert all(facts["codecs"].values()), facts["codecs"]
+    done = subprocess.run([helip, "view", "x", "--data", "y"], capture_output=True, text=True)
+    assert "'helip[view]'" in done.stderr and done.returncode == 1, done.stdout + done.stderr
     print(f"helip doctor: kernel {facts['machine']['kernel']}, versions {facts['versions']}")
 
 

@@ -56,6 +56,12 @@ def check_contents(wheel: Path) -> None:
         assert any(f"/licenses/third-party/{part}.txt" in name for name in names), part
     assert any("/sboms/" in name and name.endswith(".cdx.json") for name in names), names
     assert any(name.endswith("/lib/libhelip_torch.so") for name in names), names
+    for name in (
+        "helip_demo/__init__.py",
+        "helip_view/templates/pair.html",
+        "helip_view/static/viewer.js",
+    ):
+        assert name in names, name
     foreign = re.compile(r"lib(torch|c10|cuda|cudart|gomp|stdc\+\+|gcc_s|c)\b.*\.so")
     assert not [name for name in names if foreign.search(name.rsplit("/", 1)[-1])]
     assert not [name for name in names if name.endswith((".cpp", ".cu")) or "/tests/" in name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ import pytest
 
 import helip
 from helip import EmbeddingStore, HardPairs, Verdicts
-from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
+from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.proportions import wilson_interval
 from helip_view import LearntVeto, propose
-from helip_view.learnt_veto import _share
+from helip_view.learnt_veto import _share_with_interval
 from helip_view.pair_features import PairFeatures
 
 ROWS, K, DIM = 80, 10, 8
@@ -116,13 +117,13 @@ def test_what_people_go_by_is_learnt_measured_and_kept(
 
 def test_pairs_of_one_target_count_together_in_the_interval_of_the_precision() -> None:
     flagged, right = np.ones(40, dtype=bool), np.arange(40) >= 10
-    alone = _share(right, flagged, np.arange(40))
+    alone = _share_with_interval(right, flagged, np.arange(40))
     assert alone == (0.75, *wilson_interval(0.75, 40))
     # Four targets of ten pairs each, one of which is wrong in all: no more than four trials tell.
-    together = _share(right, flagged, np.arange(40) // 10)
+    together = _share_with_interval(right, flagged, np.arange(40) // 10)
     assert together is not None
     assert together == pytest.approx((0.75, *wilson_interval(0.75, 4)))
-    assert _share(right, ~flagged, np.arange(40)) is None
+    assert _share_with_interval(right, ~flagged, np.arange(40)) is None
 
 
 def test_a_veto_takes_out_what_it_would_flag_and_proposes_what_it_is_least_sure_of(
@@ -276,3 +277,20 @@ def test_a_sample_of_targets_is_looked_at_in_blocks_drawn_by_the_seed(
             for t, h in ((p.target, p.hard), (p.hard, p.target))
         )
     }
+
+
+def test_without_scikit_learn_the_error_names_the_extra(
+    made: tuple[HardPairs, EmbeddingStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    with (
+        judged(tmp_path / "v", made[0]) as verdicts,
+        pytest.raises(UnsupportedError, match=r"pip install 'helip\[view\]'"),
+    ):
+        LearntVeto.fit(verdicts, made[0])
+
+
+@pytest.mark.parametrize("veto", ["veto.json", 3])
+def test_what_is_no_veto_filters_nothing(made: tuple[HardPairs, EmbeddingStore], veto: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"helip_view\.LearntVeto\.open"):
+        made[0].filter(learnt_veto=veto, progress=False)

@@ -98,7 +98,7 @@ def test_a_browser_is_started_without_the_token(
         assert re.search(rf'url=(http://127[^"]+{token})"', opened[0].read_text(encoding="utf-8"))
         assert opened[0].parent.stat().st_mode & 0o077 == 0
 
-    monkeypatch.setattr(serving, "_opened", open_)
+    monkeypatch.setattr(serving, "_opened_in_browser", open_)
     monkeypatch.setattr(uvicorn.Server, "run", run)
     call = ViewCall(folder / "pairs", folder / "pictures", port=0, progress=False)
     serving.serve(call, lines.append)

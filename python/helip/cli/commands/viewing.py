@@ -29,9 +29,10 @@ def view(
     **options: Any,
 ) -> None:
     """Look at hard pairs in a browser, and judge them by keys; served on this machine alone."""
-    from helip_view.serving import serve
+    from helip_view.serving import require_extra, serve
     from helip_view.viewing import ViewCall
 
+    require_extra()  # before data are opened, which may take long
     dataset, options = open_data(data, options, quiet)
     serve(
         ViewCall(
