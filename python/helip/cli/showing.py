@@ -327,7 +327,7 @@ def show_training_plan(plan: Any, as_json: bool) -> None:
         print_json(plan.to_dict())
         return
     memory, about = plan.memory, "" if plan.rows_from == "planned" else f" ({plan.rows_from})"
-    parts = ("weights", "gradients", "optimizer", "activations", "loss", "copies", "batch")
+    parts = ("weights", "optimizer", "copies", "batch")
     timed = []
     if plan.seconds is not None:
         step, read = f"{plan.step_seconds:.3g} s", f"{plan.read_seconds:.3g} s"

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from helip.common.errors import InvalidArgumentError
 from helip.loading.loader import HardPairLoader
 from helip.losses.equal import groups_of
-from helip.losses.helip_loss import HelipLoss
-from helip.losses.siglip import HelipSigmoidLoss
+from helip.losses.loss import BatchLoss, Loss
+from helip.losses.options import LossOptions, check_loss_name
 
 
 class TargetSource(Protocol):
@@ -144,19 +144,22 @@ def _starts(parts: Sequence[Tensor]) -> list[int]:
 
 
 class OpenClipLoss(nn.Module):
-    """HelipLoss, or HelipSigmoidLoss for ``--siglip``, called as open_clip's losses are.
+    """A loss of helip, or an object as helip.losses.Loss says, called as open_clip's losses are.
 
     Negatives come from all processes, with their gradients, whatever ``--local-loss`` and
     ``--gather-with-grad`` say; the values of one process are its shares, see HelipLoss.
 
-    options: those of LossOptions but similar_captions and similar_images, which need a store.
+    loss: "clip", "siglip" for models with a learned bias, module:Class, or an object.
+    options: of a loss by name; those of LossOptions but similar_captions and similar_images, which
+        need a store.
     """
 
-    def __init__(self, source: TargetSource, *, siglip: bool = False, **options: Any) -> None:
+    def __init__(self, source: TargetSource, *, loss: Loss | str = "clip", **options: Any) -> None:
         super().__init__()
+        check_loss_name(loss)
         self._source = source
-        self._siglip = siglip
-        self.loss = (HelipSigmoidLoss if siglip else HelipLoss)(gather=True, **options)
+        self._called = BatchLoss(loss, LossOptions(**options), gather=True)
+        self.loss = self._called.loss
 
     @torch.compiler.disable  # the source is Python's, and changes with each batch
     def forward(
@@ -167,21 +170,29 @@ class OpenClipLoss(nn.Module):
         logit_bias: Tensor | None = None,
         output_dict: bool = False,
     ) -> Any:
-        """The loss, or with ``output_dict`` its terms ``contrastive_loss`` and ``margin_loss``."""
+        """The loss, or with ``output_dict`` its terms: ``margin_loss``, where the loss has a weight
+        ``gamma`` and returns a ``margin``, and ``contrastive_loss``, which is the rest."""
         rows, device = len(image_features), image_features.device
-        target = self._source.target(rows).to(device, non_blocking=True)
-        told: dict[str, Any] = {
-            "groups": self._source.groups(rows), "hard_rows": self._source.hard_rows(rows),
-        }  # fmt: skip
         told = {
-            name: None if value is None else value.to(device, non_blocking=True)
-            for name, value in told.items()
+            "target": self._source.target(rows),
+            "caption_group": self._source.groups(rows),
+            "hard_rows": self._source.hard_rows(rows),
         }
-        if self._siglip:
-            told["logit_bias"] = logit_bias
-        out = self.loss(image_features, text_features, logit_scale, target, **told)
+        batch = {
+            name: value.to(device, non_blocking=True)
+            for name, value in told.items()
+            if value is not None
+        }
+        encoded = {"image_features": image_features, "text_features": text_features}
+        encoded["logit_scale"] = logit_scale
+        if logit_bias is not None:
+            encoded["logit_bias"] = logit_bias
+        out = self._called(encoded, batch)
         if not output_dict:
             return out["loss"]
+        gamma = getattr(self.loss, "gamma", None)
+        if gamma is None or "margin" not in out:
+            return {"contrastive_loss": out["loss"]}
         # open_clip trains on the sum of the terms: the graph of the loss goes with the first.
-        margin = self.loss.gamma * out["margin"]
+        margin = gamma * out["margin"]
         return {"contrastive_loss": out["loss"] - margin, "margin_loss": margin}

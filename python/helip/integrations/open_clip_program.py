@@ -32,7 +32,8 @@ from helip.integrations.open_clip import HardPairSource, OpenClipLoss
 from helip.loading.loader import HardPairLoader
 from helip.loading.options import PairOptions, ReadOptions
 from helip.loading.pair_source import table_of
-from helip.losses.options import LossOptions
+from helip.losses.loss import Loss
+from helip.losses.options import LossOptions, check_loss_name
 
 #: Of open_clip_torch, as pyproject.toml has it.
 WORKS_WITH = ">=3.1,<4.3"
@@ -118,8 +119,12 @@ def _lacks(program: ModuleType, names: dict[str, set[str]]) -> list[str]:
 
 
 @contextlib.contextmanager
-def hard_pair_training(options: HardPairOptions) -> Iterator[None]:
+def hard_pair_training(
+    options: HardPairOptions, *, loss: Loss | str | None = None
+) -> Iterator[None]:
     """Inside, ``open_clip_train.main.main`` trains with hard pairs.
+
+    loss: as OpenClipLoss takes it; None is HelipLoss, or HelipSigmoidLoss for ``--siglip``.
 
     Four names of that module are replaced: ``parse_args``, ``create_model_and_transforms``,
     ``get_data``, and ``create_loss`` or ``create_task``. Everything else, from the flags to the
@@ -132,7 +137,8 @@ def hard_pair_training(options: HardPairOptions) -> Iterator[None]:
                 "open_clip's training is given none; leave it out, or train with helip.train"
             )
     program = open_clip_program()
-    training = _Training(program, options)
+    check_loss_name(loss)
+    training = _Training(program, options, loss)
     names = [*_PROGRAM, *(_TASK if training.tasks else _LOSS)]
     with contextlib.ExitStack() as stack:
         for name in names:
@@ -160,9 +166,11 @@ def cpu_processes() -> Iterator[None]:
 class _Training:
     """What stands in place of names of the program, each under its own name."""
 
-    def __init__(self, program: ModuleType, options: HardPairOptions) -> None:
+    def __init__(
+        self, program: ModuleType, options: HardPairOptions, loss: Loss | str | None
+    ) -> None:
         self.tasks = has_tasks(program)
-        self._options = options
+        self._options, self._loss = options, loss
         self._given = {name: getattr(program, name) for name in _PROGRAM}
         self._create_task = getattr(program, "create_task", None)
         self._source: HardPairSource | None = None
@@ -207,8 +215,9 @@ class _Training:
 
     def create_loss(self, args: Any) -> OpenClipLoss:
         # The source of a task's loss is made after the task.
-        loss = LossOptions.of(self._options).as_dict()
-        return OpenClipLoss(self, siglip=args.siglip, **loss)
+        loss = self._loss or ("siglip" if args.siglip else "clip")
+        made = OpenClipLoss(self, loss=loss, **LossOptions.of(self._options).as_dict())
+        return made.to(args.device)
 
     def create_task(self, args: Any, *more: Any, **others: Any) -> Any:
         assert self._create_task is not None

@@ -20,6 +20,7 @@ from helip.common.options import choices_of, hints_of, plain_kind, sentences
 
 #: Options that open_clip has flags for; theirs hold.
 _OPEN_CLIPS = {"workers"}
+_LOSS = "module:Class of a loss of your own; without it HelipLoss, or that of --siglip."
 
 
 def main(arguments: Sequence[str] | None = None) -> Any:
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> Any:
             )
         with cpu_processes():
             return program.main(rest)
-    with hard_pair_training(HardPairOptions(**given)):
+    loss = given.pop("loss", None)
+    with hard_pair_training(HardPairOptions(**given), loss=loss):
         return program.main(rest)
 
 
@@ -75,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
             help=(words[field.name] + (f" [{field.default}]" if known else "")).replace("%", "%%"),
             **options,
         )
+    parser.add_argument("--loss", metavar="STR", help=_LOSS)
     return parser
 
 

@@ -1,5 +1,6 @@
 from .distillation import DistillationLoss
 from .helip_loss import HelipLoss, clip_loss, hard_negative_margin_loss
+from .loss import Loss
 from .options import DistillOptions, LossOptions, MarginOptions, SslOptions
 from .siglip import HelipSigmoidLoss
 from .ssl import SslLoss, nt_xent
@@ -9,6 +10,7 @@ __all__ = [
     "DistillationLoss",
     "HelipLoss",
     "HelipSigmoidLoss",
+    "Loss",
     "LossOptions",
     "MarginOptions",
     "SslLoss",

@@ -48,7 +48,7 @@ from helip.common.unit_rows import unit_rows
 from helip.losses.equal import cross_entropy, equal_rows
 from helip.losses.features import check_features, check_hard_rows, check_target, one_number
 from helip.losses.margin import Margin, Similarities, among, margin_loss, served, similarities
-from helip.losses.options import EqualOptions, LossOptions, MarginOptions
+from helip.losses.options import LossOptions, MarginOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +93,7 @@ class HelipLoss(nn.Module):
         text_features: Tensor,  # [b, d] floating
         logit_scale: Tensor | float,  # one number, already exponentiated, as open_clip passes it
         target: Tensor | None = None,  # [b] integer: row of the target that each row serves
+        logit_bias: Tensor | float | None = None,  # one number, of losses that take it; None is 0
         *,
         hard_rows: Tensor | None = None,  # [b, m] integer: hard rows of each row, -1 for none
         groups: Tensor | None = None,  # int64 [b] or [b, m], such as batch["caption_group"]
@@ -114,32 +115,6 @@ class HelipLoss(nn.Module):
         The values of both on an accelerator are not read, since that would stall its stream;
         there, a row out of range is nobody's hard pair. Use `check_target` before the copy.
         """
-        scales = {"logit_scale": logit_scale}
-        return self._loss(
-            image_features, text_features, scales, target, hard_rows, groups, embeddings, rank_rows
-        )
-
-    def contrast(
-        self,
-        seen: Similarities,
-        everyone: Everyone,
-        scales: dict[str, Any],
-        equal: Tensor | None,  # bool [b, all rows]
-    ) -> Tensor:
-        """This process's share of the contrastive term, a scalar with a graph."""
-        return _info_nce(seen, everyone, scales["logit_scale"], equal, self.options)
-
-    def _loss(
-        self,
-        image_features: Tensor,
-        text_features: Tensor,
-        scales: dict[str, Any],
-        target: Tensor | None,
-        hard_rows: Tensor | None,
-        groups: Tensor | None,
-        embeddings: Mapping[str, Tensor] | None,
-        rank_rows: Sequence[int] | None,
-    ) -> dict[str, Tensor]:
         check_features(image_features, text_features)
         hard = _hard_mask(target, hard_rows, image_features.shape[0])
         image = unit_rows(image_features)
@@ -152,7 +127,7 @@ class HelipLoss(nn.Module):
         space, direction = self.options.space, self.options.direction
         crossed = similarities(image, text, everyone, "cross")
         equal = equal_rows(groups, embeddings, self.options, everyone)
-        clip = self.contrast(crossed, everyone, scales, equal)
+        clip = self.contrast(crossed, everyone, logit_scale, logit_bias, equal)
         told = {}
         if equal is not None:
             share = everyone.processes / everyone.total
@@ -175,6 +150,27 @@ class HelipLoss(nn.Module):
             **told,
         }
 
+    def contrast(
+        self,
+        seen: Similarities,
+        everyone: Everyone,
+        logit_scale: Tensor | float,
+        logit_bias: Tensor | float | None,
+        equal: Tensor | None,  # bool [b, all rows]
+    ) -> Tensor:
+        """This process's share of the contrastive term, a scalar with a graph."""
+        dtype = seen.from_image.dtype
+        scale = one_number(logit_scale, "logit_scale", "model.logit_scale.exp()", dtype)
+        with torch.autocast(device_type=seen.from_image.device.type, enabled=False):
+            # The relation is symmetric: what holds of images to captions holds the other way.
+            from_image, from_text = (
+                cross_entropy(similarity * scale, equal, self.options, everyone)
+                for similarity in seen
+            )
+            # The mean over own rows, weighted with their part of all rows.
+            weight = seen.from_image.shape[0] * everyone.processes / everyone.total
+            return 0.5 * weight * (from_image + from_text)
+
     def extra_repr(self) -> str:
         named = ", ".join(f"{name}={value!r}" for name, value in self.options.as_dict().items())
         return named + (", gather=True" if self.gather else "")
@@ -185,10 +181,8 @@ def clip_loss(image_features: Tensor, text_features: Tensor, logit_scale: Tensor
 
     Features [b, d], normalised or not; ``logit_scale`` already exponentiated. Returns a scalar.
     """
-    check_features(image_features, text_features)
-    everyone = Everyone(unit_rows(image_features), unit_rows(text_features))
-    seen = similarities(everyone.image, everyone.text, everyone, "cross")
-    return _info_nce(seen, everyone, logit_scale, None, EqualOptions())
+    found: Tensor = HelipLoss(gamma=0.0)(image_features, text_features, logit_scale)["loss"]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,22 +222,3 @@ def _hard_mask(target: Tensor | None, hard_rows: Tensor | None, rows: int) -> Te
         return None if target is None else served(target)
     check_hard_rows(hard_rows, rows)
     return among(hard_rows)
-
-
-def _info_nce(
-    seen: Similarities,
-    everyone: Everyone,
-    logit_scale: Tensor | float,
-    equal: Tensor | None,
-    options: EqualOptions,
-) -> Tensor:
-    """The mean over own rows, weighted with their part of all rows."""
-    dtype = seen.from_image.dtype
-    scale = one_number(logit_scale, "logit_scale", "model.logit_scale.exp()", dtype)
-    with torch.autocast(device_type=seen.from_image.device.type, enabled=False):
-        # The relation is symmetric: what holds of images to captions holds of captions to images.
-        from_image, from_text = (
-            cross_entropy(similarity * scale, equal, options, everyone) for similarity in seen
-        )
-        weight = seen.from_image.shape[0] * everyone.processes / everyone.total
-        return 0.5 * weight * (from_image + from_text)

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options
+
+#: The losses that have a name, as ``module:Class``. helip.losses.Loss says what a loss is.
+LOSSES = {
+    "clip": "helip.losses.helip_loss:HelipLoss",
+    "siglip": "helip.losses.siglip:HelipSigmoidLoss",
+}
+
+
+def loss_name(loss: Any) -> str:
+    """What a loss is called: its name, or ``module:Class`` of an object or a function."""
+    if isinstance(loss, str):
+        return loss
+    kind = loss if hasattr(loss, "__qualname__") else type(loss)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def check_loss_name(loss: Any) -> None:
+    """Raise InvalidArgumentError for a text that is neither a name of `LOSSES` nor such as
+    ``module:Class``."""
+    if isinstance(loss, str) and loss not in LOSSES and not re.fullmatch(r"[\w.]+:[\w.]+", loss):
+        raise InvalidArgumentError(
+            f"loss is {loss!r}, must be one of {', '.join(map(repr, LOSSES))}, a module:Class, or "
+            "an object that is called as helip.losses.Loss says"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

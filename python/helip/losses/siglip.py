@@ -9,9 +9,6 @@ is 1, or there is no term.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,39 +21,24 @@ from helip.losses.margin import Similarities
 
 
 class HelipSigmoidLoss(HelipLoss):
-    """Sigmoid loss + gamma x HNML, for models with a learned bias. Options as in HelipLoss."""
+    """Sigmoid loss + gamma x HNML, for models with a learned bias.
 
-    def forward(
-        self,
-        image_features: Tensor,  # [b, d] floating
-        text_features: Tensor,  # [b, d] floating
-        logit_scale: Tensor | float,  # one number, already exponentiated
-        target: Tensor | None = None,  # [b] integer: row of the target that each row serves
-        logit_bias: Tensor | float | None = None,  # one number; None is 0
-        *,
-        hard_rows: Tensor | None = None,  # [b, m] integer: hard rows of each row, -1 for none
-        groups: Tensor | None = None,  # int64 [b] or [b, m], such as batch["caption_group"]
-        embeddings: Mapping[str, Tensor] | None = None,  # "caption", "image": [b, d], of a store
-        rank_rows: Sequence[int] | None = None,  # b of each process, saves asking for it
-    ) -> dict[str, Tensor]:
-        """As `HelipLoss.forward`; ``clip`` is the sigmoid loss."""
-        scales = {"logit_scale": logit_scale, "logit_bias": logit_bias}
-        return self._loss(
-            image_features, text_features, scales, target, hard_rows, groups, embeddings, rank_rows
-        )
+    Options and call are those of HelipLoss; ``clip`` of what it returns is the sigmoid loss.
+    """
 
     def contrast(
         self,
         seen: Similarities,
         everyone: Everyone,
-        scales: dict[str, Any],
+        logit_scale: Tensor | float,
+        logit_bias: Tensor | float | None,
         equal: Tensor | None,
     ) -> Tensor:
         similarity = seen.from_image
         dtype, device = similarity.dtype, similarity.device
-        scale = one_number(scales["logit_scale"], "logit_scale", "model.logit_scale.exp()", dtype)
-        bias = scales["logit_bias"]
-        bias = 0.0 if bias is None else one_number(bias, "logit_bias", "model.logit_bias", dtype)
+        scale = one_number(logit_scale, "logit_scale", "model.logit_scale.exp()", dtype)
+        bias = 0.0 if logit_bias is None else logit_bias
+        bias = one_number(bias, "logit_bias", "model.logit_bias", dtype)
         with torch.autocast(device_type=device.type, enabled=False):
             positive = itself(similarity, everyone)
             mask = equal if self.options.equal_captions == "mask" else None

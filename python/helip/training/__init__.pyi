@@ -5,7 +5,7 @@ from .logs.metrics import read_metrics
 from .named_recipes import NamedRecipe, Setting, recipes
 from .optimizing.weight_average import WeightAverage
 from .options import RunOptions
-from .planning.plan import TrainingPlan, plan_training
+from .plan import TrainingPlan, plan_training
 from .recipe import Recipe
 from .result import BatchLoader, NonFiniteLossError, StepHook, TrainResult
 from .trainer import Trainer

@@ -4,6 +4,7 @@
                        optimizer.safetensors  "parameter|state" and "rng|..." tensors
                        streaming.safetensors  of a run that mines: what the miner remembers
                        NAME.safetensors       what a hook of that name keeps, such as averages
+                       loss.safetensors       what a loss of one's own keeps
                        state.json             step, options, ...; size and SHA-256 of the rest
                        open_clip_config.json  where known, so that create_model opens the directory
 
@@ -104,7 +105,7 @@ def write_checkpoint(
 
 def check_hook_name(name: str) -> None:
     """Raise InvalidArgumentError unless a checkpoint can hold a file of that name."""
-    taken = {Path(file).stem for file in (*_TENSORS, _STREAMING)}
+    taken = {"loss", *(Path(file).stem for file in (*_TENSORS, _STREAMING))}
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in taken:
         raise InvalidArgumentError(
             f"a hook is named {name!r}, must be lower-case letters, digits and underscores, and "

@@ -34,13 +34,11 @@ def check_run(
     processes: Processes,
     device: torch.device,
     *,
-    own_compute_loss: bool,
     validates: bool,
     guards: bool,
 ) -> None:
     """Raise InvalidArgumentError or UnsupportedError; all processes call it together.
 
-    own_compute_loss: whether compute_loss of the Trainer was overridden.
     validates, guards: whether there is something to do so by.
     """
     _check_batches(loader, processes)
@@ -49,11 +47,6 @@ def check_run(
         raise UnsupportedError(
             "the model is in parts since a run of this process with parallel='fsdp'; make the "
             "model anew, with create_model or its name"
-        )
-    if run.accumulate > 1 and own_compute_loss:
-        raise UnsupportedError(
-            f"accumulate is {run.accumulate}, and compute_loss is overridden, which sees the batch "
-            "whole; override encode and losses instead"
         )
     if processes.count > 1 and run.parallel == "fsdp" and recipe.optimizer not in _OF_PARTS:
         raise UnsupportedError(

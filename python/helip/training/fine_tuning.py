@@ -37,12 +37,12 @@ from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.begun import options_begun_with
-from helip.training.distillation import Teacher
 from helip.training.measuring.wise_ft import WiseFt
 from helip.training.named_recipes import recipe_named, with_recipe
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import TrainResult
+from helip.training.terms import Teacher
 from helip.training.trainer import Trainer
 from helip.training.trainer_call import LoopOptions
 from helip.verdicts.exclusions import Exclusions
@@ -113,15 +113,11 @@ def train(call: TrainCall) -> TrainResult:
     NonFiniteLossError when the loss is NaN, CancelledError when stopped.
     """
     with join_processes(call.device) as device:
-        return _train(dataclasses.replace(call, device=str(device)))
-
-
-def _train(call: TrainCall) -> TrainResult:
-    trainer, mixture = make_trainer(call)
-    result = trainer.run()
-    if mixture is not None:
-        Processes().leader_does(lambda: mixture.save(result.checkpoint, Path(call.out)))
-    return result
+        trainer, mixture = make_trainer(dataclasses.replace(call, device=str(device)))
+        result = trainer.run()
+        if mixture is not None:
+            Processes().leader_does(lambda: mixture.save(result.checkpoint, Path(call.out)))
+        return result
 
 
 def make_trainer(

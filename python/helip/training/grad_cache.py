@@ -31,12 +31,13 @@ def cached_backward(
     *,
     encode: Encode,
     losses: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]],
+    computing: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
     scale: Callable[[Tensor], Tensor] = lambda loss: loss,
     hold: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext,
 ) -> dict[str, Tensor]:
     """Add the gradients of ``losses(encode(batch), batch)["loss"]``; returns what losses returned.
 
-    encode: autocast, where it is wanted, is entered inside.
+    computing: entered for each call of ``encode`` and ``losses``, such as autocast.
     scale: applied to the loss before its backward, such as ``GradScaler.scale``.
     hold: entered for every chunk but the last, such as DistributedDataParallel's ``no_sync``.
     """
@@ -46,14 +47,16 @@ def cached_backward(
     with torch.no_grad():
         for part in parts:
             states.append(_random_state(device))
-            pieces.append(encode(part))
+            with computing():
+                pieces.append(encode(part))
     cached = {
         name: (torch.cat([piece[name] for piece in pieces]) if _has_rows(value) else value)
         .detach()
         .requires_grad_()
         for name, value in pieces[0].items()
     }
-    out = losses(cached, batch)
+    with computing():
+        out = losses(cached, batch)
     scale(out["loss"]).backward()
 
     begin = 0
@@ -62,7 +65,8 @@ def cached_backward(
         rows = len(next(iter(part.values())))
         with contextlib.nullcontext() if last else hold():
             _restore_random_state(state, device)
-            encoded = encode(part)
+            with computing():
+                encoded = encode(part)
             outputs, gradients = [], []
             for name, value in encoded.items():
                 gradient = cached[name].grad

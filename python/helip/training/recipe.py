@@ -7,7 +7,7 @@ under the recipe that it began with.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from helip.common.errors import MismatchError
 from helip.common.options import Share, Whole, require
-from helip.losses.options import DistillOptions, LossOptions, SslOptions
+from helip.losses.options import DistillOptions, LossOptions, SslOptions, check_loss_name, loss_name
 from helip.models.options import LockOptions, Lora
 
 
@@ -23,8 +23,9 @@ from helip.models.options import LockOptions, Lora
 class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions):
     """Hyper-parameters of a run. The defaults suit a large pre-trained model."""
 
-    loss: Literal["clip", "siglip"] = "clip"
-    """The contrastive loss; siglip is for models with a learned bias."""
+    loss: str | Callable[..., Any] = "clip"
+    """clip; siglip, for models with a learned bias; module:Class of one's own, or in Python an
+    object (docs/training.md)."""
     optimizer: str = "adamw"
     """adamw is torch's, by one kernel; any other is timm's of that name, such as lion or muon."""
     lr: Annotated[float, Gt(0)] = 1e-5
@@ -60,6 +61,7 @@ class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_loss_name(self.loss)
         object.__setattr__(self, "lora", Lora.of(self.lora))
         object.__setattr__(self, "betas", tuple(self.betas))
         require(self.min_lr <= self.lr, "min_lr", self.min_lr, f"at most lr = {self.lr}")
@@ -71,6 +73,10 @@ class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions):
             self.warmup < 1 or self.warmup == int(self.warmup),
             "warmup", self.warmup, "a share in [0, 1) or a whole number of steps",
         )  # fmt: skip
+
+    def plain(self) -> dict[str, Any]:
+        """As `Options.plain`; a loss that is an object goes by what it is called."""
+        return {**super().plain(), "loss": loss_name(self.loss)}
 
 
 def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], label: str) -> None:

@@ -15,6 +15,7 @@ from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.common.processes import Processes
 from helip.loading.account import target_rows_of
 from helip.loading.strategy import as_recorded_now
+from helip.losses.loss import BatchLoss
 from helip.models.run_folder import checkpoint_path, list_checkpoints
 from helip.training.checkpoints import (
     Checkpoint,
@@ -27,6 +28,8 @@ from helip.training.network import Network, parts_like, whole
 from helip.training.recipe import refuse_changes
 from helip.training.result import BatchLoader, Progress, StepHook
 from helip.training.stream import StepMiner
+
+_LOSS = "loss"  # the file of what a loss keeps
 
 
 @dataclass(kw_only=True)
@@ -45,6 +48,7 @@ class RunState:
     scaler: torch.amp.GradScaler | None
     loader: BatchLoader
     stream: StepMiner | None
+    loss: BatchLoss
     hooks: Mapping[str, StepHook]
     options: Mapping[str, Any]  # that must be the same when the run is resumed
     config: Mapping[str, Any] | None  # of the model, so that create_model opens a checkpoint
@@ -87,6 +91,9 @@ class RunState:
             own = {"random": _to_text(random), "loader": loader, "captions": captions}
             state["other_ranks"] = self.processes.exchange(own)[1:]
         keep = self.processes.leads
+        kept = {name: whole(hook.state_dict(), keep=keep) for name, hook in self.hooks.items()}
+        if of_loss := self.loss.state_dict():
+            kept[_LOSS] = of_loss
         checkpoint = Checkpoint(
             checkpoint_path(self.root, at.step),
             at.step,
@@ -95,7 +102,7 @@ class RunState:
             random=random,
             state=state,
             streaming=self.stream.tensors() if self.stream else {},
-            hooks={name: whole(hook.state_dict(), keep=keep) for name, hook in self.hooks.items()},
+            hooks=kept,
         )
         self.processes.leader_does(
             lambda: write_checkpoint(checkpoint, config=self.config, keep=self.keep)
@@ -160,6 +167,8 @@ class RunState:
             self.scaler.load_state_dict(scaler)
         if self.stream:
             self.stream.restore(checkpoint.streaming)
+        if _LOSS in checkpoint.hooks:
+            self.loss.load_state_dict(checkpoint.hooks[_LOSS])
         for name, hook in self.hooks.items():
             if name not in checkpoint.hooks:
                 raise CorruptError(f"{checkpoint.path} lacks the state of the hook {name!r}")

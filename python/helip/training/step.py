@@ -7,9 +7,7 @@ by the device itself, and the host reads of it later.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +16,6 @@ from helip.common.devices import autocast
 from helip.common.processes import Processes
 from helip.training.grad_cache import cached_backward
 from helip.training.kernels import attention_kernel
-from helip.training.logs.late_numbers import LateNumbers
 from helip.training.network import Network
 from helip.training.optimizing.optimizer import (
     MAX_LOGIT_SCALE,
@@ -30,10 +27,10 @@ from helip.training.optimizing.optimizer import (
 )
 from helip.training.optimizing.schedules import scheduled_lr
 from helip.training.precision import precision_of
+from helip.training.queued_step import StepNumbers
 from helip.training.recipe import Recipe
 
-_FIRST = ("loss", "clip", "margin", "violated", "logit_scale")
-_COMPARED = ("hard_similarity", "ordinary_similarity")  # of batches that hold hard pairs
+_FIRST = ("loss", "clip", "margin", "violated", "logit_scale")  # in a line of metrics
 # Where float16's loss is not multiplied by more than that, an infinite gradient is the model's own.
 _NO_FACTOR = 1.0
 
@@ -64,7 +61,6 @@ class OptimizerStep:
         step: int,
         batch: Mapping[str, Tensor],
         *,
-        compute: Callable[..., dict[str, Tensor]],
         encode: Callable[..., Mapping[str, Tensor]],
         losses: Callable[..., dict[str, Tensor]],
     ) -> StepNumbers:
@@ -75,43 +71,13 @@ class OptimizerStep:
         is the scaler's own way to find its factor; that step alone is left out, unless the factor
         has come down to 1, where it is to blame no more.
 
-        compute: the losses of a whole batch. ``encode`` and ``losses`` are its two halves, for a
-            batch in chunks.
+        encode: what the model makes of rows of the batch.
+        losses: of what it made, and the batch; ``loss`` is trained on.
         """
-        numbers = self._take(step, batch, compute, encode, losses)
-        clamp_logit_scale(self.network.model, self.scale_bound)
-        return numbers
-
-    def remember(
-        self,
-        batch: Mapping[str, Tensor],
-        *,
-        compute: Callable[..., dict[str, Tensor]],
-        encode: Callable[..., Mapping[str, Tensor]],
-        losses: Callable[..., dict[str, Tensor]],
-    ) -> StepNumbers:
-        """The first step, of which the optimizer and the scaler alone keep anything.
-
-        The weights have the bits that they had.
-        """
-        with weights_kept(self.optimizer):
-            return self._take(0, batch, compute, encode, losses)
-
-    def kernels(self) -> AbstractContextManager[Any]:
-        """A context for both passes of a step."""
-        network = self.network
-        return attention_kernel(
-            network.model, self.device, self.recipe.precision, compiled=network.compiled
-        )
-
-    def _take(
-        self, step: int, batch: Mapping[str, Tensor], compute: Any, encode: Any, losses: Any
-    ) -> StepNumbers:
         lr = scheduled_lr(step, self.recipe, self.total_steps)
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
-        with self.kernels():
-            out = self._backward(batch, compute, encode, losses)
+        out = self._backward(batch, encode, losses)
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
         norm = self.network.gradient_norm()
@@ -122,44 +88,62 @@ class OptimizerStep:
         to_blame = infinite if self.scaler is None else infinite & (self._factor() <= _NO_FACTOR)
         self._failed = self._failed | ~torch.isfinite(numbers["loss"]) | to_blame
         step_unless(self._failed | infinite, self.optimizer, exactly=self.scaler is not None)
+        clamp_logit_scale(self.network.model, self.scale_bound)
         numbers["failed"] = self._failed
         if self.scaler:
             self.scaler.update()
             numbers["loss_factor"] = self._factor()
         values = torch.stack([value.float() for value in numbers.values()])
-        return StepNumbers(LateNumbers(tuple(numbers), values), lr)
+        return StepNumbers(tuple(numbers), values, lr)
+
+    def remember(
+        self,
+        batch: Mapping[str, Tensor],
+        *,
+        encode: Callable[..., Mapping[str, Tensor]],
+        losses: Callable[..., dict[str, Tensor]],
+    ) -> StepNumbers:
+        """The first step, of which the optimizer and the scaler alone keep anything.
+
+        The weights have the bits that they had.
+        """
+        with weights_kept(self.optimizer):
+            return self(0, batch, encode=encode, losses=losses)
 
     def _backward(
-        self, batch: Mapping[str, Tensor], compute: Any, encode: Any, losses: Any
+        self,
+        batch: Mapping[str, Tensor],
+        encode: Callable[..., Mapping[str, Tensor]],
+        losses: Callable[..., dict[str, Tensor]],
     ) -> dict[str, Tensor]:
         """Leaves gradients, averaged over processes; what the losses were."""
+        network, precision = self.network, precision_of(self.recipe)
         scale = self.scaler.scale if self.scaler else lambda loss: loss
         out: dict[str, Tensor]
-        if self.accumulate == 1:
-            out = self._in_precision(compute)(batch)
-            scale(out["loss"]).backward()
-        else:
-            out = cached_backward(
-                batch,
-                self.accumulate,
-                encode=self._in_precision(encode),
-                losses=self._in_precision(losses),
-                scale=scale,
-                hold=self.network.hold,
-            )
-        self.network.gradients_are_ready()
+        with attention_kernel(
+            network.model, self.device, precision, compiled=network.compiled
+        ):  # of both passes
+            if self.accumulate == 1:
+                with autocast(self.device, precision):
+                    out = losses(encode(batch), batch)
+                scale(out["loss"]).backward()
+            else:
+                out = cached_backward(
+                    batch,
+                    self.accumulate,
+                    encode=encode,
+                    losses=losses,
+                    computing=lambda: autocast(self.device, precision),
+                    scale=scale,
+                    hold=network.hold,
+                )
+        network.gradients_are_ready()
         return out
-
-    def _in_precision(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        def under_autocast(*arguments: Any) -> Any:
-            with autocast(self.device, precision_of(self.recipe)):
-                return work(*arguments)
-
-        return under_autocast
 
     def _of_all(self, out: Mapping[str, Tensor], norm: Tensor) -> dict[str, Tensor]:
         """Means over processes, by one collective for all of them."""
-        names = [*_FIRST, *sorted(set(out) - set(_FIRST))]
+        first = [name for name in _FIRST if name in out]
+        names = [*first, *sorted(set(out) - set(first))]
         parts = [out[name].detach().reshape(()).float() for name in names] + [norm.float()]
         means = self.processes.mean(torch.stack(parts))
         return dict(zip([*names, "grad_norm"], means.unbind(), strict=True))
@@ -168,21 +152,3 @@ class OptimizerStep:
         """What float16's loss is multiplied by, without waiting for it as ``get_scale`` does."""
         assert self.scaler is not None
         return self.scaler.scale(torch.ones((), device=self.device))
-
-
-@dataclass(frozen=True)
-class StepNumbers:
-    """What a step came to, to be read when the device has done it."""
-
-    late: LateNumbers
-    lr: float
-
-    def read(self) -> tuple[dict[str, float], bool]:
-        """The numbers by their names, and whether the step failed."""
-        row = self.late.read()
-        failed = bool(row.pop("failed"))
-        row |= {"temperature": 1 / max(row["logit_scale"], 1e-9), "lr": self.lr}
-        if not any(row.get(name) for name in _COMPARED):
-            for name in _COMPARED:
-                row.pop(name, None)
-        return row, failed

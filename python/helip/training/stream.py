@@ -52,8 +52,8 @@ class StepMiner:
                 image, text = self._embed(batch)
         elif self._features is None:
             raise InvalidArgumentError(
-                "compute_loss kept no features for the miner; call Trainer.compute_loss in the one "
-                "that overrides it, or pass embed="
+                "losses kept no features for the miner; call Trainer.losses in the one that "
+                "overrides it, or pass embed="
             )
         else:
             image, text = self._features

@@ -33,19 +33,17 @@ from helip.common.files import DirectoryLock, make_directory, remove_leftovers
 from helip.common.options import method_keywords
 from helip.common.processes import Processes
 from helip.common.progress import ProgressBar
-from helip.losses.equal import embeddings_of, groups_of
+from helip.losses.loss import BatchLoss
 from helip.models.locking import train_mode
 from helip.models.run_folder import CHECKPOINTS
 from helip.training.batch import captions_that_fill, on_device
 from helip.training.checkpoints import random_states, restore_random_states, seed_all
 from helip.training.checks import check_chunks, check_run, given_again
-from helip.training.distillation import Distillation
 from helip.training.kernels import takes_channels_last
 from helip.training.logs.metrics import Meter
 from helip.training.logs.sinks import RunLog, open_log
 from helip.training.measuring.measuring import Measuring
 from helip.training.network import Network, named_outputs, whole
-from helip.training.objective import SslTerm, make_loss
 from helip.training.optimizing.optimizer import logit_scale_bound
 from helip.training.optimizing.weight_average import WeightAverage
 from helip.training.options import RunOptions
@@ -54,8 +52,9 @@ from helip.training.queued_step import QueuedStep
 from helip.training.recipe import Recipe
 from helip.training.result import Progress, TrainResult
 from helip.training.state import RunState
-from helip.training.step import OptimizerStep, StepNumbers
+from helip.training.step import OptimizerStep
 from helip.training.stream import StepMiner
+from helip.training.terms import Distillation, SslTerm
 from helip.training.trainer_call import TrainerCall
 from helip.training.tuning import ModelTuning
 from helip.training.warm_statistics import WarmStatistics, first_batches, nothing_learned
@@ -68,7 +67,7 @@ class Trainer:
     says ``resumes_on_other_ranks``, as a HardPairLoader does, with as many rows a batch in all;
     else it is refused. :meth:`stop`, from a signal handler, ends the run after a step.
 
-    To train with another loss, override `encode` and `losses`.
+    To train with another loss, give it to the recipe; to add a term, override `losses`.
     """
 
     @method_keywords(TrainerCall)
@@ -103,10 +102,12 @@ class Trainer:
         self._ssl = SslTerm.of(model.model, self.recipe)
         check_run(
             self.recipe, call, model, loader, self.hooks, self.processes, self.device,
-            own_compute_loss=type(self).compute_loss is not Trainer.compute_loss,
             validates=call.validate is not None, guards=call.guard is not None,
         )  # fmt: skip
-        self.loss = make_loss(self.recipe, gather=self.processes.count > 1)
+        self._loss = BatchLoss(
+            self.recipe.loss, self.recipe, gather=self.processes.count > 1, device=self.device
+        )
+        self.loss = self._loss.loss
         self._distillation = Distillation.of(
             model.model, self.recipe, call.teacher, self.processes, self.device, call.accumulate
         )
@@ -131,6 +132,7 @@ class Trainer:
             )
         self.optimizer = self._optimizer_step.optimizer
         self._at = Progress(scale_bound=scale_bound)
+        self._resumed_from = 0
         self._rank_rows = [0]
         self._queued: QueuedStep | None = None
         self._full = torch.zeros((), dtype=torch.int64)  # captions that fill the context, new ones
@@ -138,6 +140,7 @@ class Trainer:
         self._identity = {
             **dict(call.identity or {}),
             **self.recipe.plain(),
+            **self._loss.identity(),
             "steps": self.total_steps,
             "model": model.name,
             "streaming": self._stream.options() if self._stream else None,
@@ -154,6 +157,7 @@ class Trainer:
             scaler=self._optimizer_step.scaler,
             loader=loader,
             stream=self._stream,
+            loss=self._loss,
             hooks=self.hooks,
             options=self._identity,
             config={"name": model.name, **model.config} if model.config else None,
@@ -179,7 +183,8 @@ class Trainer:
         with contextlib.ExitStack() as stack, self._tuning.given_back():
             try:
                 self.processes.leader_does(lambda: self._take_place(stack))
-                result = self._run()
+                path = self._loop(*self._begin(stack))
+                result = self._result(path)
                 self._tuning.finish()
                 self._measuring.mend(result.checkpoint, self.device, result.guard)
                 return result
@@ -199,38 +204,23 @@ class Trainer:
         self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """The losses of a batch on the device, of which ``loss`` is trained on; scalars."""
-        image, text = encoded["image_features"], encoded["text_features"]
-        scale = encoded["logit_scale"]
         if self._stream:
-            self._stream.keep(image, text)
-        options: dict[str, Any] = {
-            "rank_rows": self._rank_rows,
-            "hard_rows": batch.get("hard_rows"),
-            "groups": groups_of(batch),
-            "embeddings": embeddings_of(batch),
-        }
-        bias = encoded.get("logit_bias")
-        if self.recipe.loss == "siglip":
-            options["logit_bias"] = bias
-        out = self.loss(image, text, scale, batch["target"], **options)
-        if self.recipe.loss == "clip" and bias is not None:
-            # It cancels out of a softmax, but replicas wait for the gradient of every parameter.
-            out["loss"] = out["loss"] + 0.0 * bias.sum()
-        out["logit_scale"] = scale.detach()
+            self._stream.keep(encoded["image_features"], encoded["text_features"])
+        out = self._loss(encoded, batch, self._rank_rows)
+        out["logit_scale"] = encoded["logit_scale"].detach()
         if self._distillation:
             out = self._distillation.add(out, encoded, batch, self._rank_rows)
         return self._ssl.add(out, encoded, self._rank_rows) if self._ssl else out
-
-    def compute_loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """`losses` of what `encode` makes of a whole batch. The place to add another term."""
-        return self.losses(self.encode(batch), batch)
 
     def _take_place(self, stack: contextlib.ExitStack) -> None:
         make_directory(self.checkpoints)
         stack.enter_context(DirectoryLock(self.out))
         remove_leftovers(self.checkpoints)
 
-    def _run(self) -> TrainResult:
+    def _begin(
+        self, stack: contextlib.ExitStack
+    ) -> tuple[RunLog, dict[str, Any] | None, dict[str, Any] | None]:
+        """Take up the newest checkpoint, or make ready for the first step; what `_loop` takes."""
         checkpoint, damage = self._state.find(resume=self.options.resume)
         # Dropout differs between processes; the loader draws from its own seed.
         seed_all(self.recipe.seed + self.processes.rank)
@@ -241,40 +231,44 @@ class Trainer:
                 place = [self.recipe.seed, self.processes.rank, checkpoint.step]
                 seed_all(int(np.random.SeedSequence(place).generate_state(1)[0]))
         self._optimizer_step.scale_bound = self._at.scale_bound
-        resumed_from = self._at.step
-        with open_log(
-            self.out,
-            keep_to=self._at.step if checkpoint else -1,  # what came before a first step, too
-            sinks=self.options.log_to,
-            options=self._identity,
-            leads=self.processes.leads,
-        ) as log:
-            self._at.metrics = log.last
-            for message in damage:
-                log.write(step=self._at.step, event="warning", message=message)
-            for line in self._measuring.begin(self._at, resumed=checkpoint is not None):
-                log.write(**line)
-            if checkpoint is None and self.recipe.warm_statistics:
-                self._warm_statistics(log)
-            path = self._loop(log, loader_state, states)
+        self._resumed_from = self._at.step
+        log = stack.enter_context(
+            open_log(
+                self.out,
+                keep_to=self._at.step if checkpoint else -1,  # what came before a first step, too
+                sinks=self.options.log_to,
+                options=self._identity,
+                leads=self.processes.leads,
+            )
+        )
+        self._at.metrics = log.last
+        for message in damage:
+            log.write(step=self._at.step, event="warning", message=message)
+        for line in self._measuring.begin(self._at, resumed=checkpoint is not None):
+            log.write(**line)
+        if checkpoint is None and self.recipe.warm_statistics:
+            self._warm_statistics(log)
+        return log, loader_state, states
+
+    def _result(self, checkpoint: Path) -> TrainResult:
+        """What has come out."""
+        at = self._at
         stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
         return TrainResult(
-            steps=self._at.step,
-            seconds=self._at.seconds,
-            metrics=self._at.metrics,
-            checkpoint=path,
+            steps=at.step,
+            seconds=at.seconds,
+            metrics=at.metrics,
+            checkpoint=checkpoint,
             precision=precision_of(self.recipe),
             loader_stats=dict(stats),
             cache=self.processes.summed_here(stats.get("cache", {})),
             model=self.bundle,
-            resumed_from=resumed_from,
+            resumed_from=self._resumed_from,
             strategy=getattr(self.loader, "strategy", None),
-            validation=dict(self._at.validation),
-            warm_statistics=dict(self._at.warm_statistics),
-            guard=dict(self._at.guard),
-            captions_at_context_limit=sum(
-                self.processes.exchange(self._at.captions_at_context_limit)
-            ),
+            validation=dict(at.validation),
+            warm_statistics=dict(at.warm_statistics),
+            guard=dict(at.guard),
+            captions_at_context_limit=sum(self.processes.exchange(at.captions_at_context_limit)),
         )
 
     def _loop(
@@ -328,7 +322,9 @@ class Trainer:
             ) as batches,
         ):
             for batch in batches:
-                numbers = self._optimizer_step.remember(self._ready(batch), **self._computing)
+                numbers = self._optimizer_step.remember(
+                    self._ready(batch), encode=self.encode, losses=self.losses
+                )
                 row, failed = numbers.read()
                 name = f"batch {warm.batches + 1} of {wanted} of the warm statistics"
                 if failed:
@@ -380,7 +376,14 @@ class Trainer:
     def _train_on(self, batch: Mapping[str, Any], log: RunLog, meter: Meter) -> None:
         """Queue a step, and what is done after it; then look at the step before."""
         at = self._at
-        numbers, known = self._step(batch)
+        ready = self._ready(batch)
+        numbers = self._optimizer_step(at.step, ready, encode=self.encode, losses=self.losses)
+        known: dict[str, Any] = {}
+        if self._stream:
+            known |= self._stream.feed({**batch, **ready}, self._rank_rows)
+            stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
+            if "plain_targets" in stats:  # of this epoch so far
+                known["plain_targets"] = stats["plain_targets"]
         at.step += 1
         at.step_in_epoch += 1
         for hook in self.hooks.values():
@@ -459,23 +462,6 @@ class Trainer:
                 "not; give the processes loaders of one length"
             )
         return not any(ended)
-
-    def _step(self, batch: Mapping[str, Any]) -> tuple[StepNumbers, dict[str, Any]]:
-        """One optimizer step, queued; its numbers, and what is known of it already."""
-        ready = self._ready(batch)
-        numbers = self._optimizer_step(self._at.step, ready, **self._computing)
-        known: dict[str, Any] = {}
-        if self._stream:
-            known |= self._stream.feed({**batch, **ready}, self._rank_rows)
-            stats: dict[str, Any] = getattr(self.loader, "stats", dict)()
-            if "plain_targets" in stats:  # of this epoch so far
-                known["plain_targets"] = stats["plain_targets"]
-        return numbers, known
-
-    @property
-    def _computing(self) -> dict[str, Any]:
-        """What an optimizer step calls."""
-        return {"compute": self.compute_loss, "encode": self.encode, "losses": self.losses}
 
     def _ready(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """The batch on the device, with what the teacher makes of it."""

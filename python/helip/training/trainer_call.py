@@ -10,13 +10,13 @@ from typing import Any
 from helip.common.options import ProgressOptions
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
-from helip.training.distillation import Teacher
 from helip.training.measuring.guarding import Guard
 from helip.training.measuring.validator import Validate
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader, StepHook
 from helip.training.stream import Embed
+from helip.training.terms import Teacher
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,8 +139,8 @@ def test_without_hard_pairs_and_gamma_the_loss_is_open_clips():
 def test_the_terms_add_up_to_the_loss():
     made = bundle()
     source = source_of(made)
-    for siglip in (False, True):
-        loss = OpenClipLoss(source, siglip=siglip, gamma=0.5)
+    for name in ("clip", "siglip"):
+        loss = OpenClipLoss(source, loss=name, gamma=0.5)
         images, texts = next(iter(source))
         image, text, scale = made.model(images, texts)
         bias = torch.tensor(-5.0)
@@ -148,6 +148,29 @@ def test_the_terms_add_up_to_the_loss():
         assert terms.keys() == {"contrastive_loss", "margin_loss"}
         assert terms["margin_loss"] > 0
         torch.testing.assert_close(sum(terms.values()), loss(image, text, scale, bias))
+
+
+def test_a_loss_of_ones_own_is_given_what_the_source_knows():
+    made, seen = bundle(), {}
+
+    def own(image, text, scale, target, *, hard_rows, groups, logit_bias):
+        seen.update(target=target, hard_rows=hard_rows, groups=groups, bias=logit_bias)
+        return {"loss": scale * image.square().sum(), "more": 3.0}
+
+    source = source_of(made)
+    images, texts = next(iter(source))
+    image, text, scale = made.model(images, texts)
+    loss = OpenClipLoss(source, loss=own)
+    bias = torch.tensor(-5.0)
+    terms = loss(image, text, scale, bias, output_dict=True)
+    assert terms.keys() == {"contrastive_loss"}  # open_clip trains on the sum of what it gets
+    torch.testing.assert_close(terms["contrastive_loss"], loss(image, text, scale, bias))
+    assert torch.equal(seen["target"], source.target(len(image))) and seen["bias"] is bias
+    assert seen["groups"].shape[0] == len(image)
+    with pytest.raises(InvalidArgumentError, match="must be an object that is called as loss"):
+        OpenClipLoss(source, loss=lambda image, text: 0)
+    with pytest.raises(InvalidArgumentError, match="loss is 'clop', must be one of"):
+        OpenClipLoss(source, loss="clop")
 
 
 def test_a_source_tells_what_open_clip_asks_and_follows_its_epochs():

@@ -17,17 +17,18 @@ def test_own_flags_need_the_table():
 def test_own_flags_become_options_and_the_rest_is_open_clips(monkeypatch):
     seen = {}
 
-    def training(options):
-        seen["options"] = options
+    def training(options, loss):
+        seen.update(options=options, loss=loss)
         return open_clip_program.cpu_processes()
 
     program = open_clip_program.open_clip_program()
     monkeypatch.setattr(open_clip_program, "hard_pair_training", training)
     monkeypatch.setattr(program, "main", lambda rest: seen.setdefault("rest", rest))
     own = "--hard-pairs pairs --gamma 0.5 --rank-max 20 --fraction 0.5 --no-pin-memory"
-    main([*own.split(), "--workers", "3", "--lr", "1e-5"])
+    main([*own.split(), "--loss", "own.losses:Loss", "--workers", "3", "--lr", "1e-5"])
     assert seen["rest"] == ["--workers", "3", "--lr", "1e-5"]
     options = seen["options"]
+    assert seen["loss"] == "own.losses:Loss"
     assert (options.hard_pairs, options.gamma, options.rank_max) == ("pairs", 0.5, 20)
     assert (options.fraction, options.pin_memory, options.workers) == (0.5, False, None)
 

@@ -15,7 +15,7 @@ from helip.models.saving import save_model
 from helip.training.checkpoints import newest_checkpoint
 from helip.training.fine_tuning import TrainCall, make_trainer, train
 from helip.training.named_recipes import FROM_SCRATCH, recipe_named, with_recipe
-from helip.training.planning.plan import plan_training
+from helip.training.plan import plan_training
 from support.train_samples import CONFIG, Colours, table
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,7 +14,7 @@ from helip.losses.equal import groups_of
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import create_model
 from helip.training.fine_tuning import train
-from helip.training.planning.plan import plan_training
+from helip.training.plan import plan_training
 from helip.training.trainer import Trainer
 from helip.verdicts import Exclusions, Verdicts
 from support.loader_samples import drawing

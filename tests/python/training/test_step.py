@@ -138,16 +138,7 @@ def test_a_term_of_ones_own_is_trained_on_and_logged_also_in_parts(tmp_path):
         assert parts["extra"] == pytest.approx(whole["extra"], rel=1e-2)
 
 
-def test_a_loss_that_needs_the_whole_batch_is_not_cut_in_parts(tmp_path):
-    class Whole(Trainer):
-        def compute_loss(self, batch):
-            return super().compute_loss(batch)
-
-    with pytest.raises(UnsupportedError, match="override encode and losses instead"):
-        Whole(bundle(), FakeLoader(), out=tmp_path, accumulate=2, device="cpu")
-
-
-@pytest.mark.parametrize("name", ["model", "Ema", "a/b", ""])
+@pytest.mark.parametrize("name", ["model", "loss", "Ema", "a/b", ""])
 def test_a_hook_is_named_like_a_file_of_its_own(tmp_path, name):
     with pytest.raises(InvalidArgumentError, match="a hook is named"):
         trainer(tmp_path, hooks={name: object()})

@@ -144,8 +144,8 @@ def half_step(loss_of, optimizer: str = "adamw"):
     nothing = dict.fromkeys(("clip", "margin", "violated", "logit_scale"), torch.ones(()))
 
     def take(number: int):
-        compute = lambda batch: {**nothing, "loss": loss_of(model.weight, number)}  # noqa: E731
-        return step(number, {}, compute=compute, encode=compute, losses=compute).read()
+        losses = lambda *_: {**nothing, "loss": loss_of(model.weight, number)}  # noqa: E731
+        return step(number, {}, encode=lambda batch: batch, losses=losses).read()
 
     return take, model.weight
 

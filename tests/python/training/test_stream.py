@@ -134,9 +134,10 @@ def test_embed_without_a_miner_is_refused(tmp_path):
 
 def test_a_trainer_with_a_loss_of_its_own_must_keep_the_features(tmp_path):
     class Own(Trainer):
-        def compute_loss(self, batch):
-            image, text, scale = self.model(batch["image"], batch["text"])
-            return {**self.loss(image, text, scale, batch["target"]), "logit_scale": scale}
+        def losses(self, encoded, batch):
+            scale = encoded["logit_scale"]
+            features = encoded["image_features"], encoded["text_features"]
+            return {**self.loss(*features, scale, batch["target"]), "logit_scale": scale}
 
     bundle = create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
     parts = {"transform": bundle.train_transform, "tokenizer": bundle.tokenizer}

@@ -320,8 +320,8 @@ def test_float16_looks_for_its_factor_in_the_batches_before_the_first_step():
     nothing = dict.fromkeys(("clip", "margin", "violated", "logit_scale"), torch.ones(()))
     rows = []
     for slope in (1e36, 2.0, 4.0):  # at a factor of 65,536 the first is infinite
-        compute = lambda batch, a=slope: {**nothing, "loss": (model.weight * a).sum()}  # noqa: E731
-        row, failed = step.remember({}, compute=compute, encode=compute, losses=compute).read()
+        losses = lambda *_, a=slope: {**nothing, "loss": (model.weight * a).sum()}  # noqa: E731
+        row, failed = step.remember({}, encode=lambda batch: batch, losses=losses).read()
         assert not failed and model.weight.item() == 1.0
         rows.append(row)
     assert [math.isfinite(row["grad_norm"]) for row in rows] == [False, True, True]

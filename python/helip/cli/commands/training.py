@@ -90,7 +90,7 @@ def train(
     from helip.models.bundle import create_model
     from helip.models.run_folder import CHECKPOINTS, list_checkpoints
     from helip.training.fine_tuning import train
-    from helip.training.planning.plan import plan_training
+    from helip.training.plan import plan_training
 
     # Before the data are opened, so that a wrong name is told at once.
     weights = {field.name: options.pop(field.name) for field in dataclasses.fields(ModelOptions)}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +13,11 @@ import torch
 import helip
 from helip.common.errors import MismatchError, UnsupportedError
 from helip.data.image_transform import ImageTransform
-from helip.training.planning.memory import LiveBytes
+from helip.training.plan import LiveBytes
 from helip.training.step import OptimizerStep
 from support.data_samples import caption, write_shard
 from support.train_samples import CONFIG, Colours, table
-from support.tune_samples import RESNET, same, weights
+from support.tune_samples import same, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -113,7 +111,7 @@ def test_a_long_run_is_planned_from_its_first_epoch(tmp_path, monkeypatch):
     data = helip.open_dataset(str(write_shard(tmp_path / "0.tar", range(24))))
     call = calls(data, pairs=table(data), epochs=5, warm_statistics=2)
     exact = helip.plan_training(model=model(), **call)
-    monkeypatch.setattr("helip.training.planning.plan._PLANNED_ROWS", 100)
+    monkeypatch.setattr("helip.training.plan._PLANNED_ROWS", 100)
     plan = helip.plan_training(model=model(), **call)
     assert plan.rows_from == "first epoch"
     assert plan.steps == exact.steps
@@ -159,101 +157,31 @@ def real_peak(monkeypatch, tmp_path, made, call) -> int:
     return peaks[-1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
         {},
-        {"accumulate": 4},
-        {"grad_checkpointing": True},
-        {"accumulate": 2, "grad_checkpointing": True, "precision": "bfloat16"},
-        {"precision": "bfloat16"},
-        {"optimizer": "lion"},
-        {"optimizer": "adafactor", "ema": 0.9},
-        {"lock_text": True},
-        {"lora": 4},
+        {"accumulate": 4, "grad_checkpointing": True, "precision": "bfloat16"},
+        {"optimizer": "adafactor", "ema": 0.9, "lock_text": True},
         {"distill": 1.0, "distill_kind": "logits"},
-        {"equal_captions": "mask"},
-        {"batch_size": 2},
-        {"batch_size": 1},
     ],
     ids=lambda options: ",".join(map(str, options)) or "plain",
 )
 def test_memory_is_within_two_percent_of_what_a_run_keeps_alive(tmp_path, monkeypatch, options):
-    if "lora" in options:
-        pytest.importorskip("peft")
-    call = calls(Colours(96), hard_per_target=0) | {"batch_size": 96, **options}
+    call = calls(Colours(48), hard_per_target=0) | {"batch_size": 48, **options}
     memory = helip.plan_training(model=model(LARGER), **call).memory
-    beside = memory.weights + memory.optimizer + memory.copies + memory.batch
+    kept = memory.weights + memory.optimizer + memory.copies + memory.batch
     peak = real_peak(monkeypatch, tmp_path, model(LARGER), call)
-    assert memory.peak - beside == pytest.approx(peak, rel=0.02)
+    assert memory.peak - kept == pytest.approx(peak, rel=0.02)
 
 
-def test_memory_of_a_convolutional_tower_too(tmp_path, monkeypatch):
-    config = {**LARGER, "vision_cfg": RESNET}
-    call = calls(Colours(48), hard_per_target=0) | {"batch_size": 48}
-    memory = helip.plan_training(model=model(config), **call).memory
-    beside = memory.weights + memory.optimizer + memory.batch
-    peak = real_peak(monkeypatch, tmp_path, model(config), call)
-    assert memory.peak - beside == pytest.approx(peak, rel=0.02)
-
-
-def test_weights_gradients_and_states_are_those_of_adamw():
+def test_weights_and_states_are_those_of_adamw():
     memory = helip.plan_training(model=model(), **calls(Colours(), hard_per_target=0)).memory
     numbers = sum(p.numel() for p in model().model.parameters())
     buffers = sum(b.nbytes for b in model().model.buffers())
     assert memory.weights == 4 * numbers + buffers
-    assert memory.gradients == 4 * numbers
     assert memory.optimizer == pytest.approx(8 * numbers, abs=4 * 100)  # and counts of steps
-
-
-MEASURED = """
-import gc, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import torch, helip
-from support.train_samples import Colours
-torch.set_num_threads(1)
-CONFIG = {
-    "embed_dim": 128,
-    "vision_cfg": {"image_size": 64, "layers": 4, "width": 128, "head_width": 32, "patch_size": 8},
-    "text_cfg": {"context_length": 32, "vocab_size": 9999, "width": 128, "heads": 4, "layers": 3},
-}
-CONFIG["text_cfg"]["vocab_size"] = 49408
-def make():
-    return helip.create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
-def status(name):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
-call = dict(
-    data=Colours(64), hard_per_target=0, device="cpu", batch_size=64, workers=0, progress=False
-)
-model = make()
-if sys.argv[2] == "plan":
-    plan = helip.plan_training(model=model, **call)
-    print(plan.memory.peak - plan.memory.weights + plan.host_bytes)
-else:
-    out = Path(sys.argv[2])
-    helip.train(model=make(), out=out / "warm", steps=1, **{**call, "batch_size": 2})
-    gc.collect()
-    before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    helip.train(model=model, out=out / "run", steps=2, **call)
-    print(status("VmHWM") - before)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak")
-def test_memory_is_within_a_third_of_what_the_system_gives_a_run(tmp_path):
-    here = str(Path(__file__).parents[3])
-    planned, given = (
-        int(subprocess.run(
-            [sys.executable, "-c", MEASURED, here, what], check=True, capture_output=True, text=True
-        ).stdout)
-        for what in ("plan", str(tmp_path))
-    )  # fmt: skip
-    assert 0.75 < planned / given < 1.33, (planned, given)
+    assert memory.peak > memory.weights + memory.optimizer + 4 * numbers  # gradients
 
 
 def test_a_checkpoint_has_the_bytes_of_the_plan(tmp_path):

@@ -8,11 +8,15 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from helip.common.errors import UnsupportedError
 from helip.common.options import keywords
@@ -21,15 +25,29 @@ from helip.data.dataset import Dataset
 from helip.data.opening import open_dataset
 from helip.loading.loader import HardPairLoader
 from helip.mining.streaming import StreamingMiner
+from helip.models.locking import train_mode
 from helip.training.checkpoints import random_states, restore_random_states
 from helip.training.fine_tuning import TrainCall, bundle_of, make_trainer
 from helip.training.named_recipes import with_recipe
-from helip.training.planning.rehearsal import Rehearsal, StepMemory
+from helip.training.optimizing.weight_average import WeightAverage
+from helip.training.trainer import Trainer
 
 # Rows that are planned one by one; of a longer run the first epoch stands for the others.
 _PLANNED_ROWS = 200_000_000
 _BLOCK = 65_536  # rows whose sizes are asked for together
 _TIMED_BATCHES = 6
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes of tensors on the device: what lies there between steps, and ``peak``, the most at one
+    time in the second of two steps on the first batch, all of the former included."""
+
+    weights: int  # and buffers
+    optimizer: int  # what it remembers
+    copies: int  # averages, a teacher
+    batch: int  # one, with what a teacher says of it
+    peak: int
 
 
 @dataclass(frozen=True)
@@ -72,7 +90,7 @@ class PlanTrainingCall(TrainCall):
     out: str | os.PathLike[str] | None = None  # type: ignore[assignment]
     """As train takes it; nothing is written there."""
     time_step: bool = False
-    """Also take two whole steps on a copy of the model, and time the second."""
+    """Also take a third step, and time it, and the reading of batches."""
 
 
 @keywords(PlanTrainingCall, complete=with_recipe)
@@ -80,9 +98,8 @@ def plan_training(call: PlanTrainingCall) -> TrainingPlan:
     """What :func:`train` with these arguments would take, without doing it.
 
     Steps are exact, and so are rows and bytes of pictures, but for samples that cannot be read.
-    Memory is measured by steps on two and four rows of the first batch, on the device and in the
-    precision of the run, and extrapolated; see docs/training.md for how close that comes. The
-    model is copied, and stays as it is.
+    Memory is that of two real steps on the first batch, on the device and in the precision of the
+    run, but not compiled. They are taken on a copy of the model, which stays as it is.
 
     Raises UnsupportedError under torchrun: it plans one process.
     """
@@ -112,18 +129,15 @@ def _planned(call: PlanTrainingCall) -> TrainingPlan:
         validate=None, eval_every=None, patience=None, watch=None, guard=None, when_lost="report",
         wise_ft=None,
     )  # fmt: skip
-    trainer, _ = make_trainer(bare, bundle, Rehearsal)
-    assert isinstance(trainer, Rehearsal) and isinstance(trainer.loader, HardPairLoader)
+    trainer, _ = make_trainer(bare, bundle, _Steps)
+    assert isinstance(trainer, _Steps) and isinstance(trainer.loader, HardPairLoader)
     loader, steps, warm = trainer.loader, trainer.total_steps, call.warm_statistics
     grows = isinstance(call.pairs, StreamingMiner) and not call.control
     reads = _Reads(data)
-    largest = (
-        reads.full_batches(loader, call.batch_size, steps, warm)
-        if grows
-        else reads.planned_batches(loader, call.batch_size, steps, warm)
-    )
+    count = reads.full_batches if grows else reads.planned_batches
+    count(loader, call.batch_size, steps, warm)
     batch, read_seconds = _first_batch(loader, timed=call.time_step)
-    memory = trainer.step_memory(batch, largest)
+    memory = trainer.step_memory(batch)
     step_seconds = trainer.step_seconds(batch) if call.time_step else None
     parameters = list(trainer.model.parameters())
     averages = 0 if call.ema is None else memory.weights
@@ -146,6 +160,82 @@ def _planned(call: PlanTrainingCall) -> TrainingPlan:
             else (steps + warm) * max(step_seconds, read_seconds)
         ),
     )
+
+
+class _Steps(Trainer):
+    """Takes steps of no run, which change its own model alone."""
+
+    def step_seconds(self, batch: Mapping[str, Any]) -> float:
+        """Of a step on this batch, after those that `step_memory` takes."""
+        began = time.perf_counter()
+        self._take(self._ready(batch))
+        return time.perf_counter() - began
+
+    def step_memory(self, batch: Mapping[str, Any]) -> StepMemory:
+        """Of two steps on this batch; of the second, since the first makes the optimizer's part."""
+        train_mode(self.model)
+        ready = self._ready(batch)
+        self._take(ready)
+        self.optimizer.zero_grad(set_to_none=True)
+        states = [v for state in self.optimizer.state.values() for v in state.values()]
+        weights = [*self.model.parameters(), *self.model.buffers()]
+        known = [v for v in (*weights, *states, *ready.values()) if isinstance(v, Tensor)]
+        with LiveBytes(known) as seen:
+            self._take(ready)
+        average = self.hooks.get("ema")
+        copies = average.nbytes if isinstance(average, WeightAverage) else 0
+        copies += self._distillation.nbytes if self._distillation else 0
+        kept = {
+            "weights": bytes_of(weights),
+            "optimizer": bytes_of(states),
+            "copies": copies,
+            "batch": bytes_of(ready.values()),
+        }
+        return StepMemory(**kept, peak=sum(kept.values()) + max(seen.curve))
+
+    def _take(self, ready: Mapping[str, Tensor]) -> None:
+        """The first step of a run, on a batch that is on the device; waits for it."""
+        self._rank_rows = [len(ready["index"])]
+        self._optimizer_step(0, ready, encode=self.encode, losses=self.losses).read()
+
+
+class LiveBytes(TorchDispatchMode):
+    """Inside, ``curve`` gets the bytes alive after each operation of torch; ``known`` tensors are
+    not counted. What an operation needs inside itself, and an allocator keeps back, is not seen."""
+
+    def __init__(self, known: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        self.live, self.curve = 0, [0]
+        self._seen: dict[int, Any] = {}
+        for tensor in known:
+            self._watch(tensor, count=False)
+
+    def __torch_dispatch__(
+        self, work: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        made = work(*arguments, **(options or {}))
+        tree_map_only(Tensor, self._watch, made)
+        self.curve.append(self.live)
+        return made
+
+    def _watch(self, tensor: Tensor, count: bool = True) -> Tensor:
+        storage = tensor.untyped_storage()
+        key = id(storage)
+        if key not in self._seen:
+            size = storage.nbytes() if count else 0
+            self.live += size
+            self._seen[key] = weakref.finalize(storage, self._gone, key, size)
+        return tensor
+
+    def _gone(self, key: int, size: int) -> None:
+        self.live -= size
+        self._seen.pop(key, None)
+
+
+def bytes_of(values: Iterable[Any]) -> int:
+    """Of the tensors among these, each storage once."""
+    storages = [value.untyped_storage() for value in values if isinstance(value, Tensor)]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 class _Reads:
@@ -173,12 +263,12 @@ class _Reads:
 
     def planned_batches(
         self, loader: HardPairLoader, batch_size: int, steps: int, warm: int
-    ) -> int:
-        """Of every batch, or of the first epoch where they are too many; rows of the largest."""
+    ) -> None:
+        """Of every batch, or of the first epoch where they are too many."""
         length = len(loader)
         whole = (steps + warm) * batch_size <= _PLANNED_ROWS
         epochs = -(-max(steps, warm) // length) if whole else 1
-        rows = read = epoch_rows = epoch_read = largest = 0
+        rows = read = epoch_rows = epoch_read = 0
         for epoch in range(epochs):
             for number, index in enumerate(loader.planned_rows(epoch), start=epoch * length):
                 size = int(self._sizes[index].sum())
@@ -188,23 +278,20 @@ class _Reads:
                 rows += len(index) * (number < steps)
                 read += size * times
                 if times:
-                    largest = max(largest, len(index))
                     self._seen[index] = True
         if not whole:
             share = steps / length
             rows = round(share * epoch_rows)
             read = round((share + warm / length) * epoch_read)
         self._note(rows, read, epoch_rows, epoch_read, "planned" if whole else "first epoch")
-        return largest
 
-    def full_batches(self, loader: HardPairLoader, batch_size: int, steps: int, warm: int) -> int:
+    def full_batches(self, loader: HardPairLoader, batch_size: int, steps: int, warm: int) -> None:
         """As if each batch were full, of pictures of mean size."""
         self._seen[:] = True
         mean = float(self._sizes.mean())
         rows, epoch_rows = steps * batch_size, len(loader) * batch_size
         read = round(mean * (rows + warm * batch_size))
         self._note(rows, read, epoch_rows, round(mean * epoch_rows), "at most")
-        return batch_size
 
     def _note(self, rows: int, read: int, epoch_rows: int, epoch_read: int, origin: str) -> None:
         self._found = {

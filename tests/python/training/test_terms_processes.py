@@ -16,7 +16,7 @@ from helip.models.slip import add_ssl_head
 from helip.training.recipe import Recipe
 from helip.training.network import Network, named_outputs
 from helip.common.processes import Processes
-from helip.training.objective import SslTerm
+from helip.training.terms import SslTerm
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 

@@ -1,4 +1,5 @@
-"""The teacher of a run that distils, and the term that it adds to the loss.
+"""What a recipe adds to the loss of a batch: SLIP's self-supervised term, and the distance to a
+teacher.
 
 A teacher gives the features of a batch before the batch is cut into chunks, as entries of it:
 ``teacher_image`` and ``teacher_text`` [b, t].
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from helip.common.collectives import gather_rows
 from helip.common.devices import autocast
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.options import Precision
@@ -22,6 +24,8 @@ from helip.common.processes import Processes
 from helip.common.weights_digest import weights_digest
 from helip.losses.distillation import DistillationLoss
 from helip.losses.options import DistillOptions
+from helip.losses.ssl import SslLoss
+from helip.models.slip import has_ssl_head
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.grad_cache import split_rows
 from helip.training.network import named_outputs, share_weights
@@ -30,6 +34,47 @@ from helip.training.recipe import Recipe
 
 #: A store whose rows are those of the data set, or its path.
 Teacher = EmbeddingStore | str | os.PathLike[str]
+
+
+class SslTerm:
+    """SLIP's self-supervised loss, for a model that has the head."""
+
+    def __init__(self, loss: SslLoss) -> None:
+        self._loss = loss
+
+    @classmethod
+    def of(cls, model: nn.Module, recipe: Recipe) -> SslTerm | None:
+        """None without a head, or with ssl_scale = 0."""
+        wanted = has_ssl_head(model) and recipe.ssl_scale > 0
+        if not wanted:
+            return None
+        return cls(SslLoss(scale=recipe.ssl_scale, temperature=recipe.ssl_temperature))
+
+    def views(self, batch: Mapping[str, Any]) -> Tensor:
+        """The batch's [b, 2, 3, H, W], rows first, as the model's third argument."""
+        if "views" not in batch:
+            raise InvalidArgumentError(
+                "the model has a self-supervised head and the batch no 'views'; give the loader "
+                "transform=TwoViews(transform, ssl_transform), or train with ssl_scale=0"
+            )
+        return batch["views"].transpose(0, 1)
+
+    def add(
+        self,
+        losses: Mapping[str, Tensor],
+        out: Mapping[str, Tensor],
+        rank_rows: Sequence[int] = (),
+    ) -> dict[str, Tensor]:
+        """``losses`` with the term in ``loss``, and ``ssl`` and ``ssl_accuracy`` beside it.
+
+        out: the model's output. rank_rows: how many rows each process has; with several, the term
+            is that of all their rows, on each of them.
+        """
+        both = torch.cat([out["ssl_first"], out["ssl_second"]], dim=1)
+        if len(rank_rows) > 1:
+            both = gather_rows(both, rank_rows)
+        term = self._loss(*both.chunk(2, dim=1))
+        return {**losses, **term, "loss": losses["loss"] + term["loss"]}
 
 
 class _Features(Protocol):

@@ -1,0 +1,275 @@
+"""The loss of a batch as training calls it: one of `LOSSES` by its name, or an object of one's own.
+
+An object needs one call, that of `Loss`. `BatchLoss` gives it what its call takes of a batch, with
+the rows of all processes where it does not gather them itself, and checks what comes back.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helip.common.collectives import gather_blocks, gather_pairs, gather_rows, row_counts
+from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.losses.equal import BOUNDS, embeddings_of, groups_of
+from helip.losses.options import LOSSES, LossOptions, loss_name
+
+_CALL = "loss(image_features, text_features, logit_scale, target, *, hard_rows, groups)"
+_ALWAYS = ("hard_rows", "groups")
+_ASKED = ("logit_bias", "embeddings", "rank_rows")  # given where the call names them
+#: Names of a line of metrics that a loss cannot give its own numbers.
+_TAKEN = {"step", "epoch", "event", "lr", "grad_norm", "temperature", "loss_factor", "failed"}
+
+
+class Loss(Protocol):
+    """What training asks of a loss.
+
+    An object, such as a module or a function. It may have
+
+    - ``gather``: True where it gathers the rows of other processes itself and returns the share of
+      its own. Others are given the rows of all processes, with gradients.
+    - ``options``: plain values, or a group of options, that a resumed run compares.
+    - ``state_dict()`` and ``load_state_dict()`` of tensors: part of checkpoints, those of rank 0.
+
+    Nothing trains parameters of a loss; those of the model are trained.
+    """
+
+    def __call__(
+        self,
+        image_features: Tensor,
+        text_features: Tensor,
+        logit_scale: Tensor,
+        target: Tensor,
+        /,
+        *,
+        hard_rows: Tensor | None,
+        groups: Tensor | None,
+    ) -> Mapping[str, Any]:
+        """Scalars by their names: ``loss`` is trained on, the others are written down.
+
+        image_features, text_features: floating [b, d], as the model gives them; row i of both is
+            one pair.
+        logit_scale: one number, already exponentiated.
+        target: int64 [b], the batch row of the target that each row serves; a target serves itself.
+        hard_rows: int64 [b, m], the batch rows that are hard pairs of each row, -1 for none; None
+            where ``target`` says it.
+        groups: int64 [b, kinds]; rows with the same number in a column have equal captions or
+            pictures, 0 is equal to nothing. None where nobody knows.
+
+        A call that names them is also given ``logit_bias``, of a model that has one, else None;
+        ``embeddings``, a dict of "caption" and "image" [b, d] with the rows of a store that the
+        loader knows; and ``rank_rows``, how many rows each process has, for one that gathers.
+        """
+
+
+def loss_of(loss: Loss | str, options: Any, *, gather: bool) -> Loss:
+    """The loss itself, or the one that a name of `LOSSES` or a ``module:Class`` says.
+
+    A class is made with those of `LossOptions` and ``gather`` that it takes; options: has the
+    fields of `LossOptions`.
+    """
+    if not isinstance(loss, str):
+        return loss
+    module, _, name = LOSSES.get(loss, loss).partition(":")
+    try:
+        found: Any = functools.reduce(getattr, name.split("."), importlib.import_module(module))
+    except Exception as error:  # a module of somebody's own may raise whatever it likes
+        raise InvalidArgumentError(
+            f"loss is {loss!r}, which cannot be imported ({type(error).__name__}: {error}); name a "
+            "class as module:Class, in a module that python finds, such as by PYTHONPATH"
+        ) from error
+    if not inspect.isclass(found):
+        return cast(Loss, found)
+    given = {**LossOptions.of(options).as_dict(), "gather": gather}
+    taken = inspect.signature(found).parameters
+    try:
+        made = found(**{name: value for name, value in given.items() if name in taken})
+    except TypeError as error:
+        raise InvalidArgumentError(
+            f"loss is {loss!r}, which cannot be made without arguments ({error}); give them "
+            "defaults, or name a function or an object in its place"
+        ) from error
+    return cast(Loss, made)
+
+
+class BatchLoss:
+    """Calls a loss with a batch and what the model made of it. Made once for a run.
+
+    loss, options: as `loss_of` takes them. gather: there may be other processes, whose rows count.
+    """
+
+    def __init__(
+        self,
+        loss: Loss | str,
+        options: Any,
+        *,
+        gather: bool = False,
+        device: torch.device | None = None,
+    ) -> None:
+        self._is_named = isinstance(loss, str) and loss in LOSSES
+        self.loss = loss = loss_of(loss, options, gather=gather)
+        self._names = _checked_names(loss)
+        self._gathers = gather and not getattr(loss, "gather", False)
+        if isinstance(loss, nn.Module):
+            trained = [name for name, value in loss.named_parameters() if value.requires_grad]
+            if trained:
+                raise UnsupportedError(
+                    f"loss is a {type(loss).__name__} with parameters ({', '.join(trained)}), "
+                    "which nothing trains; make them buffers of it, or parameters of the model"
+                )
+            if device is not None:
+                loss.to(device)
+
+    def __call__(
+        self,
+        encoded: Mapping[str, Tensor],  # image_features, text_features, logit_scale; logit_bias
+        batch: Mapping[str, Tensor],  # what a loader says of the rows, on the device
+        rank_rows: Sequence[int] | None = None,  # b of each process, saves asking for it
+    ) -> dict[str, Tensor]:
+        """What the loss returned; scalars."""
+        given: dict[str, Any] = {
+            "image_features": encoded["image_features"],
+            "text_features": encoded["text_features"],
+            "target": batch["target"],
+            "hard_rows": batch.get("hard_rows"),
+            "groups": groups_of(batch),
+            "embeddings": embeddings_of(batch),
+        }
+        if self._gathers:
+            given = _of_all_processes(given, rank_rows)
+        bias = encoded.get("logit_bias")
+        given |= {"logit_bias": bias, "rank_rows": rank_rows}
+        out = self.loss(
+            given["image_features"],
+            given["text_features"],
+            encoded["logit_scale"],
+            given["target"],
+            **{name: given[name] for name in self._names},
+        )
+        found = _checked_result(out, self.loss, given["image_features"])
+        if bias is not None:
+            # A softmax does not depend on it, but replicas wait for a gradient of every parameter.
+            found["loss"] = found["loss"] + 0.0 * bias.sum()
+        return found
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same when a run is resumed, plain values; of a loss of `LOSSES` its
+        options say it, which are the run's."""
+        if self._is_named:
+            return {}
+        options: Any = getattr(self.loss, "options", None)
+        options = options.plain() if hasattr(options, "plain") else options
+        return {"loss": loss_name(self.loss), "loss_options": options}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state of the loss; empty where it has none."""
+        state: dict[str, Any] = getattr(self.loss, "state_dict", dict)()
+        odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+        if odd:
+            raise InvalidArgumentError(
+                f"{odd[0]!r} of the state_dict of the loss is a {type(state[odd[0]]).__name__}, "
+                "must be a tensor: it becomes part of a checkpoint"
+            )
+        return dict(state)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        loss: Any = self.loss
+        loss.load_state_dict(dict(state))
+
+
+def _checked_names(loss: Any) -> list[str]:
+    """What the call of a loss is given by name; InvalidArgumentError where it does not fit."""
+    expected = f"must be an object that is called as {_CALL}; see helip.losses.Loss"
+    if inspect.isclass(loss):
+        raise InvalidArgumentError(
+            f"loss is the class {loss.__name__}, {expected}. Give {loss.__name__}(…)"
+        )
+    if not callable(loss):
+        raise InvalidArgumentError(f"loss is a {type(loss).__name__}, {expected}")
+    called = loss
+    if isinstance(loss, nn.Module):
+        called = loss.forward
+    elif not (inspect.isroutine(loss) or isinstance(loss, functools.partial)):
+        called = loss.__call__
+    try:
+        signature = inspect.signature(called)
+    except (TypeError, ValueError):  # not written in Python
+        return list(_ALWAYS)
+    parameters = signature.parameters
+    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    named = [*_ALWAYS, *(name for name in _ASKED if any_name or name in parameters)]
+    try:
+        signature.bind(*[None] * 4, **dict.fromkeys(named))
+    except TypeError as error:
+        raise InvalidArgumentError(
+            f"loss is {loss_name(loss)}, called as {signature} ({error}), {expected}"
+        ) from None
+    return named
+
+
+def _checked_result(out: Any, loss: Any, features: Tensor) -> dict[str, Tensor]:
+    """The scalars of a loss as tensors; InvalidArgumentError where it returned something else."""
+    expected = f"{loss_name(loss)} must return a dict of scalars with 'loss'"
+    if not isinstance(out, Mapping) or "loss" not in out:
+        what = f"a dict of {sorted(out)}" if isinstance(out, Mapping) else type(out).__name__
+        raise InvalidArgumentError(f"the loss returned {what}; {expected}")
+    if taken := sorted(_TAKEN & set(out)):
+        raise InvalidArgumentError(
+            f"the loss returned {taken[0]!r}, which the metrics have already; name it otherwise"
+        )
+    found = {}
+    for name, value in out.items():
+        if not isinstance(value, (Tensor, int, float)):
+            raise InvalidArgumentError(
+                f"the loss returned a {type(value).__name__} as {name!r}; {expected}"
+            )
+        found[name] = torch.as_tensor(value, device=features.device)
+        if found[name].numel() != 1:
+            raise InvalidArgumentError(
+                f"the loss returned {name!r} of shape {tuple(found[name].shape)}; {expected}"
+            )
+    if features.requires_grad and not found["loss"].requires_grad:
+        raise InvalidArgumentError(
+            f"'loss' of {loss_name(loss)} has no graph, so nothing can be trained by it; compute "
+            "it of the features by torch, without detach or item"
+        )
+    return found
+
+
+def _of_all_processes(given: Mapping[str, Any], rank_rows: Sequence[int] | None) -> dict[str, Any]:
+    """The entries of `BatchLoss` with the rows of all processes; a collective."""
+    everyone = gather_pairs(given["image_features"], given["text_features"], rank_rows)
+    if everyone.processes == 1:
+        return dict(given)
+    device = everyone.image.device
+
+    def rows_of_all(rows: Tensor) -> Tensor:
+        return gather_rows(rows, everyone.counts)
+
+    hard, groups, embeddings = (given[name] for name in ("hard_rows", "groups", "embeddings"))
+    if hard is not None:
+        most = max(row_counts(hard.shape[1], device))  # batches have as many columns as they need
+        hard = F.pad(torch.where(hard < 0, hard, hard + everyone.first), (0, most - hard.shape[1]),
+                     value=-1)  # fmt: skip
+    return {
+        "image_features": everyone.image,
+        "text_features": everyone.text,
+        "target": rows_of_all(given["target"][:, None] + everyone.first)[:, 0],
+        "hard_rows": None if hard is None else rows_of_all(hard),
+        "groups": None if groups is None else rows_of_all(groups),
+        "embeddings": {kind: rows_of_all(embeddings[kind]) for kind in _known(embeddings, device)},
+    }
+
+
+def _known(embeddings: Mapping[str, Tensor], device: torch.device) -> list[str]:
+    """The kinds of embeddings that all processes have; a collective."""
+    own = torch.tensor([[kind in embeddings for kind in BOUNDS]], device=device)
+    everywhere = gather_blocks(own.to(torch.int64)).amin(dim=0).tolist()
+    return [kind for kind, there in zip(BOUNDS, everywhere, strict=True) if there]
