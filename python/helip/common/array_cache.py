@@ -1,4 +1,4 @@
-"""What the viewer makes once and keeps: a bounded folder of folders, named by what they are of."""
+"""Arrays that are made once and kept: a bounded folder of folders, named by what they are of."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ArrayCache:
             os.utime(self.folder)
             _in_use.add(self.folder)
         except (Error, OSError) as error:
-            _LOG.warning("nothing is kept between calls of the viewer: %s", error)
+            _LOG.warning("nothing is kept between calls: %s", error)
             self._temporary = tempfile.TemporaryDirectory(prefix="helip-view-")
             self.folder = Path(self._temporary.name)
 

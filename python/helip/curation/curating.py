@@ -29,8 +29,8 @@ from helip.curation.similar_rows import (
 from helip.evaluation.model_features import ModelFeatures
 from helip.pairs.blocks import row_blocks
 from helip.pairs.hard_pairs import HardPairs
-from helip.pairs.in_degrees import in_degrees
 from helip.pairs.opening import open_together
+from helip.reporting.plots.hubness import hard_pair_counts
 from helip.store.embedding_store import EmbeddingStore
 
 _CACHE_BYTES = 4 * 10**9  # features of models, kept with those of the viewer
@@ -110,7 +110,7 @@ def _curated(
         "outlier_text": _fence(nearest[1][readable], call.outlier_text),
     }  # fmt: skip
     lowest = _lowest_of_like_captions(near, call.duplicate_text)
-    degrees = in_degrees(pairs)
+    degrees = hard_pair_counts(pairs)
     bounds["hub_degree"] = call.hub_factor * float(degrees.mean())
     alone = (nearest[0] < bounds["outlier_image"]) & (nearest[1] < bounds["outlier_text"])
     with np.errstate(invalid="ignore"):
