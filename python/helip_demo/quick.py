@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import numpy as np
 import helip
 from helip.common.errors import CorruptError, MismatchError
 from helip.data import Dataset
+from helip_demo.data import whole_concepts
 
 # EfficientNet-Lite0 at 128 pixels takes a third of the time that it takes at its own 224.
 IMAGE_ENCODER = "packaged:efficientnet-lite0?size=128&crop=1"
@@ -85,12 +85,7 @@ def choose_rows(data: Dataset, count: int, *, seed: int) -> np.ndarray:
     concepts: dict[str, list[int]] = defaultdict(list)
     for row in range(len(data)):
         concepts[data.label(row) or ""].append(row)
-    names = sorted(concepts)
-    random.Random(f"helip-demo-quick-{seed}").shuffle(names)
-    chosen: list[int] = []
-    for name in names:
-        if len(chosen) + len(concepts[name]) <= count:
-            chosen += concepts[name]
+    chosen = whole_concepts(concepts, count, seed=f"helip-demo-quick-{seed}")
     return np.array(sorted(chosen), dtype=np.int64)
 
 

@@ -8,7 +8,6 @@ million parameters that was trained on them for a moment. Everything is made fro
 from __future__ import annotations
 
 import os
-import random
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import helip
 from helip.common.files import publish_directory
 from helip.models.run_folder import checkpoint_path
-from helip_demo.data import draw, named_emoji
+from helip_demo.data import draw, named_emoji, whole_concepts
 from helip_demo.quick import embedded, is_embedded
 
 PICTURES = 300
@@ -76,12 +75,7 @@ def write_pictures(folder: str | os.PathLike[str], *, count: int = PICTURES, see
     concepts = defaultdict(list)
     for picture in named_emoji():
         concepts[picture.concept].append(picture)
-    names = sorted(concepts)
-    random.Random(f"helip-demo-sample-{seed}").shuffle(names)
-    chosen: list[Any] = []
-    for name in names:
-        if len(chosen) + len(concepts[name]) <= count:
-            chosen += concepts[name]
+    chosen = whole_concepts(concepts, count, seed=f"helip-demo-sample-{seed}")
     with publish_directory(folder) as staging:
         for picture in draw(chosen, size=SIZE, progress=False):
             (staging / f"{picture.key}.png").write_bytes(picture.png)

@@ -16,7 +16,7 @@ from helip.encoders.embedding import embed
 from helip.store.embedding_store import EmbeddingStore
 
 SHARD = 4096
-LARGE = 2 * SHARD + 700  # three shards
+LARGE = SHARD + 1700  # two shards
 DIM_IMAGE, DIM_TEXT = 4, 3
 
 

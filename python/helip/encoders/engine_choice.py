@@ -202,7 +202,8 @@ def _graph(source: Source, name: EngineName) -> Any:
         except importlib.metadata.PackageNotFoundError:
             continue
 
-    (expected,) = TorchEngine(source.loaded.network, source.device).run([trial])
+    network: Any = source.loaded.network
+    (expected,) = TorchEngine(network, source.device).run([trial])
 
     def cosine_of(path: Path) -> float:
         engine: Engine = (
@@ -222,7 +223,6 @@ def _graph(source: Source, name: EngineName) -> Any:
         try:
             with quiet(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of tracing, which what follows makes sure of
-                network: Any = source.loaded.network
                 export(network, example, path)
                 cosine = cosine_of(path)
         except (OSError, MemoryError):

@@ -127,14 +127,6 @@ def add_ssl_head(model: nn.Module, *, hidden: int = 4096, features: int = 256) -
     return model
 
 
-def remove_ssl_head(model: nn.Module) -> nn.Module:
-    """The inverse of `add_ssl_head`, in place."""
-    if has_ssl_head(model):
-        delattr(model, HEAD)
-        model.__class__ = type(model).__mro__[2]
-    return model
-
-
 def has_ssl_head(model: nn.Module) -> bool:
     return isinstance(model, _WithSslHead)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -169,9 +167,3 @@ def test_a_forked_process_decodes_by_threads_of_its_own(data):
             os._exit(outcome)
     assert os.waitpid(child, 0)[1] == 0
     assert pictures.wait(begun) == {}
-
-
-def test_importing_starts_no_thread():
-    text = "import threading, helip.data.picture_reader; print(threading.active_count())"
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
-    assert done.stdout == "1\n"

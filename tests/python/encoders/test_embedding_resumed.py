@@ -134,7 +134,7 @@ def _die_at(row, out):
     run(data, out)
 
 
-@pytest.mark.parametrize("row", [2000, SHARD + 2000])
+@pytest.mark.parametrize("row", [2000, SHARD + 1600])
 def test_a_job_killed_outright_goes_on_to_the_same_bytes(row, tmp_path):
     assert process_group.exit_code(_die_at, row, tmp_path / "s") == -signal.SIGKILL
     run(Numbered(LARGE, BAD), tmp_path / "s")

@@ -14,7 +14,7 @@ from helip.encoders.jobs import computing
 from helip.encoders.jobs.joining import _check_engines
 from helip.encoders.registry import image_encoder
 from helip.store.embedding_store import EmbeddingStore
-from support.embed_samples import Numbered, Numbers, run
+from support.embed_samples import Colours, Numbered, Numbers, run
 from support.encoder_samples import offline  # noqa: F401 (fixture)
 
 pytest.importorskip("openvino")
@@ -43,10 +43,10 @@ def native(monkeypatch, yes: bool) -> None:
 
 def test_bfloat16_is_taken_where_the_processor_has_it_and_rows_stay_close(tmp_path, monkeypatch):
     native(monkeypatch, True)
-    store = packaged(Numbered(40), tmp_path / "s")
+    store = packaged(Numbered(40), tmp_path / "s", image_encoder=Colours())
     facts = store.metadata["text_engine"]
     assert (facts["engine"], facts["precision"], facts["samples"]) == ("openvino", "bfloat16", 32)
-    exact = packaged(Numbered(40), tmp_path / "f", precision="float32")
+    exact = packaged(Numbered(40), tmp_path / "f", image_encoder=Colours(), precision="float32")
     assert exact.metadata["text_engine"] == FLOAT32
     a, b = (torch.as_tensor(s.text.astype("float64")) for s in (store, exact))
     # What was measured is what the rows are, but for the store's float16.
@@ -63,7 +63,7 @@ def test_bfloat16_is_left_where_rows_move_too_far_and_that_is_said(tmp_path, mon
         why = facts.pop("why")
         assert facts == FLOAT32
         assert why.startswith("lowest cosine of bfloat16 to float32: ")
-    few = packaged(Numbered(20), tmp_path / "few")
+    few = packaged(Numbered(20), tmp_path / "few", image_encoder=Colours())
     assert few.metadata["text_engine"]["precision"] == "float32"
     assert few.metadata["text_engine"]["why"] == "bfloat16 wants 32 samples to be tried on, not 20"
 
@@ -77,7 +77,8 @@ def test_a_processor_without_bfloat16_computes_in_float32(tmp_path, monkeypatch)
 
 def test_a_precision_that_is_asked_for_is_taken_whatever_it_costs(tmp_path, monkeypatch):
     monkeypatch.setattr(computing, "LEAST_COSINE", 1.1)
-    store = packaged(Numbered(6), tmp_path / "s", precision="bfloat16", engine="torch")
+    given = {"precision": "bfloat16", "engine": "torch", "text_encoder": Numbers()}
+    store = packaged(Numbered(6), tmp_path / "s", **given)
     facts = store.metadata["image_engine"]
     assert (facts["engine"], facts["precision"]) == ("torch", "bfloat16")
     assert facts["lowest_cosine"] < 1 and facts["samples"] == 6
@@ -97,26 +98,27 @@ def test_int8_says_how_many_hard_pairs_it_finds_again(tmp_path):
 def test_a_store_goes_on_by_the_engines_that_began_it(tmp_path, monkeypatch):
     native(monkeypatch, False)
     monkeypatch.setattr("helip.encoders.jobs.job._COMMIT_SECONDS", 0.0)
-    data = Numbered(40)
+    data, given = Numbered(40), {"image_encoder": Colours(), "batch_size": 16}
     data.stop_at = 30
     with pytest.raises(KeyboardInterrupt):
-        packaged(data, tmp_path / "s", batch_size=16)
+        packaged(data, tmp_path / "s", **given)
     assert 0 < len(EmbeddingStore.open(tmp_path / "s")) < 40
     data.stop_at = None
     native(monkeypatch, True)
-    store = packaged(data, tmp_path / "s", batch_size=16)
+    store = packaged(data, tmp_path / "s", **given)
     assert len(store) == 40 and store.metadata["text_engine"] == FLOAT32
-    whole = packaged(data, tmp_path / "w", precision="float32")
+    whole = packaged(data, tmp_path / "w", precision="float32", **given)
     assert (store.image == whole.image).all() and (store.text == whole.text).all()
 
 
 def test_a_store_whose_engine_is_not_here_is_not_mixed_with_another(tmp_path, monkeypatch):
-    store = packaged(Numbered(6), tmp_path / "s", precision="float32")
+    given = {"precision": "float32", "text_encoder": Numbers()}
+    store = packaged(Numbered(6), tmp_path / "s", **given)
     monkeypatch.setattr(
         "helip.encoders.engine_choice._missing", lambda name: [name] if name != "torch" else []
     )
     with pytest.raises(MismatchError, match=r"computed by openvino in float32.*pip install"):
-        packaged(Numbered(9), tmp_path / "s", precision="float32", update=True)
+        packaged(Numbered(9), tmp_path / "s", update=True, **given)
     monkeypatch.undo()
     monkeypatch.setattr("helip.encoders.engine_choice._LEAST_COSINE", 1.1)
     monkeypatch.setenv("HELIP_CACHE", str(tmp_path / "empty"))
@@ -124,7 +126,7 @@ def test_a_store_whose_engine_is_not_here_is_not_mixed_with_another(tmp_path, mo
         pytest.warns(RuntimeWarning, match="other features"),
         pytest.raises(MismatchError, match="were computed by openvino"),
     ):
-        packaged(Numbered(9), tmp_path / "s", precision="float32", update=True)
+        packaged(Numbered(9), tmp_path / "s", update=True, **given)
     assert len(EmbeddingStore.open(tmp_path / "s")) == len(store) == 6
 
 
@@ -143,22 +145,23 @@ def _work(data, path):
 
 def test_parts_compute_as_the_first_of_them_settled(tmp_path, monkeypatch):
     native(monkeypatch, True)
-    out = tmp_path / "s"
-    packaged(Numbered(40), out, part=(2, 2), batch_size=20)
+    out, given = tmp_path / "s", {"image_encoder": Colours(), "batch_size": 20}
+    packaged(Numbered(40), out, part=(2, 2), **given)
     settled = json.loads((tmp_path / "s.parts" / "engines.json").read_text())
     native(monkeypatch, False)
-    first = packaged(Numbered(40), out, part=(1, 2), batch_size=20)
+    first = packaged(Numbered(40), out, part=(1, 2), **given)
     assert first.metadata["text_engine"] == settled["text_engine"]
-    store = packaged(Numbered(40), out, batch_size=20)
+    store = packaged(Numbered(40), out, **given)
     assert store.metadata["text_engine"] == settled["text_engine"]
     assert store.metadata["text_engine"]["precision"] == "bfloat16"
 
 
 def test_a_begun_job_of_parts_that_know_no_engine_goes_on_by_torch(tmp_path, monkeypatch):
     out = tmp_path / "s"
-    packaged(Numbered(40), out, part=(1, 2), batch_size=20, engine="torch", precision="float32")
-    (tmp_path / "s.parts" / "engines.json").unlink()
     options = {"batch_size": 20, "engine": "torch", "precision": "float32"}
+    options["text_encoder"] = Numbers()
+    packaged(Numbered(40), out, part=(1, 2), **options)
+    (tmp_path / "s.parts" / "engines.json").unlink()
     monkeypatch.setattr(computing, "engines_of", lambda *_: {})  # as it was
     packaged(Numbered(40), out, part=(2, 2), **options)
     monkeypatch.undo()
