@@ -55,7 +55,8 @@ def check_contents(wheel: Path) -> None:
     for part in ("libjpeg-turbo", "libpng", "libwebp", "zlib", "xxHash", "nlohmann-json"):
         assert any(f"/licenses/third-party/{part}.txt" in name for name in names), part
     assert any("/sboms/" in name and name.endswith(".cdx.json") for name in names), names
-    assert any(name.endswith("/lib/libhelip_torch.so") for name in names), names
+    for library in ("libhelip", "libhelip_data", "libhelip_torch"):
+        assert any(name.endswith(f"/lib/{library}.so") for name in names), names
     foreign = re.compile(r"lib(torch|c10|cuda|cudart|gomp|stdc\+\+|gcc_s|c)\b.*\.so")
     assert not [name for name in names if foreign.search(name.rsplit("/", 1)[-1])]
     assert not [name for name in names if name.endswith((".cpp", ".cu")) or "/tests/" in name]
