@@ -1,6 +1,6 @@
-"""Writes cpp/symbols.txt, what libhelip.so exports for programs; --check compares instead.
+"""Writes cpp/symbols.txt, what the libraries export for programs; --check compares instead.
 
-Another library than that of the installed package: ``python scripts/symbols.py --check LIBRARY``.
+Other libraries than those of the installed package: ``python scripts/symbols.py --check FOLDER``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-LIST = Path(__file__).resolve().parent.parent / "cpp" / "symbols.txt"
-HEAD = "# The symbols of libhelip.so that programs use. `make symbols` writes this file.\n"
+CPP = Path(__file__).resolve().parent.parent / "cpp"
+LIST = CPP / "symbols.txt"
+LIBRARIES = ("libhelip.so", "libhelip_data.so")
+HEAD = "# The symbols of {} that programs use. `make symbols` writes this file."
 # Functions of C; functions of C++ that are defined once, tables of virtual functions, and types.
 # Templates and inline functions are left out: which of them are there depends on the compiler.
 _WANTED = re.compile(r"helip_\w+$|_ZNK?5helip|_ZT[VI]N5helip")
 _OBJECTS = re.compile(r"_ZT[VI]N5helip\d+\w+E$")  # no class within a class: those are private
+# What headers of cpp/src mark so is taken by libhelip_data alone: a class, or a function.
+_FOR_DATA = re.compile(r"\bclass HELIP_FOR_DATA (\w+)|\bHELIP_FOR_DATA [^;(]*?(\w+)\(")
 # libstdc++ and libc++ have their names in a namespace of their own, and tags of their own.
 _INLINE_NAMESPACES = re.compile(r"(?<=std::)(__cxx11|__1|__fs)::|(?<=filesystem::)__cxx11::")
 _TAGS = re.compile(r"\[abi:\w+\]")
@@ -33,7 +37,25 @@ def names_of(library: Path) -> list[str]:
         if _WANTED.match(name) and (_OBJECTS.match(name) if is_object else kind == "T"):
             found.add(name)
     demangled = _output("c++filt", given="\n".join(sorted(found))).splitlines()
-    return sorted({plain(name) for name in demangled})
+    inner = re.compile(rf"(.* for )?helip::({'|'.join(for_data())})(::|\(|\[|$)")
+    return sorted({plain(name) for name in demangled if not inner.match(name)})
+
+
+def for_data() -> list[str]:
+    """Classes and functions that are exported for libhelip_data, and for no program."""
+    texts = (path.read_text(encoding="utf-8") for path in sorted((CPP / "src").rglob("*.h")))
+    return sorted({a or b for text in texts for a, b in _FOR_DATA.findall(text)})
+
+
+def listing_of(folder: Path) -> list[str]:
+    """The lines of the list for the libraries of a folder."""
+    lines = []
+    for library in LIBRARIES:
+        found = names_of(folder / library)
+        if not found:
+            sys.exit(f"{folder / library} exports nothing of helip")
+        lines += [HEAD.format(library), *found]
+    return lines
 
 
 def plain(name: str) -> str:
@@ -76,25 +98,22 @@ def _output(*command: str, given: str | None = None) -> str:
 def _installed() -> Path:
     spec = importlib.util.find_spec("helip")
     if spec is None or spec.origin is None:
-        sys.exit("helip is not installed; name a library")
-    return Path(spec.origin).parent / "lib" / "libhelip.so"
+        sys.exit("helip is not installed; name a folder of libraries")
+    return Path(spec.origin).parent / "lib"
 
 
 def main(arguments: list[str]) -> int:
     check = "--check" in arguments
     paths = [Path(a) for a in arguments if a != "--check"]
-    found = names_of(paths[0] if paths else _installed())
-    if not found:
-        sys.exit(f"{paths[0] if paths else _installed()} exports nothing of helip")
+    found = listing_of(paths[0] if paths else _installed())
     if not check:
-        LIST.write_text(HEAD + "".join(f"{name}\n" for name in found), encoding="utf-8")
+        LIST.write_text("".join(f"{name}\n" for name in found), encoding="utf-8")
         return 0
-    lines = LIST.read_text(encoding="utf-8").splitlines()
-    changed = differences([line for line in lines if not line.startswith("#")], found)
+    changed = differences(LIST.read_text(encoding="utf-8").splitlines(), found)
     if not changed:
         return 0
     print(
-        f"{LIST.name} is not what the library exports:",
+        f"{LIST.name} is not what the libraries export:",
         *changed,
         "A symbol that is gone (-) breaks programs that were linked against it: it takes a new",
         "minor version before 1.0, a new major version from then on, and a line in CHANGELOG.",

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "helip/data.h"
 #include "helip/helip.h"
 #include "path_caster.h"
 

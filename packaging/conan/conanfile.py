@@ -74,6 +74,6 @@ class Helip(ConanFile):
         # helip's own package of CMake is used; CMakeDeps makes none.
         self.cpp_info.set_property("cmake_find_mode", "none")
         self.cpp_info.builddirs.append("lib/cmake/helip")
-        self.cpp_info.libs = ["helip"]
+        self.cpp_info.libs = ["helip_data", "helip"]
         if self.settings.os == "Linux":
             self.cpp_info.system_libs = ["pthread"]

@@ -14,5 +14,5 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ += ["cmake_prefix_path"]
 
-#: Add it to CMAKE_PREFIX_PATH; then find_package(helip) gives the target helip::helip.
+#: Add it to CMAKE_PREFIX_PATH; find_package(helip) then gives helip::helip and helip::data.
 cmake_prefix_path = str(Path(__file__).resolve().parent)

@@ -5,10 +5,11 @@ python scripts/wheel/build.py --out dist --torch … --machine aarch64 --root FO
 
 The core and the operators for torch are compiled once; each interpreter then costs its own module.
 `old_libraries.py` makes what they are linked against, so this takes a compiler of any age. The
-image libraries are the static ones of the system's packages, and end up inside `libhelip.so`,
-hidden. Of torch the headers and the names of its C functions are used, which are the same for every
-machine. For another machine a root file system of that machine's Debian holds image libraries and
-Python's headers; the interpreter that is named is one of this machine, of the same version.
+image libraries are the static ones of the system's packages, and end up inside
+`libhelip_data.so`, hidden. Of torch the headers and the names of its C functions are used, which
+are the same for every machine. For another machine a root file system of that machine's Debian
+holds image libraries and Python's headers; the interpreter that is named is one of this machine, of
+the same version.
 
 `finish.py` adds licences and the list of parts to each wheel. auditwheel decides the tag, and
 refuses what needs a newer system.

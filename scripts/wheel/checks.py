@@ -147,7 +147,8 @@ def check_libraries() -> None:
         if Path(path).name.startswith(names) and not path.startswith(str(environment))
     ]
     assert not foreign, foreign
-    assert any(path.endswith("/libhelip.so") and str(package) in path for path in mapped)
+    for own in ("/libhelip.so", "/libhelip_data.so"):
+        assert any(path.endswith(own) and str(package) in path for path in mapped), own
 
 
 def main() -> None:

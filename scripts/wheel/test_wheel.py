@@ -55,7 +55,8 @@ def check_contents(wheel: Path) -> None:
     for part in ("libjpeg-turbo", "libpng", "libwebp", "zlib", "xxHash", "nlohmann-json"):
         assert any(f"/licenses/third-party/{part}.txt" in name for name in names), part
     assert any("/sboms/" in name and name.endswith(".cdx.json") for name in names), names
-    assert any(name.endswith("/lib/libhelip_torch.so") for name in names), names
+    for library in ("libhelip", "libhelip_data", "libhelip_torch"):
+        assert any(name.endswith(f"/lib/{library}.so") for name in names), names
     for name in (
         "helip_demo/__init__.py",
         "helip_view/templates/pair.html",

@@ -31,6 +31,21 @@ def configured(folder: Path, prefix: Path, wanted: str) -> subprocess.CompletedP
     return run("cmake", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
 
 
+def test_a_component_that_was_not_built_is_refused_at_configure(tmp_path: Path) -> None:
+    prefix = tmp_path / "helip"
+    for part in ("lib", "include"):
+        shutil.copytree(PACKAGE / part, prefix / part, symlinks=True)
+    assert configured(tmp_path / "has", prefix, "COMPONENTS data").returncode == 0
+    for targets in (prefix / "lib" / "cmake" / "helip").glob("helipTargets*.cmake"):
+        targets.write_text(targets.read_text().replace("helip::data", "helip::other"))
+    refused = configured(tmp_path / "lacks", prefix, "COMPONENTS data")
+    assert refused.returncode != 0
+    assert "has no component data: helip was built with HELIP_DATA=OFF" in " ".join(
+        refused.stderr.split()
+    )
+    assert configured(tmp_path / "alone", prefix, "").returncode == 0
+
+
 def test_another_minor_version_is_refused_at_configure(tmp_path: Path) -> None:
     major, minor = (int(part) for part in helip.__version__.split(".")[:2])
     assert configured(tmp_path / "same", PACKAGE, f"{major}.{minor}").returncode == 0

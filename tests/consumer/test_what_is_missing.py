@@ -21,17 +21,29 @@ def problem_of(build: Path, *options: str, **environment: str) -> str:
     return line
 
 
-def test_missing_libraries_are_named_together_with_their_packages(tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", ["ON", "OFF"])
+def test_missing_libraries_are_named_together_with_their_packages(
+    tmp_path: Path, data: str
+) -> None:
+    """Without libhelip_data no library of pictures is asked for."""
     line = problem_of(
         tmp_path / "build",
+        f"-DHELIP_DATA={data}",
         "-DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON",
         "-DCMAKE_DISABLE_FIND_PACKAGE_JPEG=ON",
         "-DCMAKE_SYSTEM_IGNORE_PATH=/usr/include;/usr/local/include",
         f"-DHELIP_THIRD_PARTY={tmp_path / 'absent'}",
     )
-    assert line.startswith("helip: not installed: nlohmann/json.hpp, xxhash.h, libjpeg-turbo; ")
-    assert "apt-get install nlohmann-json3-dev libxxhash-dev libjpeg-dev" in line
+    libraries, packages = (", libjpeg-turbo", " libjpeg-dev") if data == "ON" else ("", "")
+    assert line.startswith(f"helip: not installed: nlohmann/json.hpp, xxhash.h{libraries}; ")
+    assert f"apt-get install nlohmann-json3-dev libxxhash-dev{packages};" in line
     assert "docs/install.md" in line and "-DHELIP_FETCH=ON" in line
+
+
+@pytest.mark.parametrize("what", ["HELIP_BUILD_PYTHON", "HELIP_BUILD_TESTS"])
+def test_what_needs_the_library_of_pictures_says_so(tmp_path: Path, what: str) -> None:
+    line = problem_of(tmp_path / "build", "-DHELIP_DATA=OFF", f"-D{what}=ON")
+    assert line.startswith("helip: the Python module, the tests and the fuzzers need libhelip_data")
 
 
 def test_a_folder_of_headers_stands_in_for_packages(tmp_path: Path) -> None:

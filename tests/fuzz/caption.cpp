@@ -12,7 +12,7 @@ std::vector<std::string> seeds() {
 void take(std::string_view input) {
   const auto caption =
       take_byte(input) & 1 ? samples::caption_of_text(input) : samples::caption_of_json(input);
-  if (caption) promise(!samples::trimmed(*caption).empty(), "a caption has letters");
+  if (caption) promise(!trimmed(*caption).empty(), "a caption has letters");
 }
 
 }  // namespace helip::fuzz

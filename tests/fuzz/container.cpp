@@ -11,7 +11,7 @@
 #include "io/json.h"
 #include "io/manifest.h"
 #include "io/safetensors.h"
-#include "io/shard_layout.h"
+#include "io/shard.h"
 #include "support/tar_builder.h"
 #include "support/whole_file.h"
 

@@ -1,6 +1,6 @@
 // JSON of files and of callers.
+#include "io/json.h"
 #include "fuzz.h"
-#include "io/json_text.h"
 
 namespace helip::fuzz {
 

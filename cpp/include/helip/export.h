@@ -1,12 +1,6 @@
-// Symbol visibility of the shared core library.
+// Symbol visibility of the shared libraries.
 #pragma once
 
-#if defined(_WIN32)
-#if defined(HELIP_BUILDING)
-#define HELIP_EXPORT __declspec(dllexport)
-#else
-#define HELIP_EXPORT __declspec(dllimport)
-#endif
-#else
 #define HELIP_EXPORT __attribute__((visibility("default")))
-#endif
+// What libhelip_data takes of libhelip without a public header: no part of the interface.
+#define HELIP_FOR_DATA HELIP_EXPORT

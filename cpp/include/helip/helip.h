@@ -1,8 +1,7 @@
-// Everything of the torch-free core: stores, mining, tables, batches, images.
+// Everything of libhelip (helip::helip): stores, mining, tables. Pictures and batches:
+// helip/data.h.
 #pragma once
 
-#include "helip/batch_assembler.h"         // IWYU pragma: export
-#include "helip/batch_sampler.h"           // IWYU pragma: export
 #include "helip/checksum.h"                // IWYU pragma: export
 #include "helip/data_fingerprint.h"        // IWYU pragma: export
 #include "helip/dropped_pairs.h"           // IWYU pragma: export
@@ -15,11 +14,7 @@
 #include "helip/hard_pairs.h"              // IWYU pragma: export
 #include "helip/hard_pairs_part.h"         // IWYU pragma: export
 #include "helip/hard_pairs_writer.h"       // IWYU pragma: export
-#include "helip/image_files.h"             // IWYU pragma: export
-#include "helip/image_source.h"            // IWYU pragma: export
-#include "helip/image_transform.h"         // IWYU pragma: export
 #include "helip/kernel.h"                  // IWYU pragma: export
-#include "helip/locality_order.h"          // IWYU pragma: export
 #include "helip/machine.h"                 // IWYU pragma: export
 #include "helip/mapped_files.h"            // IWYU pragma: export
 #include "helip/matrix.h"                  // IWYU pragma: export
@@ -30,10 +25,6 @@
 #include "helip/parts.h"                   // IWYU pragma: export
 #include "helip/plan.h"                    // IWYU pragma: export
 #include "helip/progress.h"                // IWYU pragma: export
-#include "helip/row_groups.h"              // IWYU pragma: export
-#include "helip/sample_error.h"            // IWYU pragma: export
-#include "helip/sample_index.h"            // IWYU pragma: export
-#include "helip/shard_images.h"            // IWYU pragma: export
 #include "helip/store_assembly.h"          // IWYU pragma: export
 #include "helip/streaming.h"               // IWYU pragma: export
 #include "helip/update.h"                  // IWYU pragma: export

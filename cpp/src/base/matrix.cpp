@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 
-#include "base/excerpt.h"
 #include "base/half.h"
 #include "base/refuse.h"
+#include "base/text.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>

@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "helip/export.h"
 #include "helip/progress.h"
 
 namespace helip {
@@ -21,7 +22,7 @@ struct TeamWords {
   const char* unit = "row";
 };
 
-class Team {
+class HELIP_FOR_DATA Team {
  public:
   // `threads` 0: see ThreadPool::default_threads().
   Team(int threads, const ProgressCallback& progress, TeamWords words = {});

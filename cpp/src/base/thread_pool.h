@@ -10,11 +10,12 @@
 #include <string>
 
 #include "helip/executor.h"
+#include "helip/export.h"
 
 namespace helip {
 
 // Work that threads of a pool help with. It must be withdrawn and waited for before it ends.
-class PoolWork {
+class HELIP_FOR_DATA PoolWork {
  public:
   PoolWork(const PoolWork&) = delete;
   PoolWork& operator=(const PoolWork&) = delete;
@@ -39,7 +40,7 @@ class PoolWork {
 
 // Whoever needs a result works itself and takes what help comes, so nothing waits for a thread of
 // the pool to be free. Thread-safe.
-class ThreadPool {
+class HELIP_FOR_DATA ThreadPool {
  public:
   // Runs a function on a new thread. Throws where there is none.
   using StartThread = std::function<void(std::function<void()>)>;
@@ -77,10 +78,10 @@ class ThreadPool {
 };
 
 // That of the process: the core's own or one over the executor that was set.
-std::shared_ptr<ThreadPool> thread_pool();
+HELIP_FOR_DATA std::shared_ptr<ThreadPool> thread_pool();
 
 // Another number in a forked child. Objects that threads of the pool may be in must not be touched
 // there: nobody will leave them.
-std::uint64_t count_forks() noexcept;
+HELIP_FOR_DATA std::uint64_t count_forks() noexcept;
 
 }  // namespace helip

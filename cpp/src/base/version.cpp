@@ -2,7 +2,10 @@
 
 #include <string>
 
+#include "base/release.h"
 #include "helip/error.h"
+
+const char HELIP_RELEASE = 0;
 
 namespace helip {
 namespace {

@@ -6,9 +6,11 @@
 #include <string>
 #include <string_view>
 
+#include "helip/export.h"
+
 namespace helip {
 
-class Digest {
+class HELIP_FOR_DATA Digest {
  public:
   Digest();
   ~Digest();

@@ -12,7 +12,7 @@
 #include "base/refuse.h"
 #include "io/checksum.h"
 #include "io/file.h"
-#include "io/shard_layout.h"
+#include "io/shard.h"
 
 namespace helip {
 namespace {

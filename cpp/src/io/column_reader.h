@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/machine.h"
+#include "helip/export.h"
 #include "helip/matrix.h"
 #include "io/manifest.h"
 #include "io/mapped_files.h"
@@ -18,7 +19,7 @@
 namespace helip {
 
 // Mapped ranges and the strings of one shard's keys. Immutable after construction.
-class ColumnReader final : public MappedFiles {
+class HELIP_FOR_DATA ColumnReader final : public MappedFiles {
  public:
   // Checks the manifest and every shard header; maps lazily. Where memory pages are larger than the
   // format's 4096 bytes, pieces of a column cannot be mapped one behind the other: files are read.
@@ -73,7 +74,7 @@ class ColumnReader final : public MappedFiles {
 };
 
 // Opens the newest generation, again if a writer replaced it in between.
-[[nodiscard]] std::shared_ptr<const ColumnReader> open_columns(
+[[nodiscard]] HELIP_FOR_DATA std::shared_ptr<const ColumnReader> open_columns(
     const std::filesystem::path& directory, const std::string& format);
 
 }  // namespace helip

@@ -5,7 +5,7 @@
 
 #include "base/refuse.h"
 #include "io/column_reader.h"
-#include "io/shard_layout.h"
+#include "io/shard.h"
 
 namespace helip {
 namespace {

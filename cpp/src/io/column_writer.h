@@ -10,16 +10,17 @@
 #include <string>
 #include <vector>
 
+#include "helip/export.h"
 #include "io/file.h"
 #include "io/manifest.h"
-#include "io/shard_writer.h"
+#include "io/shard.h"
 
 namespace helip {
 
 // Not thread-safe. An error of append() that is not taken back, of close(), or of commit() other
 // than invalid_argument, is final: every later call is Error(io), and what was committed before
 // stays as it was.
-class ColumnWriter {
+class HELIP_FOR_DATA ColumnWriter {
  public:
   // A new directory, or one that was left before its first commit.
   ColumnWriter(std::filesystem::path directory, Manifest empty, bool with_keys);

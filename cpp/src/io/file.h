@@ -19,17 +19,18 @@ namespace helip {
 [[nodiscard]] std::string quoted(const std::filesystem::path& path);
 
 // "\"<file>\" is damaged: <what>", and what mends it.
-[[noreturn]] void throw_damaged(const std::filesystem::path& file, const std::string& what,
-                                const std::string& mend = {});
+[[noreturn]] HELIP_FOR_DATA void throw_damaged(const std::filesystem::path& file,
+                                               const std::string& what,
+                                               const std::string& mend = {});
 
 // As those of std::filesystem, but what goes wrong is Error(io).
 [[nodiscard]] bool path_exists(const std::filesystem::path& path);
 [[nodiscard]] bool directory_exists(const std::filesystem::path& path);
 [[nodiscard]] std::vector<std::string> names_in(const std::filesystem::path& directory);
-[[nodiscard]] std::filesystem::path absolute_path(const std::filesystem::path& path);
+[[nodiscard]] HELIP_FOR_DATA std::filesystem::path absolute_path(const std::filesystem::path& path);
 
 // A file descriptor, closed on destruction.
-class Descriptor {
+class HELIP_FOR_DATA Descriptor {
  public:
   explicit Descriptor(int fd = -1) noexcept : fd_(fd) {}
   ~Descriptor();
@@ -44,19 +45,20 @@ class Descriptor {
 };
 
 // "a pipe": of st_mode, as messages name it.
-[[nodiscard]] const char* kind_of_file(mode_t mode) noexcept;
+[[nodiscard]] HELIP_FOR_DATA const char* kind_of_file(mode_t mode) noexcept;
 // A file of a directory that the library wrote, which is no link. Throws Error: io, corrupt where
 // it is no regular file. Never waits.
 [[nodiscard]] Descriptor open_for_reading(const std::filesystem::path& path);
 // A file that a caller names, also by a link. Throws Error: io, invalid_argument where it is no
 // regular file. Never waits.
-[[nodiscard]] Descriptor open_given_file(const std::filesystem::path& path);
+[[nodiscard]] HELIP_FOR_DATA Descriptor open_given_file(const std::filesystem::path& path);
 // Nanoseconds since 1970, modulo 2^64: a file may be dated after the year 2262.
-[[nodiscard]] std::int64_t modified_of(const struct stat& status) noexcept;
+[[nodiscard]] HELIP_FOR_DATA std::int64_t modified_of(const struct stat& status) noexcept;
 [[nodiscard]] std::int64_t file_size(const Descriptor& file, const std::filesystem::path& name);
 // Reads `bytes`, fewer only where the file ends; returns how many.
-[[nodiscard]] std::size_t read_up_to(const Descriptor& file, void* out, std::size_t bytes,
-                                     std::int64_t offset, const std::filesystem::path& name);
+[[nodiscard]] HELIP_FOR_DATA std::size_t read_up_to(const Descriptor& file, void* out,
+                                                    std::size_t bytes, std::int64_t offset,
+                                                    const std::filesystem::path& name);
 // Reads exactly `bytes`; throws corrupt when the file ends before.
 void read_exactly(const Descriptor& file, void* out, std::size_t bytes, std::int64_t offset,
                   const std::filesystem::path& name);

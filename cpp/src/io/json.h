@@ -1,5 +1,6 @@
-// The JSON values of the library. The destructor of nlohmann's allocates a std::vector of values,
-// which would end the program where that fails; for the library's it falls back to a reserve.
+// JSON of files and of callers, which is not trusted, and its values. The destructor of nlohmann's
+// allocates a std::vector of values, which would end the program where that fails; for the
+// library's it falls back to a reserve.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +9,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "helip/export.h"
 
 namespace helip {
 
@@ -37,8 +41,8 @@ using OrderedJson = BasicJson<nlohmann::ordered_map>;  // members stay in the or
 // Memory of values that are taken apart: as operator new, and where that has none, of a reserve for
 // 4,096 values, for one thread at a time. Throws bad_alloc for more. The thread that was given it
 // gives it back before it waits for another.
-[[nodiscard]] void* allocate_json(std::size_t bytes);
-void free_json(void* memory) noexcept;
+[[nodiscard]] HELIP_FOR_DATA void* allocate_json(std::size_t bytes);
+HELIP_FOR_DATA void free_json(void* memory) noexcept;
 
 template <typename Value>
 struct JsonStackMemory {
@@ -82,5 +86,12 @@ template <typename Value>
   if (number < 0) throw Json::type_error::create(302, "a number is negative", nullptr);
   return static_cast<std::uint64_t>(number);
 }
+
+// Throws std::invalid_argument with what is wrong, in a few words: nested deeper than `depth`, or
+// more values than any manifest has. Takes time in proportion to the text, and no memory.
+void check_json_bounds(std::string_view text, int depth = 64);
+
+// Throws as check_json_bounds() does, and where the text is not JSON.
+HELIP_FOR_DATA Json parse_json(std::string_view text, int depth = 64);
 
 }  // namespace helip

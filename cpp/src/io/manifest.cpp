@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "base/checked.h"
-#include "base/excerpt.h"
 #include "base/refuse.h"
+#include "base/text.h"
 #include "io/checksum.h"
 #include "io/file.h"
-#include "io/json_text.h"
+#include "io/json.h"
 
 namespace helip {
 namespace {

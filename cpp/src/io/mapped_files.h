@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "helip/export.h"
 #include "helip/mapped_files.h"  // IWYU pragma: export
 #include "io/file.h"
 
@@ -41,7 +42,7 @@ class MappedFile {
 };
 
 // What is mapped from.
-class MappedFiles {
+class HELIP_FOR_DATA MappedFiles {
  public:
   // Throws Error(corrupt) where one of them was cut short or holds something else.
   virtual void require_whole() const = 0;
@@ -68,7 +69,7 @@ class MappedRange {
   struct Registry;
   friend void guard_mapped_files();
   friend void keep_guard();
-  friend void require_whole(const void* address);
+  friend HELIP_FOR_DATA void require_whole(const void* address);
   static Registry& registry() noexcept;
   static void on_fault(int number, void* information, void* context) noexcept;
 

@@ -7,10 +7,9 @@
 #include <utility>
 
 #include "base/checked.h"
-#include "base/excerpt.h"
 #include "base/refuse.h"
+#include "base/text.h"
 #include "io/json.h"
-#include "io/json_text.h"
 
 namespace helip {
 namespace {

@@ -10,10 +10,10 @@
 #include <span>
 #include <utility>
 
-#include "base/job_queue.h"
 #include "base/rethrow.h"
 #include "helip/error.h"
 #include "helip/sample_error.h"
+#include "load/job_queue.h"
 
 namespace helip {
 namespace {

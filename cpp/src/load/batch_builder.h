@@ -7,7 +7,7 @@
 #include <unordered_set>
 
 #include "helip/batch_sampler.h"
-#include "load/epoch_random.h"
+#include "load/epoch.h"
 #include "load/pair_source.h"
 
 namespace helip::load {

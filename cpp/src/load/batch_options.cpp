@@ -1,10 +1,10 @@
-#include "load/batch_options.h"
-
+// BatchOptions: the names of their values, and their bounds.
 #include <array>
 #include <cmath>
 
 #include "base/refuse.h"
 #include "load/hardness_schedule.h"
+#include "load/strategy.h"
 
 namespace helip {
 namespace {

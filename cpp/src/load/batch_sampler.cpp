@@ -9,11 +9,9 @@
 #include "base/refuse.h"
 #include "base/rethrow.h"
 #include "load/batch_builder.h"
-#include "load/batch_options.h"
-#include "load/epoch_random.h"
+#include "load/epoch.h"
 #include "load/pair_source.h"
 #include "load/strategy.h"
-#include "load/target_spread.h"
 
 namespace helip {
 

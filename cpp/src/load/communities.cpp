@@ -4,7 +4,7 @@
 #include <numeric>
 #include <utility>
 
-#include "load/target_order.h"
+#include "load/epoch.h"
 
 namespace helip::load {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "helip/row_groups.h"
-#include "load/epoch_random.h"
+#include "load/epoch.h"
 #include "load/pair_source.h"
 
 namespace helip::load {

@@ -1,8 +1,8 @@
 #include "load/strategy.h"
 
 #include "base/refuse.h"
+#include "load/epoch.h"
 #include "load/hardness_schedule.h"
-#include "load/target_order.h"
 
 namespace helip::load {
 

@@ -7,7 +7,7 @@
 
 #include "helip/batch_sampler.h"
 #include "load/batch_builder.h"
-#include "load/epoch_random.h"
+#include "load/epoch.h"
 #include "load/hard_pair_draw.h"
 #include "load/pair_source.h"
 
@@ -48,6 +48,10 @@ class Strategy {
   const PairSource& pairs_;
   HardPairDraw draw_;
 };
+
+// `options` with the strategy that automatic stands for. Throws invalid_argument where they are
+// outside of bounds that hold for every strategy; a strategy checks the options that are its own.
+BatchOptions checked(BatchOptions options, const PairSource& pairs);
 
 // `options.strategy` is not automatic. Borrows all three.
 std::unique_ptr<Strategy> make_strategy(const BatchOptions& options, const PairSource& pairs,

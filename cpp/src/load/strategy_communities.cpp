@@ -5,9 +5,9 @@
 
 #include "base/refuse.h"
 #include "load/communities.h"
+#include "load/epoch.h"
 #include "load/hardness_schedule.h"
-#include "load/strategy_arranged.h"
-#include "load/target_order.h"
+#include "load/strategy_shared.h"
 
 namespace helip::load {
 namespace {

@@ -1,4 +1,4 @@
-// Hard pairs that serve several targets of a batch at once.
+// Hard pairs that serve several targets of a batch at once, and strategies built on them.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,19 @@ class Shared : public Strategy {
   void serve(BatchBuilder& batch, std::int64_t target, const Hardness& hardness);
 
   std::vector<std::int64_t> absent_;  // rows of a window that are not in the batch, as drawn
+};
+
+// The base of strategies that make batches of targets alone and arrange a whole epoch by the table:
+// neighbours in that order are hard pairs of each other. Each target takes up to hard_per_target
+// rows of its batch that lie in its window, as under Shared.
+class Arranged : public Shared {
+ public:
+  // Throws Error(invalid_argument) for pairs that grow, a temperature, or another order of targets.
+  Arranged(const BatchOptions& options, const PairSource& pairs);
+
+  std::int64_t targets_per_batch() const noexcept override;
+  // A batch that has fewer targets than others, since they are spread evenly, gets no more rows.
+  std::int64_t most_rows(std::int64_t targets) const noexcept override;
 };
 
 }  // namespace helip::load

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "base/refuse.h"
+#include "load/epoch.h"
 #include "load/hardness_schedule.h"
-#include "load/strategy_arranged.h"
-#include "load/target_order.h"
+#include "load/strategy_shared.h"
 
 namespace helip::load {
 namespace {

@@ -1,33 +1,18 @@
 #include "samples/caption_text.h"
 
 #include <algorithm>
-#include <array>
 #include <new>
 #include <utility>
 #include <vector>
 
-#include "io/json_text.h"
+#include "base/text.h"
+#include "io/json.h"
 #include "samples/sample_name.h"
 
 namespace helip::samples {
 namespace {
 
-constexpr std::array<std::string_view, 29> kSpaces{
-    "\t",           "\n",           "\v",           "\f",           "\r",
-    "\x1c",         "\x1d",         "\x1e",         "\x1f",         " ",
-    "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
-    "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
-    "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
-    "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-
-// Bytes of the space that `text` begins or ends with, 0 where there is none.
-std::size_t space_at(std::string_view text, bool end) noexcept {
-  for (const std::string_view space : kSpaces) {
-    if (end ? text.ends_with(space) : text.starts_with(space)) return space.size();
-  }
-  return 0;
-}
 
 // As UTF-8 without a byte order mark; nothing where it is none.
 std::optional<std::string> decoded(std::string_view bytes) {
@@ -61,12 +46,6 @@ std::string joined(const Json& value) {
 }
 
 }  // namespace
-
-std::string_view trimmed(std::string_view text) noexcept {
-  while (const std::size_t bytes = space_at(text, false)) text.remove_prefix(bytes);
-  while (const std::size_t bytes = space_at(text, true)) text.remove_suffix(bytes);
-  return text;
-}
 
 std::optional<std::string> caption_of_text(std::string_view bytes) {
   std::optional<std::string> text = decoded(bytes);

@@ -7,9 +7,6 @@
 
 namespace helip::samples {
 
-// Without Unicode's white space, and what Python takes for such, on both sides.
-std::string_view trimmed(std::string_view text) noexcept;
-
 // Of a text member: nothing where it is blank, or not UTF-8.
 std::optional<std::string> caption_of_text(std::string_view bytes);
 

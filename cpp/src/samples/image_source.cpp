@@ -1,5 +1,10 @@
 #include "helip/image_source.h"
 
+#include "base/release.h"
+
+// Asked for by the loader, and by nothing else.
+[[gnu::used]] static const char* const helip_release = &HELIP_RELEASE;
+
 namespace helip {
 
 ImageSource::~ImageSource() = default;

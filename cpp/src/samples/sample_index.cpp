@@ -11,7 +11,7 @@
 #include "base/rethrow.h"
 #include "io/byte_progress.h"
 #include "io/column_writer.h"
-#include "io/json_text.h"
+#include "io/json.h"
 #include "samples/byte_ranges.h"
 #include "samples/sample_state.h"
 #include "samples/scan_shards.h"

@@ -6,7 +6,7 @@
 
 #include "base/rethrow.h"
 #include "helip/sample_index.h"
-#include "io/json_text.h"
+#include "io/json.h"
 #include "samples/sample_state.h"
 #include "samples/shard_list.h"
 

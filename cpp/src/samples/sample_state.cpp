@@ -8,8 +8,8 @@
 #include <unordered_map>
 #include <utility>
 
-#include "base/excerpt.h"
 #include "base/refuse.h"
+#include "base/text.h"
 #include "io/byte_progress.h"
 #include "samples/shard_list.h"
 

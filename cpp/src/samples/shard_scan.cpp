@@ -5,8 +5,8 @@
 #include <optional>
 #include <utility>
 
-#include "base/excerpt.h"
 #include "base/refuse.h"
+#include "base/text.h"
 #include "helip/data_fingerprint.h"
 #include "io/checksum.h"
 #include "samples/caption_text.h"

@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "base/excerpt.h"
 #include "base/refuse.h"
 #include "base/rethrow.h"
+#include "base/text.h"
 #include "helip/hard_pairs.h"
 #include "io/byte_progress.h"
 #include "io/file.h"
@@ -24,7 +24,7 @@ constexpr std::size_t kBuffer = std::size_t{1} << 20;
 constexpr std::size_t kDigits = 20;  // of an int64, with its sign
 constexpr std::int64_t kCheckRows = 4096;
 
-std::string_view trimmed(std::string_view text) {
+std::string_view unquoted(std::string_view text) {
   constexpr std::string_view kAround = " \t\r\"";
   const std::size_t first = text.find_first_not_of(kAround);
   if (first == std::string_view::npos) return {};
@@ -92,7 +92,7 @@ void for_each_pool(const fs::path& path, const ProgressCallback& progress, const
     std::string_view other;  // the first field that is no number
     for (std::size_t at = 0; at <= line.size();) {
       const std::size_t end = std::min(line.find(',', at), line.size());
-      const std::string_view field = trimmed(line.substr(at, end - at));
+      const std::string_view field = unquoted(line.substr(at, end - at));
       at = end + 1;
       if (field.empty()) continue;
       std::int64_t number = 0;

@@ -20,8 +20,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/job_queue.h"
 #include "base/team.h"
+#include "load/job_queue.h"
 #include "support/child_process.h"
 #include "support/sanitizers.h"
 

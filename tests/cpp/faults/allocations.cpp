@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "helip/data.h"
 #include "helip/helip.h"
 #include "support/batch_samples.h"
 #include "support/image_samples.h"

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "helip/data.h"
 #include "helip/helip.h"
 #include "support/campaign.h"
 #include "support/storage_trials.h"

@@ -4,14 +4,6 @@
 
 namespace samples = helip::samples;
 
-TEST_CASE("white space of Unicode around a caption is no part of it") {
-  CHECK(samples::trimmed("\xe3\x80\x80 \n two dogs\xc2\xa0\x1f") == "two dogs");
-  CHECK(samples::trimmed("two  dogs") == "two  dogs");
-  CHECK(samples::trimmed(" \t\xe2\x80\xa8").empty());
-  // Not a space: a letter whose last byte is that of one.
-  CHECK(samples::trimmed("caf\xc3\xa0") == "caf\xc3\xa0");
-}
-
 TEST_CASE("a text member is a caption where it is UTF-8 and not blank") {
   CHECK(samples::caption_of_text("\xef\xbb\xbf"
                                  "a dog")

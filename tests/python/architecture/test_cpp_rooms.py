@@ -14,14 +14,16 @@ C_HEADER = PUBLIC.parent / "helip.h"
 TESTS = ROOT / "tests" / "cpp"
 
 # A room may include from itself and from those before it.
-ROOMS = (
-    "base", "io", "tar", "image/decode", "image", "samples", "table/store",
-    "table",
+MINER = (
+    "base", "io", "table/store", "table",
     "mine/kernel", "mine/corpus", "mine/bound", "mine/pool", "mine/graph", "mine/budget",
-    "mine/method", "mine/stream", "mine/job", "load/locality", "load", "c",
+    "mine/method", "mine/stream", "mine/job", "c",
 )  # fmt: skip
+LOADER = ("tar", "image/decode", "image", "samples", "load/locality", "load")
+ROOMS = (*MINER, *LOADER)
 # Public headers that no source bears the name of.
-HEADERS_ALONE = {"dropped_pairs.h", "executor.h", "export.h", "helip.h", "progress.h"}
+HEADERS_ALONE = {"data.h", "dropped_pairs.h", "executor.h", "export.h", "helip.h", "progress.h"}
+FRONT_DOORS = ("helip/data.h", "helip/helip.h")
 FOREIGN = re.compile(r"(torch|ATen|c10|pybind11|cuda\w*)/|(Python|cuda\w*|frameobject)\.h")
 LONGEST = 500
 
@@ -75,10 +77,10 @@ def test_every_source_is_compiled() -> None:
 def arrows_up() -> set[str]:
     found = set()
     for name, path in sources().items():
-        if name == "helip/helip.h":
+        if name in FRONT_DOORS:
             continue
         for included in includes_of(path):
-            if included == "helip/helip.h":
+            if included in FRONT_DOORS:
                 found.add(f"{name} includes {included}")
             elif included in sources():
                 room, other = room_of(name), room_of(included)
@@ -133,6 +135,27 @@ def test_includes_go_down_and_files_hold_one_concept() -> None:
     assert not found, "see docs/architecture.md"
 
 
+def test_the_loader_takes_of_the_miner_what_is_exported_for_it() -> None:
+    """Public headers, base and io; the linker says where a symbol of these is not exported."""
+    allowed = ("helip/", "base/", "io/", *(f"{room}/" for room in LOADER))
+    wrong = {
+        f"{name} includes {included}"
+        for name, path in sources().items()
+        if name.startswith(LOADER)
+        for included in includes_of(path)
+        if included in sources() and not included.startswith(allowed)
+    }
+    assert not wrong
+
+
+def test_a_library_of_the_core_has_the_sources_of_its_rooms() -> None:
+    text = (CPP / "CMakeLists.txt").read_text(encoding="utf-8")
+    for target, rooms in (("helip_objects", MINER), ("helip_data_objects", LOADER)):
+        listed = text.partition(f"add_library({target} OBJECT")[2].partition(")")[0].split()
+        found = {name.removeprefix("src/").rpartition("/")[0] for name in listed}
+        assert found == set(rooms), target
+
+
 def test_the_c_interface_stands_on_public_headers_alone() -> None:
     """It may use what a C++ program may, and how errors are put together."""
     wrong = {
@@ -180,9 +203,12 @@ def test_public_headers_include_public_headers_alone() -> None:
     assert not wrong
 
 
-def test_the_front_door_lists_every_public_header() -> None:
+def test_a_front_door_lists_every_public_header_of_its_library() -> None:
+    headers = {p.name for p in PUBLIC.glob("*.h")} - {"helip.h", "data.h", "export.h"}
+    of_loader = {name for name in headers if room_of(f"helip/{name}") in LOADER}
+    assert {Path(i).name for i in includes_of(PUBLIC / "data.h")} == of_loader
     listed = {Path(i).name for i in includes_of(PUBLIC / "helip.h")}
-    assert listed - {"version.h"} == {p.name for p in PUBLIC.glob("*.h")} - {"helip.h", "export.h"}
+    assert listed - {"version.h"} == headers - of_loader
 
 
 def test_the_core_knows_neither_torch_nor_python_nor_what_is_built_on_it() -> None:

@@ -48,6 +48,15 @@ def test_what_is_gone_and_what_is_new_are_told() -> None:
     assert symbols.differences(["a", "b"], ["b", "c"]) == ["  - a", "  + c"]
 
 
+def test_what_one_library_takes_of_the_other_is_not_listed() -> None:
+    inner = symbols.for_data()
+    assert {"Descriptor", "thread_pool"} <= set(inner)
+    listed = symbols.LIST.read_text(encoding="utf-8").splitlines()
+    heads = [symbols.HEAD.format(library) for library in symbols.LIBRARIES]
+    assert [line for line in listed if line.startswith("#")] == heads
+    assert not [line for line in listed if line.startswith(tuple(f"helip::{n}(" for n in inner))]
+
+
 def test_every_function_of_the_c_header_is_listed() -> None:
     header = (ROOT / "cpp/include/helip.h").read_text(encoding="utf-8")
     code = re.sub(r"/\*.*?\*/", "", header, flags=re.S)

@@ -3,8 +3,8 @@
 #include <array>
 #include <string>
 
-#include "base/excerpt.h"
 #include "base/refuse.h"
+#include "base/text.h"
 #include "mine/corpus/rules.h"
 
 namespace helip {

@@ -7,10 +7,10 @@
 #include <unordered_set>
 #include <utility>
 
-#include "base/excerpt.h"
 #include "base/floating_mode.h"
 #include "base/refuse.h"
 #include "base/rethrow.h"
+#include "base/text.h"
 #include "io/column_writer.h"
 #include "io/mapped_files.h"
 #include "table/store/key_set.h"

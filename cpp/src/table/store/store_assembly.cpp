@@ -4,9 +4,9 @@
 #include <optional>
 #include <utility>
 
-#include "base/excerpt.h"
 #include "base/refuse.h"
 #include "base/rethrow.h"
+#include "base/text.h"
 #include "io/byte_progress.h"
 #include "io/column_reader.h"
 #include "io/column_writer.h"

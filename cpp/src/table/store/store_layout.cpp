@@ -6,7 +6,7 @@
 
 #include "base/refuse.h"
 #include "io/file.h"
-#include "io/shard_layout.h"
+#include "io/shard.h"
 #include "table/store/fingerprint.h"
 #include "table/store/row_ranges.h"
 

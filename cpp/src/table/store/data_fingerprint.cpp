@@ -7,8 +7,8 @@
 #include <array>
 #include <limits>
 
+#include "base/text.h"
 #include "io/checksum.h"
-#include "samples/caption_text.h"
 
 namespace helip {
 namespace {
@@ -39,7 +39,7 @@ class Part {
 }  // namespace
 
 std::uint64_t caption_digest(std::string_view caption) noexcept {
-  caption = samples::trimmed(caption);
+  caption = trimmed(caption);
   return not_zero(XXH3_64bits(caption.data(), caption.size()));
 }
 

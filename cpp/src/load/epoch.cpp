@@ -1,4 +1,4 @@
-#include "load/target_order.h"
+#include "load/epoch.h"
 
 #include <algorithm>
 #include <cstddef>

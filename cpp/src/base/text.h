@@ -1,9 +1,11 @@
-// What somebody wrote, as a message quotes it.
+// What somebody wrote: as a message quotes it, and without the space around it.
 #pragma once
 
 #include <cstddef>
 #include <string>
 #include <string_view>
+
+#include "helip/export.h"
 
 namespace helip {
 
@@ -17,5 +19,8 @@ inline std::string excerpt(std::string_view text) {
   while (end > kExcerptBytes - 4 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
   return std::string(text.substr(0, end)) + "…";
 }
+
+// Without Unicode's white space, and what Python takes for such, on both sides.
+HELIP_FOR_DATA std::string_view trimmed(std::string_view text) noexcept;
 
 }  // namespace helip

@@ -1,4 +1,4 @@
-#include "io/shard_writer.h"
+#include "io/shard.h"
 
 #include <algorithm>
 #include <optional>
@@ -6,7 +6,6 @@
 
 #include "base/checked.h"
 #include "base/refuse.h"
-#include "io/shard_layout.h"
 
 namespace helip {
 namespace {
@@ -17,6 +16,35 @@ constexpr std::int64_t kMostBytes = std::int64_t{1} << 62;
 constexpr std::size_t kCopyBlock = std::size_t{4} << 20;
 
 }  // namespace
+
+std::int64_t round_up(std::int64_t value, std::int64_t unit) noexcept {
+  return (value + unit - 1) / unit * unit;
+}
+
+std::string shard_name(std::int64_t number) {
+  const std::string digits = std::to_string(number);
+  return "shard-" + std::string(5 - std::min<std::size_t>(5, digits.size()), '0') + digits +
+         ".safetensors";
+}
+
+bool is_shard_name(const std::string& name) noexcept {
+  return name.starts_with("shard-") && name.ends_with(".safetensors");
+}
+
+void ShardLayout::add(std::string name, DType dtype, std::vector<std::int64_t> shape, bool align) {
+  const std::int64_t gap = round_up(end_, kColumnAlignment) - end_;
+  if (align && gap > 0) {
+    put(std::string(kPaddingPrefix) + std::to_string(fillers_++), DType::uint8, {gap});
+  }
+  put(std::move(name), dtype, std::move(shape));
+}
+
+void ShardLayout::put(std::string name, DType dtype, std::vector<std::int64_t> shape) {
+  std::int64_t bytes = size_of(dtype);
+  for (const std::int64_t extent : shape) bytes *= extent;
+  tensors_.push_back({std::move(name), dtype, std::move(shape), end_, end_ + bytes});
+  end_ += bytes;
+}
 
 ShardWriter::ShardWriter(fs::path directory, const std::vector<ColumnSpec>& columns, bool with_keys,
                          std::int64_t capacity)

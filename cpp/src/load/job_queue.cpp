@@ -1,4 +1,4 @@
-#include "base/job_queue.h"
+#include "load/job_queue.h"
 
 #include <algorithm>
 #include <condition_variable>

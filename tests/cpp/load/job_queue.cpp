@@ -1,4 +1,4 @@
-#include "base/job_queue.h"
+#include "load/job_queue.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
