@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from helip.cli.showing import show_table
-from helip.common.quantities import bytes_words, duration_words
+from helip.common.quantities import aligned, bytes_words, duration_words
 
 _HEAD = ("stage", "units", "CPU hours", "memory", "scratch", "network", "hours")
 
@@ -38,10 +37,8 @@ def show_stages(plan: dict[str, Any], options: dict[str, Any]) -> None:
             ("measured", f"CPU hours: {plan['measured_on']}"),
         ]
     )  # fmt: skip
-    lines = [_HEAD, *map(_line, needed), *map(_line, more)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    print()
-    _print(lines[: 1 + len(needed)], widths)
+    lines = aligned([_HEAD, *map(_line, needed), *map(_line, more)], "<>").splitlines()
+    print("", *lines[: 1 + len(needed)], sep="\n")
     asked = (
         "that of the table"
         if plan["update"] and options["rows"] is None
@@ -51,7 +48,7 @@ def show_stages(plan: dict[str, Any], options: dict[str, Any]) -> None:
         f"\nwhere the measured recall is below {asked}, also a pass of refine, then one cluster "
         "more for each row:"
     )
-    _print(lines[1 + len(needed) :], widths)
+    print(*lines[1 + len(needed) :], sep="\n")
 
 
 def update_rows(update: dict[str, Any]) -> list[tuple[str, str]]:
@@ -87,9 +84,3 @@ def _line(stage: dict[str, Any]) -> tuple[str, ...]:
 
 def _hours(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-
-
-def _print(lines: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
-    for first, *others in lines:
-        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        print("  ".join((first.ljust(widths[0]), *cells)))
