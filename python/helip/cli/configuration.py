@@ -16,8 +16,7 @@ from typing import Any
 from cyclopts import Argument, ArgumentCollection, Token
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.remote.urls import shown
-from helip.common.url_secrets import REDACTED
+from helip.common.remote.urls import REDACTED, shown
 from helip.common.yaml_files import load_yaml, require_text_keys
 from helip.training.named_recipes import recipe_for, recipe_named
 

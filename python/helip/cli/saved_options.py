@@ -16,8 +16,7 @@ from helip.cli.configuration import plain, require_saved, yaml_lines
 from helip.cli.messages import say
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.patterns import existing_paths, is_url
-from helip.common.remote.urls import place_of, shown, url_of
-from helip.common.url_secrets import REDACTED, without_secrets
+from helip.common.remote.urls import REDACTED, place_of, shown, url_of, without_secrets
 from helip.common.yaml_files import load_yaml
 from helip.data.options import OpenOptions
 

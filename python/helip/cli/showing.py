@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from helip.common.quantities import bytes_words, duration_words
+from helip.common.quantities import aligned, bytes_words, duration_words
 
 
 def show_table(rows: list[tuple[str, str]]) -> None:
     """Names and values in two columns, to stdout."""
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, value in rows:
-        print(f"{name:<{width}}  {value}")
+    if rows:
+        print(aligned(rows))
 
 
 def print_json(value: Any) -> None:
@@ -58,6 +57,7 @@ def show_index(index: Any, as_json: bool, *, scanned: int | None = None) -> None
 def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
     """What a table, or a part of one, holds."""
     from helip.mining.report_words import drop_words, stage_words, update_words
+    from helip.reporting.statistics import pool_rows
 
     stats = pairs.stats()
     if as_json:
@@ -71,26 +71,8 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
             }
         )
         return
-    targets = f"{stats['targets']:,}"
-    if "part" in stats:
-        targets += (
-            f", part {stats['part']}: {stats['first']:,} to {stats['last'] - 1:,} of "
-            f"{stats['rows']:,}"
-        )
-    rows = [
-        ("targets", targets),
-        ("pool size k", f"{stats['k']:,}"),
-        ("method", str(pairs.options.get("method", "?"))),
-        ("hard pairs", f"{stats['pairs']:,}"),
-        *_without_hard_pair(stats),
-        ("short targets", f"{stats['short_targets']:,} with fewer than k"),
-    ]
-    if hubness := stats.get("hubness"):
-        rows.append(
-            ("in-degree", f"mean {hubness['mean_in_degree']:.1f}, "
-                          f"max {hubness['max_in_degree']:,}, "
-                          f"never chosen {hubness['never_chosen']:,}")
-        )  # fmt: skip
+    rows = pool_rows(stats)
+    rows.insert(2, ("method", str(pairs.options.get("method", "?"))))
     if stats.get("score_quantiles"):
         quantiles = dict(stats["score_quantiles"])
         rows.append(
@@ -118,19 +100,6 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
     show_table(rows)
 
 
-def _without_hard_pair(stats: dict[str, Any]) -> list[tuple[str, str]]:
-    """Outliers and rows without an embedding, which only a table that knows its store tells."""
-    outliers, unreadable = stats["outliers"], stats.get("unreadable")
-    if unreadable is None and outliers:
-        words = f"{outliers:,} (outliers, or rows that could not be read)"
-        return [("without a hard pair", words)]
-    rows = [("outliers", f"{outliers:,} targets without a hard pair")]
-    if unreadable:
-        words = f"{unreadable:,} rows without an embedding, not counted here"
-        rows.append(("unreadable", words))
-    return rows
-
-
 def show_pool(pool: Any, as_json: bool) -> None:
     """The hard pairs of one target, a line each; keys and similarities where they are known."""
     columns: dict[str, list[Any]] = {"hard": pool.ids.tolist(), "score": pool.scores.tolist()}
@@ -153,11 +122,8 @@ def show_pool(pool: Any, as_json: bool) -> None:
     lines = [header]
     for rank, row in enumerate(zip(*columns.values(), strict=True), start=1):
         lines.append([str(rank), *map(_pool_figure, row)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    if pool.keys is not None:
-        widths[-1] = 0  # texts, to the left
-    for line in lines:
-        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    texts = "<" if pool.keys is not None else ""
+    print(aligned(lines, ">" * (len(header) - len(texts)) + texts))
 
 
 def _known(value: float) -> float | None:

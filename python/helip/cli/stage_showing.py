@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from helip.cli.showing import show_table
-from helip.common.quantities import bytes_words
+from helip.common.quantities import aligned, bytes_words
 
 _HEAD = ("stage", "units", "memory", "scratch", "read")
 
@@ -28,16 +27,14 @@ def show_stages(plan: dict[str, Any], options: dict[str, Any]) -> None:
             ("pairs", f"{plan['pairs']:,}"),
         ]
     )
-    lines = [_HEAD, *map(_line, needed), *map(_line, more)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    print()
-    _print(lines[: 1 + len(needed)], widths)
+    lines = aligned([_HEAD, *map(_line, needed), *map(_line, more)], "<>").splitlines()
+    print("", *lines[: 1 + len(needed)], sep="\n")
     asked = "that of the table" if plan["update"] else f"{options['recall']:g}"
     print(
         f"\nwhere the measured recall is below {asked}, also a pass of refine, then one cluster "
         "more for each row:"
     )
-    _print(lines[1 + len(needed) :], widths)
+    print(*lines[1 + len(needed) :], sep="\n")
 
 
 def update_rows(update: dict[str, Any]) -> list[tuple[str, str]]:
@@ -58,9 +55,3 @@ def update_rows(update: dict[str, Any]) -> list[tuple[str, str]]:
 def _line(stage: dict[str, Any]) -> tuple[str, ...]:
     sizes = (stage[f"{name}_bytes"] for name in ("memory", "scratch", "read"))
     return (stage["name"], f"{stage['units']:,}", *map(bytes_words, sizes))
-
-
-def _print(lines: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
-    for first, *others in lines:
-        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        print("  ".join((first.ljust(widths[0]), *cells)))

@@ -11,7 +11,7 @@ import gc
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from helip.common.collectives import gather_blocks, gather_rows
-from helip.common.counts import summed_counts
 from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError
 
@@ -245,3 +244,12 @@ def _device(device: str | torch.device, local: int | None) -> torch.device:
             f"{torch.cuda.device_count()}; start fewer by --nproc-per-node, or pass device='cpu'"
         )
     return torch.device("cuda", local)
+
+
+def summed_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sum of each name over all of ``counts``; names that are zero everywhere stay."""
+    total: dict[str, int] = {}
+    for each in counts:
+        for name, count in each.items():
+            total[name] = total.get(name, 0) + count
+    return total

@@ -1,6 +1,8 @@
-"""Times and sizes as people read them."""
+"""Times, sizes and tables as people read them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def duration_words(seconds: float) -> str:
@@ -19,3 +21,15 @@ def bytes_words(size: float) -> str:
             break
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def aligned(rows: Sequence[Sequence[str]], sides: str = "<") -> str:
+    """Rows of cells as lines, their columns as wide as their widest cells.
+
+    sides: where the cells of each column stand, ``<`` left or ``>`` right; the last one is of all
+        columns after it as well.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = sides.ljust(len(widths), sides[-1])
+    formats = [f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True)]
+    return "\n".join("  ".join(formats).format(*row).rstrip() for row in rows)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from helip.common.quantities import aligned
 from helip.diagnosis.advice import ExpectedGain, Suggestion
 from helip.diagnosis.features import Estimate, FeatureMeasures, ModelMeasures
 from helip.diagnosis.table import TableMeasures
@@ -52,16 +53,16 @@ def page(diagnosis: Any) -> str:
     rows = _rows_of_table(diagnosis.table)
     if diagnosis.unread_captions:
         rows.append(("unread captions", _counts(diagnosis.unread_captions)))
-    blocks = [_columns(rows), _grid(list(_rows_of_windows(diagnosis.windows, features)))]
+    blocks = [aligned(rows), aligned(list(_rows_of_windows(diagnosis.windows, features)), "<>")]
     if features is not None:
-        blocks.append(_columns([("model", _said_of_model(model)), *_rows_of_features(features)]))
+        blocks.append(aligned([("model", _said_of_model(model)), *_rows_of_features(features)]))
     if (gain := diagnosis.gain) is not None:
         blocks.append(f"expected gain: {gain.word} (score {gain.score:.2f}): {gain.why}")
     elif model is not None:
         blocks.append("expected gain: unknown: no target has seven hard pairs that can be read")
     if diagnosis.suggestions:
         told = [(f"  {each.flag}", each.why) for each in diagnosis.suggestions]
-        blocks.append("suggested for helip train\n" + _columns(told))
+        blocks.append("suggested for helip train\n" + aligned(told))
     if diagnosis.warnings:
         blocks.append("\n".join(["warnings", *(f"  {each}" for each in diagnosis.warnings)]))
     return "\n\n".join(blocks)
@@ -157,19 +158,3 @@ def _share(share: float | None) -> str:
 
 def _counts(counts: Any) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in counts.items())
-
-
-def _columns(rows: Rows) -> str:
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
-
-
-def _grid(rows: list[list[str]]) -> str:
-    """Columns to the right, but for the first."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(_cells(row, widths)) for row in rows)
-
-
-def _cells(row: Iterable[str], widths: Sequence[int]) -> Iterator[str]:
-    for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        yield f"{cell:>{width}}" if place else f"{cell:<{width}}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.quantities import aligned
 from helip.evaluation.figures import TASKS, Line, better_or_worse, figure_at, groups_of, in_percent
 from helip.evaluation.model_source import rows_words
 from helip.evaluation.statistics.comparison import as_measured
@@ -120,14 +121,7 @@ def tables_as_text(made: Sequence[Table]) -> str:
     """Aligned columns for a terminal."""
     parts = []
     for table in made:
-        cells = table.cells()
-        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-        parts.append(table.title)
-        parts += [
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in cells
-        ]
-        parts += [*filter(None, [table.note]), ""]
+        parts += [table.title, aligned(table.cells()), *filter(None, [table.note]), ""]
     return "\n".join([*parts, _NOTE])
 
 

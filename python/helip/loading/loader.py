@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from helip.common.counts import summed_counts
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Positive, Seed, Whole, method_keywords, require
+from helip.common.processes import summed_counts
 from helip.data.image_transform import ImageTransform
 from helip.loading.account import EpochCounts
 from helip.loading.beside import BesideRows

@@ -39,22 +39,39 @@ def tiles(stats: Mapping[str, Any]) -> Rows:
     return found
 
 
+def pool_rows(stats: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Sizes of the pools of a table, as the page and the shell say them."""
+    targets, outliers = f"{stats['targets']:,}", f"{stats['outliers']:,}"
+    if "part" in stats:
+        targets += (
+            f", part {stats['part']}: {stats['first']:,} to {stats['last'] - 1:,} of "
+            f"{stats['rows']:,}"
+        )
+    rows = [
+        ("targets", targets),
+        ("pool size k", f"{stats['k']:,}"),
+        ("hard pairs", f"{stats['pairs']:,}"),
+    ]
+    if "unreadable" not in stats and stats["outliers"]:  # only a table that knows its store tells
+        words = f"{outliers} (outliers, or rows that could not be read)"
+        rows.append(("without a hard pair", words))
+    else:
+        rows.append(("outliers", f"{outliers} targets without a hard pair"))
+    if unreadable := stats.get("unreadable"):
+        words = f"{unreadable:,} rows without an embedding, not counted here"
+        rows.append(("unreadable", words))
+    rows.append(("short targets", f"{stats['short_targets']:,} with fewer than k"))
+    if hubness := stats.get("hubness"):
+        words = f"mean {hubness['mean_in_degree']:.1f}, max {hubness['max_in_degree']:,}"
+        rows.append(("in-degree", f"{words}, never chosen {hubness['never_chosen']:,}"))
+    return rows
+
+
 def tables(stats: Mapping[str, Any]) -> list[Table]:
     """Every number that mining reports: pools, what was kept out of them, filters."""
-    hubness = dict(stats.get("hubness") or {})
-    counts = [
-        ("targets", stats.get("targets")),
-        ("pool size k", stats.get("k")),
-        ("hard pairs", stats.get("pairs")),
-        ("outliers (no hard pair)", stats.get("outliers")),
-        ("unreadable (no embedding)", stats.get("unreadable")),
-        ("short targets (fewer than k)", stats.get("short_targets")),
-        ("mean in-degree", hubness.get("mean_in_degree")),
-        ("largest in-degree", hubness.get("max_in_degree")),
-        ("rows never chosen", hubness.get("never_chosen")),
-        ("skewness of in-degree", hubness.get("skewness", hubness.get("in_degree_skewness"))),
-    ]
-    pools = [(name, number(value), "") for name, value in counts if value is not None]
+    pools = [(name, value, "") for name, value in pool_rows(stats)]
+    if hubness := stats.get("hubness"):
+        pools.append(("skewness of in-degree", number(hubness["skewness"]), ""))
     if recall := _recall(stats.get("recall")):
         pools.append(("recall of the exact pools", " · ".join(filter(None, recall)), ""))
     found: list[Table] = [("Pools", "", pools)]

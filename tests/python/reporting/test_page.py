@@ -342,10 +342,10 @@ def test_statistics_hubs_outliers_and_provenance_are_told(pairs, data, store, tm
         "the score itself 0.5 %",
         "1.25 × image + 0.80 × text",
         "95 %: 0.990 – 1.000",
-        "rows never chosen",
+        ", never chosen ",
         "1 rows without an embedding",
-        "unreadable (no embedding) 1",
-        "outliers (no hard pair) 0",
+        "unreadable 1 rows without an embedding, not counted here",
+        "outliers 0 targets without a hard pair",
         store.fingerprint,
         store.data_fingerprint,
     ):

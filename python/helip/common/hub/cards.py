@@ -16,8 +16,8 @@ from typing import Any, Literal
 import jinja2
 
 from helip import _core
+from helip.common.remote.urls import without_secrets
 from helip.common.text import number, plain
-from helip.common.url_secrets import without_secrets
 
 #: In place of the name of a repository, where a card is written before there is one.
 NO_REPOSITORY = "OWNER/NAME"

@@ -6,7 +6,7 @@ import errno
 import re
 
 from helip.common.errors import StorageError
-from helip.common.url_secrets import without_secrets
+from helip.common.remote.urls import without_secrets
 
 
 class PastEnd(StorageError):

@@ -1,4 +1,4 @@
-"""URLs that are read and written: which are taken, and their parts."""
+"""URLs that are read and written: which are taken, their parts, and what in them is secret."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.common.url_secrets import without_secrets
 
 SCHEMES = ("http", "https", "s3", "gs", "az")
 #: Where files can be written, listed and deleted.
@@ -17,6 +16,15 @@ BUCKETS = ("s3", "gs", "az")
 # A pathlib.Path has one slash where a URL has two.
 _KNOWN = re.compile(rf"({'|'.join((*SCHEMES, 'file'))}):/+(?=.)", re.IGNORECASE)
 _ANY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+#: Stands for what would be a secret.
+REDACTED = "***"
+# A pathlib.Path has one slash where a URL has two.
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]+:/+"
+_USER = re.compile(rf"({_SCHEME})[^/\s?#]*@")
+_QUERY = re.compile(rf"({_SCHEME}[^\s?#]*)[?#]\S+")
+# In Markdown a bracket or the border of a cell ends a URL, and a fragment is a place of a page.
+_QUERY_IN_MARKDOWN = re.compile(rf"({_SCHEME}[^\s?#)\]>|]*)\?[^\s)\]>|]+")
 
 
 def url_of(path: object) -> str | None:
@@ -109,3 +117,12 @@ def path_of(url: str) -> str:
     parts = urlsplit(url)
     # obstore encodes it anew; keys of buckets are never encoded.
     return (unquote(parts.path) if parts.scheme.startswith("http") else parts.path).lstrip("/")
+
+
+def without_secrets(text: str, *, markdown: bool = False) -> str:
+    """The text with REDACTED for users, passwords and queries of its URLs.
+
+    They may hold credentials, which stay out of what is written.
+    """
+    query = _QUERY_IN_MARKDOWN if markdown else _QUERY
+    return query.sub(rf"\1?{REDACTED}", _USER.sub(rf"\1{REDACTED}@", text))

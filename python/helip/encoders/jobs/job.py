@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from helip.common.errors import Error, OutOfMemoryError, SampleError, StorageError
 from helip.common.progress import ProgressBar
-from helip.common.spent import Spent
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
 from helip.data.picture_reader import PictureReader, chosen_core
@@ -38,6 +38,8 @@ from helip.encoders.network_encoder import NetworkImageEncoder, NetworkTextEncod
 from helip.encoders.quarantine import Quarantine, discard_orphan
 from helip.encoders.registry import ImageEncoder, TextEncoder
 from helip.store.embedding_store import EmbeddingStore, StoreWriter
+
+T = TypeVar("T")
 
 # With none of so many samples readable, something is wrong with all of them.
 _HOPELESS_ROWS = 1000
@@ -143,7 +145,7 @@ class Job:
         return notes
 
     def __post_init__(self) -> None:
-        self._spent = Spent()
+        self._spent = StageTimes()
         self._reader: PictureReader | None = None
         self._ahead = range(0)  # rows whose captions are encoded
         self._whole = self._committed = 0  # rows that are appended and listed; committed
@@ -292,3 +294,38 @@ class Job:
             f"allow a larger share: {quarantine.path} lists them, and the same call goes on after "
             "the last shard"
         )
+
+
+class StageTimes:
+    """Where the time of a job goes that one thread drives: seconds by the names of its stages."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._began = time.monotonic()
+
+    @contextlib.contextmanager
+    def on(self, stage: str) -> Iterator[None]:
+        """Counts the block for ``stage``."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.monotonic() - began
+
+    def around(self, stage: str, values: Iterable[T]) -> Iterator[T]:
+        """Counts the waiting for each of ``values``."""
+        source = iter(values)
+        while True:
+            with self.on(stage):
+                try:
+                    value = next(source)
+                except StopIteration:
+                    return
+            yield value
+
+    def slowest(self) -> tuple[str, float]:
+        """The stage that took the most so far, and its share of all the time."""
+        if not self.seconds:
+            return "", 0.0
+        stage, seconds = max(self.seconds.items(), key=lambda item: item[1])
+        return stage, seconds / max(time.monotonic() - self._began, 1e-9)

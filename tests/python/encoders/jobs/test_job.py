@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from helip.common import spent
+from helip.encoders.jobs import job
 
 
 def test_the_slowest_stage_has_its_share(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(spent.time, "monotonic", lambda: now[0])
-    stages = spent.Spent()
+    monkeypatch.setattr(job.time, "monotonic", lambda: now[0])
+    stages = job.StageTimes()
     assert stages.slowest() == ("", 0.0)
 
     def values():
