@@ -1,9 +1,8 @@
+from .decisions import VERDICTS, Decision, Judgement
 from .exclusions import Exclusions
 from .exporting import export_verdicts
-from .judgement import VERDICTS, Decision, Judgement
 from .learnt_veto import LearntVeto, Measured
-from .merging import merge
-from .moving import Moved, move
+from .merging import Moved, merge, move
 from .proposing import Proposal, propose
 from .verdicts import Verdicts
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from helip.common.errors import InvalidArgumentError, needed
 from helip.common.files import named_file, publish_file
 from helip.common.options import check
-from helip.verdicts.judgement import VERDICTS
+from helip.verdicts.decisions import VERDICTS
 from helip.verdicts.verdicts import Verdicts
 
 What = Literal["verdicts", "decisions", "history"]

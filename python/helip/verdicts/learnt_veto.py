@@ -18,8 +18,8 @@ from helip.common.options import Seed, Share, check, require
 from helip.common.proportions import wilson_interval
 from helip.store.data_identity import difference_words, fingerprint_differences
 from helip.store.embedding_store import EmbeddingStore
+from helip.verdicts.decisions import EXCLUDING
 from helip.verdicts.features import CAPTIONS, CROSS, Floats, PairFeatures
-from helip.verdicts.judgement import EXCLUDING
 from helip.verdicts.verdicts import Verdicts, identity_of
 
 _FORMAT = 1

@@ -18,8 +18,7 @@ from helip.common.remote.urls import shown, url_of
 from helip.common.sqlite_log import SqliteLog
 from helip.store.data_identity import Identity, require_same_data
 from helip.verdicts.database import FORMAT, connect, create
-from helip.verdicts.exclusions import Exclusions
-from helip.verdicts.judgement import (
+from helip.verdicts.decisions import (
     EXCLUDING,
     Decision,
     Judgement,
@@ -32,6 +31,7 @@ from helip.verdicts.judgement import (
     subject,
     time_of,
 )
+from helip.verdicts.exclusions import Exclusions
 
 _SAID = "verdict, target, hard, target_key, hard_key"
 _COLUMNS = f"id, time, person, {_SAID}"

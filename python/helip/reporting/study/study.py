@@ -20,7 +20,7 @@ from helip.reporting.study.questions import Answer, Question, digest_of, from_ro
 from helip.reporting.study.results import results_of
 from helip.reporting.table_digest import table_digest
 from helip.store.data_identity import difference_words, fingerprint_differences
-from helip.verdicts.judgement import checked_person, time_of
+from helip.verdicts.decisions import checked_person, time_of
 
 _SAID = "question, answer"
 _COLUMNS = f"id, time, person, {_SAID}"

@@ -12,7 +12,7 @@ import numpy as np
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.text import number
 from helip.reporting.viewer.orders import Order
-from helip.verdicts.judgement import EXCLUDING
+from helip.verdicts.decisions import EXCLUDING
 from helip.verdicts.learnt_veto import LearntVeto
 from helip.verdicts.proposing import propose
 from helip.verdicts.verdicts import Verdicts

@@ -16,7 +16,7 @@ from helip.reporting.viewer.answers import Answer, Asked, go
 from helip.reporting.viewer.cards import LONGEST
 from helip.reporting.viewer.pages import DAY, placeholder
 from helip.reporting.viewer.thumbnails import SIDE, Thumbnails, reason_of
-from helip.verdicts.judgement import checked_person
+from helip.verdicts.decisions import checked_person
 
 _SHORT = 160  # letters of a caption in a pool
 _NOT_CLEAR = "0"  # the key of "same" and "unsure"
