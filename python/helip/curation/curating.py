@@ -14,11 +14,9 @@ from helip.common.array_cache import ArrayCache
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import output_path, require_writable
 from helip.common.options import ProgressOptions, keywords
-from helip.curation.agreement import Neighbourhoods
-from helip.curation.mismatched import mismatch
+from helip.curation.mismatched import Neighbourhoods, mismatch
 from helip.curation.options import CurateOptions
-from helip.curation.page import page_of
-from helip.curation.result import Curation
+from helip.curation.result import Curation, page_of
 from helip.curation.similar_rows import (
     DUPLICATES,
     Floats,

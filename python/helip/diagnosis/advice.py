@@ -39,6 +39,15 @@ SOME = 0.2
 LEARNED = 0.1
 #: Hard pairs of a target in a random batch, from which hard batches add nothing.
 HELD = 1.0
+#: A window of ranks is drawn from where no more of it are equal captions and near duplicates.
+MIXED = 0.2
+#: Share of near-equal captions from which similar_captions is suggested.
+SIMILAR = 0.05
+EQUAL = 0.01  # share of hard pairs with the caption or the picture of their target
+NEAR = 0.1  # share of near duplicates in a window
+SHORT = 0.1  # share of targets without a hard pair, or with fewer than the table has room for
+CROWDED = 5.0  # times the share of places that the top rows would hold by chance
+LEFT_OUT = 0.2  # share of targets without a whole community
 
 
 @dataclass(frozen=True)
@@ -76,12 +85,6 @@ def expected_gain(measures: FeatureMeasures) -> ExpectedGain | None:
         why = f"the model finds {found} among {batch}, {held}, and {within:.0%} among hard pairs"
         why += "" if measures.coverage == 1.0 else f"; {filled}"
     return ExpectedGain(word, score, why)
-
-
-#: A window of ranks is drawn from where no more of it are equal captions and near duplicates.
-MIXED = 0.2
-#: Share of near-equal captions from which similar_captions is suggested.
-SIMILAR = 0.05
 
 
 @dataclass(frozen=True)
@@ -168,13 +171,6 @@ def _equal_rows(windows: Sequence[WindowMeasures]) -> Iterator[Suggestion]:
     if near >= SIMILAR:
         why = f"up to {near:.0%} of a window's captions are nearly the target's; with --store"
         yield Suggestion("similar_captions", NEAR_COSINE, why)
-
-
-EQUAL = 0.01  # share of hard pairs with the caption or the picture of their target
-NEAR = 0.1  # share of near duplicates in a window
-SHORT = 0.1  # share of targets without a hard pair, or with fewer than the table has room for
-CROWDED = 5.0  # times the share of places that the top rows would hold by chance
-LEFT_OUT = 0.2  # share of targets without a whole community
 
 
 def warnings(

@@ -36,6 +36,11 @@ from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_together
 from helip.store.embedding_store import EmbeddingStore
 
+#: Random batches and batches of communities are of so many rows at most, of those encoded.
+BATCH_PART = 8
+TARGET_PART = 20
+PLANNED = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnoseCall(DiagnoseOptions):
@@ -155,12 +160,6 @@ def _logit_scale(model: Any) -> float | None:
     """As the loss takes it; None of a model that has none."""
     scale = getattr(model, "logit_scale", None)
     return None if scale is None else float(torch.as_tensor(scale).detach().float().exp())
-
-
-#: Random batches and batches of communities are of so many rows at most, of those encoded.
-BATCH_PART = 8
-TARGET_PART = 20
-PLANNED = 2
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,12 @@ from helip.loading.sampling import Plans, make_sampler
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+#: First and one past the last rank, from 0.
+RANKS = ((0, 10), (10, 30), (30, 100))
+COMMUNITY = 8  # rows, the target among them
+RANDOM_BATCHES = 8
+#: bool [n, p]: whether rows [n] are equal to each of the others [n, p].
+Equal = Callable[[Ints, Ints], Bools]
 
 
 class RowGroups:
@@ -64,10 +70,6 @@ def equal(one: Ints, others: Ints) -> Bools:
     return ((one[:, None] == others) & (one[:, None] != 0)).any(axis=2)
 
 
-#: First and one past the last rank, from 0.
-RANKS = ((0, 10), (10, 30), (30, 100))
-
-
 def rank_windows(k: int, window: int) -> list[tuple[int, int]]:
     """The window that is asked about, then those of RANKS that a pool of ``k`` has."""
     found = [(0, min(window, k))]
@@ -80,13 +82,6 @@ def drawn_places(allowed: Bools, count: int, generator: np.random.Generator) -> 
     order = np.argsort(keys, axis=1, kind="stable")[:, :count]
     chosen = np.where(np.take_along_axis(allowed, order, 1), order, -1)
     return np.pad(chosen, ((0, 0), (0, count - chosen.shape[1])), constant_values=-1)
-
-
-COMMUNITY = 8  # rows, the target among them
-RANDOM_BATCHES = 8
-
-#: bool [n, p]: whether rows [n] are equal to each of the others [n, p].
-Equal = Callable[[Ints, Ints], Bools]
 
 
 @dataclass(frozen=True)

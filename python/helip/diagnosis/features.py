@@ -29,6 +29,11 @@ from helip.evaluation.tasks.retrieval import TIE
 from helip.losses.helip_loss import HelipLoss
 
 Floats = npt.NDArray[np.float64]
+#: Weight of the penalty, as a share of the mean eigenvalue of the pictures' covariance.
+RIDGE = 0.01
+#: Rows that are fitted, for each dimension of the features, at least.
+ROWS_PER_DIMENSION = 2
+Features = Callable[[Ints], tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -324,14 +329,6 @@ def _groups(groups: Any, rows: int) -> Ints:
             f"[{rows}] or [{rows}, kinds]"
         )
     return array.astype(np.int64).reshape(rows, -1)
-
-
-#: Weight of the penalty, as a share of the mean eigenvalue of the pictures' covariance.
-RIDGE = 0.01
-#: Rows that are fitted, for each dimension of the features, at least.
-ROWS_PER_DIMENSION = 2
-
-Features = Callable[[Ints], tuple[torch.Tensor, torch.Tensor]]
 
 
 def mapped(features: Features, rows: Ints) -> Features | None:

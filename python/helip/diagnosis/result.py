@@ -13,6 +13,8 @@ from helip.diagnosis.features import Estimate, FeatureMeasures, ModelMeasures
 from helip.diagnosis.table import TableMeasures
 from helip.diagnosis.windows import WindowMeasures
 
+Rows = list[tuple[str, str]]
+
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis:
@@ -41,9 +43,6 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return page(self)
-
-
-Rows = list[tuple[str, str]]
 
 
 def page(diagnosis: Any) -> str:

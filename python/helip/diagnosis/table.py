@@ -17,6 +17,12 @@ from helip.diagnosis.draws import COMMUNITY, Ints
 from helip.pairs.unreadable import unreadable_rows
 
 TOP = 0.01  # share of the rows that are called the top
+HUB_RANKS = (10, 50)
+HUB_TARGETS = 100_000  # whose pools are counted; of smaller tables all
+SHOWN_RANKS = (1, 10, 50)
+BATCH_SIZES = (64, 256, 1024)
+#: From this ratio of the last score of the window to the first one a pool counts as saturated.
+SATURATED = 0.9
 
 
 def members_by_chance(window: float, batch_size: int, rows: int) -> float:
@@ -75,14 +81,6 @@ def top_share_by_chance(mean: float) -> float:
     # Of the rows with the degree at the border as many as fill up the 99 %.
     held += (1.0 - TOP - below) * degree
     return 1.0 - held / mean
-
-
-HUB_RANKS = (10, 50)
-HUB_TARGETS = 100_000  # whose pools are counted; of smaller tables all
-SHOWN_RANKS = (1, 10, 50)
-BATCH_SIZES = (64, 256, 1024)
-#: From this ratio of the last score of the window to the first one a pool counts as saturated.
-SATURATED = 0.9
 
 
 @dataclass(frozen=True)

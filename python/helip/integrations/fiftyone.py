@@ -23,8 +23,8 @@ from helip.common.errors import (
 )
 from helip.common.options import Options, Positive, keywords
 from helip.pairs.cosines import TableCosines
-from helip.pairs.exchange.bounds import number_of_pairs
-from helip.pairs.exchange.cells import Cells, reasons_in_words
+from helip.pairs.exchange.exports import number_of_pairs
+from helip.pairs.exchange.training_sets import Cells, reasons_in_words
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import data_of
 from helip.store.embedding_store import EmbeddingStore

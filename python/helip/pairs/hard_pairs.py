@@ -23,7 +23,7 @@ from helip.common.remote.manifest import TABLE
 from helip.common.remote.outputs import save_at, written_to
 from helip.common.remote.urls import url_of
 from helip.pairs.blocks import Pools, pool_blocks
-from helip.pairs.exchange.exports import ExportsPairs
+from helip.pairs.exchange.exports import ExportsPairs, pairs_html
 from helip.pairs.filtering.filtering import FilterCall, filtered
 from helip.pairs.hub import (
     PullTableCall,
@@ -232,8 +232,6 @@ class HardPairs(ExportsPairs):
 
     def _repr_html_(self) -> str | None:
         """Some targets with their best hard pairs, for notebooks."""
-        from helip.pairs.exchange.notebook import pairs_html
-
         return pairs_html(repr(self), self._core, self._store, self._data)
 
     def with_store(self, store: EmbeddingStore | str | os.PathLike[str]) -> HardPairs:

@@ -10,7 +10,7 @@ import pytest
 import helip
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
 from helip.curation.curating import duplicates_of, preferred
-from helip.curation.page import page_of
+from helip.curation.result import page_of
 from support.curation_samples import (
     ALIKE_IN_IMAGE,
     OUTLIER,

@@ -1,4 +1,4 @@
-"""What a table of hard pairs becomes for other libraries."""
+"""What a table of hard pairs becomes for other libraries and for notebooks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from markupsafe import Markup, escape
+
 from helip import _core
-from helip.common.errors import needed
+from helip.common.errors import InvalidArgumentError, needed
 from helip.common.files import named_file
-from helip.common.options import check
-from helip.pairs.exchange.bounds import number_of_pairs
+from helip.common.notebook import table_html
+from helip.common.options import Positive, check
+from helip.common.text import plain
 from helip.pairs.options import Format, Layout, Modality
 from helip.store.embedding_store import EmbeddingStore
 
 Table = TypeVar("Table", bound="ExportsPairs")
+_SHOWN_TARGETS = 5
+_SHOWN_PAIRS = 5
 
 
 class ExportsPairs:
@@ -114,7 +120,7 @@ class ExportsPairs:
         check("anchor", anchor, Modality)
         table = self._whole()._core
         count = number_of_pairs(table, "num_negatives", num_negatives)
-        from helip.pairs.exchange.hugging_face import dataset_of
+        from helip.pairs.exchange.training_sets import dataset_of
 
         return dataset_of(table, data, format, anchor, count)
 
@@ -144,7 +150,7 @@ class ExportsPairs:
         """
         table = self._whole()._core
         count = number_of_pairs(table, "num_negatives", num_negatives)
-        from helip.pairs.exchange.negclip import write_negclip
+        from helip.pairs.exchange.training_sets import write_negclip
 
         return write_negclip(
             table, data, Path(named_file(path)), num_negatives=count, overwrite=overwrite
@@ -157,3 +163,39 @@ class ExportsPairs:
         return ArrowExport(
             self._whole()._core, self._store, layout, similarities=similarities, encoded=encoded
         )
+
+
+def number_of_pairs(table: _core.HardPairs, name: str, given: int | None) -> int:
+    """The option ``name``, or k where it is None; InvalidArgumentError unless it is in 1 .. k."""
+    if given is None:
+        return table.k
+    check(name, given, Positive)
+    if given > table.k:
+        raise InvalidArgumentError(
+            f"{name} is {given}, must be at most {table.k}, the k of the table"
+        )
+    return given
+
+
+def pairs_html(title: str, table: _core.HardPairs, store: EmbeddingStore | None, data: Any) -> str:
+    """The first targets that have a hard pair, each with its best ones: key or row, score, and of
+    ``data``, if it is given, picture and caption."""
+    shown = min(_SHOWN_PAIRS, table.k)
+    rows = []
+    for target in np.flatnonzero(table.counts)[:_SHOWN_TARGETS].tolist():
+        count = min(int(table.counts[target]), shown)
+        cells = [_cell_of_sample(target, "", store, data)]
+        for row, score in zip(
+            table.ids[target, :count].tolist(), table.scores[target, :count].tolist(), strict=True
+        ):
+            cells.append(_cell_of_sample(row, f" ({score:.3f})", store, data))
+        rows.append([*cells, *[""] * (shown - count)])
+    return table_html(title, ["target", *(f"hard pair {r + 1}" for r in range(shown))], rows)
+
+
+def _cell_of_sample(row: int, score: str, store: EmbeddingStore | None, data: Any) -> Markup:
+    from helip.data.thumbnails import sample_html
+
+    keys = getattr(store if data is None else data, "keys", None)
+    name = escape(plain(str(row) if keys is None else f"{row}: {keys[row]}", 60) + score)
+    return name if data is None else Markup("{}<br>{}").format(name, sample_html(data, row))

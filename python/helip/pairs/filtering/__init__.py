@@ -1,1 +1,1 @@
-"""Filtering a table of hard pairs: what is judged, by which rules, and what was found."""
+"""Filtering a table of hard pairs: by which rules, and what was found."""

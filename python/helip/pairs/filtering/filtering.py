@@ -1,4 +1,4 @@
-"""Filters a table block by block into a new one."""
+"""Filters a table block by block into a new one, and counts what it found."""
 
 from __future__ import annotations
 
@@ -16,13 +16,59 @@ from helip.common.files import output_path, sha256_of
 from helip.common.options import ProgressOptions
 from helip.common.progress import ProgressBar
 from helip.pairs.blocks import Pools, pool_blocks
-from helip.pairs.filtering.account import Account
-from helip.pairs.filtering.judge import Judge
-from helip.pairs.filtering.judged import PairRule, VerdictRule, veto_rule
-from helip.pairs.filtering.rules import Flags, flags, in_use, needs_store
+from helip.pairs.filtering.people_rules import PairRule, VerdictRule, veto_rule
+from helip.pairs.filtering.rules import FilterCosines, Flags, flags, in_use, needs_store
 from helip.pairs.options import FilterOptions
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.opening import Source
+
+
+class FilterAccount:
+    """Counts over the blocks of a table; ``k_out``: places of the new pools."""
+
+    def __init__(self, k: int, k_out: int, reasons: list[str]) -> None:
+        self._k_out = k_out
+        self._counts = dict.fromkeys(("pairs", "flagged", "unjudged", "cut", "left", "changed"), 0)
+        self._reasons = dict.fromkeys(reasons, 0)
+        self._ranks = np.zeros((2, k), dtype=np.int64)  # pairs, flagged
+        self._targets = {name: {"before": 0, "after": 0} for name in ("outliers", "short_targets")}
+
+    def add(
+        self,
+        valid: Flags,
+        by_rule: dict[str, Flags],
+        flagged: Flags,
+        unknown: Flags,
+        kept: np.ndarray,
+        after: np.ndarray,
+    ) -> None:
+        """Of a block. kept, after [b]: pairs of each pool, before it is cut to k and then."""
+        before = valid.sum(axis=1)
+        self._ranks += valid.sum(axis=0), flagged.sum(axis=0)
+        for name, found in by_rule.items():
+            self._reasons[name] += int((found & valid).sum())
+        for name, number in (
+            ("pairs", before),
+            ("flagged", flagged),
+            ("unjudged", unknown & valid),
+            ("cut", kept - after),
+            ("left", after),
+            ("changed", flagged.any(axis=1)),
+        ):
+            self._counts[name] += int(number.sum())
+        for when, counts in (("before", before), ("after", after)):
+            self._targets["outliers"][when] += int((counts == 0).sum())
+            self._targets["short_targets"][when] += int((counts < self._k_out).sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able values; :meth:`helip.HardPairs.stats` says what the names mean."""
+        pairs, flagged = self._ranks.tolist()
+        return {
+            **self._counts,
+            "reasons": self._reasons,
+            "ranks": {"pairs": pairs, "flagged": flagged},
+            **self._targets,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,18 +108,18 @@ def filtered(
     # One that a learnt veto alone needs is no surplus one.
     surplus = any(rule.uses_by for rule in people)
     by = None if surplus and not needs_store(call) else call.by
-    judge = Judge(by, table, call, call.threads or 0, call.progress)
-    account = Account(table.k, k, reasons)
+    cosines = FilterCosines(by, table, call, call.threads or 0, call.progress)
+    account = FilterAccount(table.k, k, reasons)
     writer = _core.HardPairsWriter(output_path(call.out), len(table), k)
     with ProgressBar(len(table), label="filter", unit="targets", enabled=call.progress) as bar:
         for first, pools in pool_blocks(table):
-            judged = judge.judge(first, pools.ids, pools.scores)
+            facts = cosines.of(first, pools.ids, pools.scores)
             valid = pools.ids >= 0
-            by_rule = flags(call, judged)
-            unknown = judged.unknown()
+            by_rule = flags(call, facts)
+            unknown = facts.unknown()
             for rule in people:
-                by_rule[rule.name], unjudged = rule.flags(first, pools.ids)
-                unknown |= unjudged
+                by_rule[rule.name], unknown_to_rule = rule.flags(first, pools.ids)
+                unknown |= unknown_to_rule
             flagged = np.zeros_like(valid)
             for found in by_rule.values():
                 flagged |= found & valid
@@ -86,7 +132,7 @@ def filtered(
     report = json.loads(table.report_json)
     step = {name: getattr(call, name) for name in (*reasons, "match", "action", "weight", "k")}
     step |= {rule.name: rule.described() for rule in people}
-    origin = {**_origin_of(table), "by": judge.name or None}
+    origin = {**_origin_of(table), "by": cosines.name or None}
     return writer.finish(
         fingerprint=table.fingerprint,
         data_fingerprint=table.data_fingerprint,

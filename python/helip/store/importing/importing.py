@@ -1,4 +1,4 @@
-"""The job that reads a source block by block and appends it to a store."""
+"""From what a caller names to the parts of a source, and the job that appends them to a store."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -22,10 +23,13 @@ from helip.common.errors import (
     MismatchError,
     OutOfMemoryError,
     StorageError,
+    UnsupportedError,
 )
+from helip.common.patterns import existing_paths, is_url, natural
 from helip.common.progress import ProgressBar
 from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import local_path, url_of
+from helip.store.importing.arrays import clip_retrieval_parts, memory_part, npy_parts, npz_parts
 from helip.store.importing.part import (
     Block,
     Blocks,
@@ -33,13 +37,30 @@ from helip.store.importing.part import (
     first_row_that_is_not_finite,
     reading,
 )
-from helip.store.importing.recognising import parts_of
+from helip.store.importing.tables import (
+    arrow_part,
+    arrow_table_part,
+    hugging_face_part,
+    lance_part,
+    parquet_part,
+    saved_hugging_face_part,
+)
 from helip.store.keys import row_key
 from helip.store.options import ImportCall, ImportOptions
 
 _BLOCK_BYTES = 32 << 20
 _COMMIT_SECONDS = 40.0
 _SIDES = ("image", "text")
+ACCEPTED = (
+    "accepted are folders of clip-retrieval or DataComp, .parquet, .arrow, .npz and .lance, a "
+    "datasets.Dataset, a pyarrow.Table, or image= and text= with .npy files or arrays"
+)
+_ARROW = (".arrow", ".feather")
+_ONE_EACH = {
+    ".parquet": parquet_part,
+    ".lance": lance_part,
+    **dict.fromkeys(_ARROW, arrow_part),
+}
 
 
 def import_store(call: ImportCall, store: Any) -> Any:
@@ -252,4 +273,112 @@ def _existing(call: ImportCall, store: Any, facts: dict[str, Any]) -> Any:
             f"{call.out} holds a store of {of}{part}, or its source or options have changed since; "
             "give another out, or remove it"
         )
+    return found
+
+
+def parts_of(call: ImportCall) -> list[Part]:
+    """The parts of what is asked for, in order; headers alone are read.
+
+    Raises:
+        InvalidArgumentError: nothing that is known, or files that do not belong together.
+        UnsupportedError: a package is absent, or the source is a URL.
+    """
+    if call.source is None:
+        return _parts_of_sides(call)
+    if not _are_paths(call.source):
+        return [_part_of_object(call.source, call)]
+    paths = _existing_files(call.source)
+    if len(paths) == 1 and paths[0].is_dir():
+        return _parts_of_folder(paths[0], call)
+    return _parts_of_files(paths, call)
+
+
+def _parts_of_sides(call: ImportCall) -> list[Part]:
+    named = [_are_paths(side) for side in (call.image, call.text)]
+    if not any(named):
+        if call.metadata is not None:
+            raise InvalidArgumentError(
+                "metadata is for .npy files; give the keys of arrays as keys"
+            )
+        return [memory_part(call.image, call.text, call.keys)]
+    if not all(named):
+        raise InvalidArgumentError("image and text must both be files, or both arrays")
+    if call.keys is not None:
+        raise InvalidArgumentError("keys are for arrays; give those of .npy files as metadata")
+    image, text = _existing_files(call.image), _existing_files(call.text)
+    for path in (*image, *text):
+        if path.suffix.lower() != ".npy":
+            raise InvalidArgumentError(f"{path} is no .npy file, as image and text name them")
+    metadata = [] if call.metadata is None else _existing_files(call.metadata)
+    for path in metadata:
+        if path.suffix.lower() != ".parquet":
+            raise InvalidArgumentError(f"{path} is no .parquet file, as metadata names them")
+    return npy_parts(image, text, metadata, call)
+
+
+def _parts_of_folder(folder: Path, call: ImportCall) -> list[Part]:
+    names = set(os.listdir(folder))
+    if {"img_emb", "text_emb"} <= names:
+        return clip_retrieval_parts(folder, call)
+    if {"img_emb", "text_emb"} & names:
+        absent = "text_emb" if "img_emb" in names else "img_emb"
+        raise InvalidArgumentError(
+            f"{folder} has no {absent}, and pairs need both sides; have clip-retrieval embed "
+            "pictures and captions"
+        )
+    if {"state.json", "dataset_info.json"} <= names:
+        return [saved_hugging_face_part(folder, call)]
+    if "dataset_dict.json" in names:
+        splits = sorted(name for name in names if (folder / name / "state.json").exists())
+        raise InvalidArgumentError(
+            f"{folder} holds the splits {', '.join(splits)}; give the folder of one"
+        )
+    if folder.suffix.lower() == ".lance" or "_versions" in names:
+        return [lance_part(folder, call)]
+    # Of DataComp the tables beside the arrays are their metadata.
+    for suffix in (".npz", ".parquet", *_ARROW):
+        found = [folder / name for name in names if name.lower().endswith(suffix)]
+        if found:
+            return _parts_of_files(sorted(found, key=natural), call)
+    raise InvalidArgumentError(f"{folder} holds no embeddings that are known: {ACCEPTED}")
+
+
+def _parts_of_files(paths: Sequence[Path], call: ImportCall) -> list[Part]:
+    kinds = sorted({path.suffix.lower() for path in paths})
+    if len(kinds) > 1:
+        raise InvalidArgumentError(
+            f"files of several kinds ({', '.join(kinds)}) are given; import them one by one"
+        )
+    if kinds[0] == ".npy":
+        raise InvalidArgumentError(f"{paths[0]} holds one matrix; give the two as image= and text=")
+    if kinds[0] == ".npz":
+        return npz_parts(paths, call)
+    if kinds[0] not in _ONE_EACH:
+        raise InvalidArgumentError(f"{paths[0]} is of no known kind: {ACCEPTED}")
+    return [_ONE_EACH[kinds[0]](path, call) for path in paths]
+
+
+def _part_of_object(source: Any, call: ImportCall) -> Part:
+    package = type(source).__module__.partition(".")[0]
+    if package == "datasets":
+        return hugging_face_part(source, call)
+    if package == "pyarrow" and hasattr(source, "num_rows") and hasattr(source, "slice"):
+        return arrow_table_part(source, call)
+    raise InvalidArgumentError(f"cannot import a {type(source).__name__}: {ACCEPTED}")
+
+
+def _are_paths(value: Any) -> bool:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return bool(values) and all(isinstance(each, (str, os.PathLike)) for each in values)
+
+
+def _existing_files(value: Any) -> list[Path]:
+    """The files of paths and patterns; those of one pattern by the numbers in their names."""
+    found: list[Path] = []
+    for pattern in value if isinstance(value, (list, tuple)) else [value]:
+        if is_url(os.fspath(pattern)):
+            raise UnsupportedError(
+                f"{pattern} is a URL, and embeddings are read from disk; fetch it first"
+            )
+        found += existing_paths(pattern, ACCEPTED)
     return found

@@ -246,7 +246,7 @@ def test_an_interrupted_filter_leaves_nothing(
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("helip.pairs.filtering.account.Account.add", stop)
+    monkeypatch.setattr("helip.pairs.filtering.filtering.FilterAccount.add", stop)
     with pytest.raises(KeyboardInterrupt):
         table().filter(max_score=0.5, out=tmp_path / "new", progress=False)
     assert not (tmp_path / "new" / "manifest.json").exists()

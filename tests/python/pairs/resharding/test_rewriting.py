@@ -18,7 +18,7 @@ import helip
 from helip.cli import main as cli
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
 from helip.pairs.resharding import shards as reshard_tar
-from helip.pairs.resharding.tables import inverse_of, locality
+from helip.pairs.resharding.rewriting import inverse_of, locality
 from helip.store.data_identity import fingerprint_differences
 from support.data_samples import assert_row_is, caption, png, write_shard, write_shards, write_tar
 
