@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.common.errors import Error, InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.files import output_path, storage_errors
 from helip.common.parts import checked_part, parts_folder
-from helip.common.progress import Follower, OnProgress, ProgressBar
+from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import local_path, url_of
+from helip.mining.call import MineJob
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.mining.engines.remote_parts import parts_at
+from helip.mining.inputs import core_options
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
-from helip.store.embedding_store import EmbeddingStore
 
 METHODS = ("auto", "exact", "sample")
 
@@ -36,32 +37,45 @@ _PART_SECONDS = 1800.0
 _MOST_PARTS = 10_000
 
 
-def mine_part(
-    source: EmbeddingStore | None,
-    part: tuple[int, int],
-    options: _core.MineOptions,
-    *,
-    device: str,
-    out: str,
-    resume: bool,
-    progress: bool,
-    on_progress: OnProgress | None = None,
-) -> HardPairsPart:
-    """Mines the i-th of n parts to ``out``, or takes it up where it is there already."""
-    index, count = checked_part(part)
-    if source is None:
-        raise InvalidArgumentError(
-            "part needs a store: bare arrays have no fingerprint by which parts could be told apart"
-        )
-    if not out:
-        raise InvalidArgumentError("part needs a directory to write the part to; give out")
-    if device not in ("auto", "cpu"):
-        raise UnsupportedError(f'device is {device!r}; parts are mined on the CPU, device="cpu"')
-    if not resume and os.path.exists(os.path.join(out, "manifest.json")):
-        raise InvalidArgumentError(f"{out} already holds a part; remove it or choose another path")
-    with ProgressBar(None, label="mine", unit="targets", enabled=progress) as bar:
-        core = _core.mine_part(source._core, index, count, options, out, Follower(bar, on_progress))
-    return HardPairsPart(core)
+class OnePart:
+    """One part of a job, for any scheduler."""
+
+    def is_asked(self, job: MineJob) -> bool:
+        return job.call.part is not None
+
+    def accepts(self, job: MineJob) -> Error | None:
+        call, out = job.call, job.path
+        for name, value in (("parts", call.parts), ("engine", call.engine)):
+            if value not in (None, "threads"):
+                return InvalidArgumentError(
+                    f"part is {call.part}, one part of a job, and {name} is {value!r}, for a whole "
+                    f"one; drop {name}="
+                )
+        checked_part(call.part)
+        if job.store is None:
+            return InvalidArgumentError(
+                "part needs a store: bare arrays have no fingerprint by which parts could be told "
+                "apart"
+            )
+        if not out:
+            return InvalidArgumentError("part needs a directory to write the part to; give out")
+        if call.device not in ("auto", "cpu"):
+            return UnsupportedError(
+                f'device is {call.device!r}; parts are mined on the CPU, device="cpu"'
+            )
+        if not call.resume and is_done(Path(out)):
+            return InvalidArgumentError(
+                f"{out} already holds a part; remove it or choose another path"
+            )
+        return None
+
+    def run(self, job: MineJob) -> HardPairsPart:
+        call = job.call
+        assert job.store is not None and call.part is not None
+        with ProgressBar(None, label="mine", unit="targets", enabled=call.progress) as bar:
+            follow, options = Follower(bar, call.on_progress), core_options(call, call)
+            core = _core.mine_part(job.store._core, *call.part, options, job.path, follow)
+        return HardPairsPart(core)
 
 
 def merge(
