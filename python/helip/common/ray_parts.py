@@ -22,7 +22,8 @@ from helip.common.progress import ProgressBar
 
 _log = logging.getLogger(__name__)
 
-RETRIES = 3  # of a task by Ray, when its worker dies
+PARTS_PER_SLOT = 4  # of a job that does not say; fewer prepare less often, more lose less
+_RETRIES = 3  # of a task by Ray, when its worker dies
 _LAG = 15.0  # seconds after which a node must see a file that another one has written
 _ROUNDS = 3  # of submissions of a part whose task Ray has given up
 
@@ -49,6 +50,22 @@ def ray_running(ray: Any) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def resources(ray: Any) -> list[dict[str, float]]:
+    """What each node has: CPU, GPU."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def smallest_cpus(ray: Any) -> int:
+    """CPUs of the smallest node that has one, which a task may take where a call names none."""
+    cpus = (node.get("CPU", 0) for node in resources(ray))
+    return int(min((each for each in cpus if each >= 1), default=1))
+
+
+def slots(ray: Any, cpus: int) -> int:
+    """Tasks of so many CPUs that run at a time."""
+    return sum(int(node.get("CPU", 0) // cpus) for node in resources(ray))
 
 
 def require_shared(ray: Any, lock: Path) -> None:
@@ -99,24 +116,30 @@ def _sees(lock: str, contents: bytes) -> bool:
 
 def see_to_parts(
     ray: Any,
-    submit: Callable[[int, str], Any],
+    work: Callable[..., None],
+    arguments: Callable[[int], tuple[Any, ...]],
     places: Mapping[int, Path],
     is_done: Callable[[Path], bool],
     *,
+    cpus: int,
+    gpus: int = 0,
     label: str,
     progress: bool,
 ) -> None:
     """Submit the parts that are not done, and again those that fail, until all are.
 
     Args:
-        submit: starts the task of a part that is to lie at a path; returns Ray's reference.
-        places: index → directory of each part.
-        is_done: whether the part in a directory is whole.
+        work: what a task does, on its node.
+        arguments: index of a part → what ``work`` is called with.
+        places: index → where each part is to lie.
+        is_done: whether the part at such a place is whole.
+        cpus, gpus: of a task.
         label: of the progress bar, which counts parts.
 
     Raises StorageError (a part failed three times, or does not show up here), and what a task
     raised that would fail again.
     """
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=_RETRIES)(work)
     count = len(places)
     missing = {index for index, place in places.items() if not is_done(place)}
     failures: dict[int, int] = dict.fromkeys(missing, 0)
@@ -125,7 +148,7 @@ def see_to_parts(
         bar.restart(count, label=label, done=count - len(missing))
         try:
             for index in sorted(missing):
-                running[submit(index, str(places[index]))] = index
+                running[task.remote(*arguments(index))] = index
             while running:
                 for reference in ray.wait(list(running), num_returns=1, timeout=1.0)[0]:
                     index = running.pop(reference)
@@ -151,7 +174,7 @@ def see_to_parts(
                         count,
                         reason,
                     )
-                    running[submit(index, str(places[index]))] = index
+                    running[task.remote(*arguments(index))] = index
         finally:
             for reference in running:
                 ray.cancel(reference, force=True)

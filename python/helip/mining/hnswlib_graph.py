@@ -9,7 +9,6 @@ close. What is found is scored by the core in float64, under all rules of a pool
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,21 +19,14 @@ import torch
 from helip import _core
 from helip.common.errors import (
     CancelledError,
-    InvalidArgumentError,
-    MismatchError,
     OutOfMemoryError,
-    UnsupportedError,
     needed,
 )
 from helip.common.machine import memory_bound, usable_processors
-from helip.common.parts import parts_folder
 from helip.common.progress import Follower, OnProgress, ProgressBar
-from helip.mining.core_options import core_options
 from helip.mining.drops import RULES, count_rules
-from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
-from helip.mining.engines.parts import begun_parts
 from helip.mining.gpu.rows import read_block
-from helip.mining.inputs import Inputs
+from helip.mining.inputs import Inputs, core_options
 from helip.mining.options import JobOptions, MachineOptions, MineOptions
 from helip.mining.recall import Recall, hits_of, is_reached, recall_of, sample_size
 from helip.mining.stages.rows import one_torch_thread
@@ -51,50 +43,6 @@ _PLACES = 1 << 22  # candidates that are scored at a time
 _STREAM = 0x686E73776C6962  # draws of the recall's targets, apart from others of the seed
 
 Follow = Callable[[str, int, int], None]  # (stage, done, total); raises where the job is to stop
-
-
-def refuse_with_hnswlib(
-    options: MineOptions, job: JobOptions, part: tuple[int, int] | None, out: str
-) -> None:
-    """Raises where a job asks for what a graph of hnswlib does not know.
-
-    UnsupportedError: an option, or the package is absent. InvalidArgumentError: another method.
-    MismatchError: ``out`` has the files of a job with helip's own graph, or in parts.
-    """
-    if options.method != "hnsw":
-        raise InvalidArgumentError(
-            f"graph is 'hnswlib' and method is {options.method!r}; a graph is of method 'hnsw': "
-            "use that, or drop graph="
-        )
-    if options.collapse != "none":
-        raise UnsupportedError(
-            f"collapse is {options.collapse!r}, which looks for groups among all rows, and graph "
-            "is 'hnswlib'; drop collapse=, or use graph='own'"
-        )
-    for name, value, known in (
-        ("part", part, (None,)),
-        ("parts", job.parts, (None,)),
-        ("engine", job.engine, ("threads",)),
-        ("checkpoint", job.checkpoint, (JobOptions().checkpoint, math.inf)),
-        ("codes", job.codes, (None,)),
-    ):
-        if value not in known:
-            raise UnsupportedError(
-                f"{name} is {value!r} and graph 'hnswlib', which one process builds and searches "
-                f"without saving it; drop {name}=, or use graph='own' or method 'partition'"
-            )
-    if job.device not in ("auto", "cpu"):
-        raise UnsupportedError(
-            f"device is {job.device!r}; a graph of hnswlib is searched on CPUs, device='cpu'"
-        )
-    left = checkpoint_folder(out) if has_checkpoint(out) else None
-    left = parts_folder(out) if begun_parts(out) else left
-    if out and left is not None:
-        raise MismatchError(
-            f"{left} holds a job that was begun without graph 'hnswlib'; go on without graph=, or "
-            "remove that folder"
-        )
-    _library()
 
 
 def mine_with_hnswlib(
@@ -231,7 +179,7 @@ class _Graph:
 
     def build(self, follow: Follow) -> None:
         rows = self.rows
-        self._index = _library().Index(space="ip", dim=rows.width)
+        self._index = library().Index(space="ip", dim=rows.width)
         self._index.init_index(
             max_elements=max(rows.count, 1), M=_M, ef_construction=_EF_CONSTRUCTION,
             random_seed=self._seed,
@@ -337,7 +285,8 @@ def _runs(values: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield values[first : first + size]
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The package; UnsupportedError where it is absent."""
     with needed("graph is 'hnswlib', which is of the package hnswlib", "hnswlib"):
         import hnswlib
     return hnswlib

@@ -1,4 +1,4 @@
-"""What is mined: a store, or two matrices."""
+"""What the core is given: a store or two matrices, and its options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import Options
+from helip.common.options import Options, hints_of
+from helip.common.sizes import parse_bytes
+from helip.mining.options import JobOptions, MachineOptions, MineOptions, ScoreRules
 from helip.store.array_types import host_array
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.store.matrices import MatrixView, matrix_of
@@ -66,12 +68,17 @@ def checked_store(
     return store
 
 
-def inputs_of(store: Any, image: Any, text: Any, modalities: tuple[str, ...]) -> Inputs:
-    """Checks that there is a store, or a matrix of each modality that counts, but not both."""
+def inputs_of(
+    store: Any, image: Any, text: Any, modalities: tuple[str, ...], *, stacklevel: int = 5
+) -> Inputs:
+    """Checks that there is a store, or a matrix of each modality that counts, but not both.
+
+    ``stacklevel``: of a warning, for whoever called helip.
+    """
     if store is not None:
         if image is not None or text is not None:
             raise InvalidArgumentError("pass a store, or image= and text=, not both")
-        store = checked_store(store, stacklevel=5)
+        store = checked_store(store, stacklevel=stacklevel)
         return Inputs(store, store.matrices, (store.image_tensor, store.text_tensor))
     given = {"image": image, "text": text}
     for name in modalities:
@@ -109,3 +116,21 @@ def require_one_space(store: EmbeddingStore, margin: float | None) -> None:
             f"{image} and captions by {text}; embed both with one model such as CLIP, or use no "
             "margin"
         )
+
+
+def core_options(
+    rules: ScoreRules, machine: MachineOptions | None = None, *, parts: int = 1
+) -> _core.MineOptions:
+    """``rules`` without a method of their own are mined exactly; ``machine`` may be a whole job."""
+    machine = machine or MachineOptions()
+    group = MineOptions if isinstance(rules, MineOptions) else ScoreRules
+    given = {name: getattr(rules, name) for name in hints_of(group)}
+    named: dict[str, Any] = {"method": "exact", **given}
+    named["signed_products"] = named.pop("signed")
+    named["candidates"] = named.get("candidates") or 0
+    if isinstance(machine, JobOptions):
+        named["checkpoint"] = machine.checkpoint
+        named["codes"] = machine.codes_path
+    return _core.MineOptions(
+        **named, threads=machine.threads or 0, memory=parse_bytes(machine.memory), parts=parts
+    )

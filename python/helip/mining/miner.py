@@ -10,38 +10,31 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from dataclasses import dataclass
-from typing import Any
 
-from helip import _core
-from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
-from helip.common.files import output_path
-from helip.common.options import ProgressOptions, keywords
-from helip.common.parts import parts_folder
-from helip.common.progress import Follower, OnProgress, ProgressBar
+from helip.common.errors import Error, InvalidArgumentError, MismatchError
+from helip.common.options import keywords
 from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import url_of
-from helip.mining.core_options import core_options
-from helip.mining.device_choice import choose_device
-from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint, remove_checkpoint
-from helip.mining.engines.parts import begun_parts, mine_part, number_of_parts, remove_parts
-from helip.mining.inputs import InputOptions, Inputs, inputs_of, require_one_space
-from helip.mining.judged import (
-    mine_without,
-    refuse_other_verdicts,
-    refuse_part,
-    remove_longer,
-)
-from helip.mining.options import EXACT_ROWS, HnswOptions, JobOptions, MineOptions, StageOptions
+from helip.mining.call import Engine, MineCall, MineJob
+from helip.mining.engines.checkpoints import remove_checkpoint
+from helip.mining.engines.gpu import Gpu
+from helip.mining.engines.hnswlib import Hnswlib
+from helip.mining.engines.parts import OnePart, remove_parts
+from helip.mining.engines.ray import Ray
+from helip.mining.engines.stages import Stages, goes_in_stages
+from helip.mining.engines.threads import Threads
+from helip.mining.options import EXACT_ROWS, HnswOptions, MineOptions
 from helip.mining.report_words import shortfall_words
 from helip.mining.stages.bases import is_earlier
-from helip.mining.stages.running import goes_in_stages, mine_in_stages, remove_stages, stages_folder
+from helip.mining.stages.job import remove_stages
 from helip.mining.unrelated import warn_of_unrelated
+from helip.mining.verdict_rules import mine_without, refuse_other_verdicts, remove_longer
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
 from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore
-from helip.verdicts.opening import Source, exclusions_of
+from helip.verdicts.exclusions import Exclusions
+from helip.verdicts.opening import exclusions_of
 
 _log = logging.getLogger(__name__)
 
@@ -53,43 +46,6 @@ _OPTIONS_OF = {
     "recall": ("hnsw", "partition"),
 }
 _DEFAULT_CANDIDATES = 3_000_000  # of the core
-
-# Where one GPU stays exact: the dense cost of 20 million pairs is minutes on a current one.
-_DEVICE_EXACT_ROWS = 20_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class MineCall(MineOptions, HnswOptions, StageOptions, JobOptions, InputOptions, ProgressOptions):
-    """What `mine` is asked."""
-
-    verdicts: Source | None = None
-    """What people said of pairs of these rows, or the path of their file: what they took out is in
-    no pool, and the next best pairs are."""
-    out: str | os.PathLike[str] | None = None
-    """A directory that the table is streamed to, or a URL of s3, gs or az, to which it is uploaded
-    in the end; else it is kept in memory."""
-    resume: bool = True
-    """With out: return the table that is there if it has the same input and options, and go on
-    with what an interrupted job has left; False refuses."""
-    part: tuple[int, int] | None = None
-    """(i, n), i from 1 to n: mine the i-th of n parts alone, to the directory out, and return a
-    HardPairsPart; merge() makes the table of all n."""
-    on_progress: OnProgress | None = None
-    """Called now and then with a stage, what is done of it and all of it; returns False to stop the
-    job with CancelledError. Where several GPUs mine, threads of theirs call it. Not by
-    engine="ray", where other processes work."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.on_progress is not None and not callable(self.on_progress):
-            raise InvalidArgumentError(
-                f"on_progress is {self.on_progress!r}, must be a function of a stage, what is done "
-                "and all of it, or None"
-            )
-
-    @property
-    def path(self) -> str:
-        return output_path(self.out)
 
 
 @keywords(MineCall)
@@ -147,153 +103,77 @@ def mine(call: MineCall) -> HardPairs:
             HardPairs.open if call.part is None else HardPairsPart.open,
             answers=True, resumes=True, progress=call.progress,
         )  # fmt: skip
-    inputs = inputs_of(call.store, call.image, call.text, call.modalities)
-    source, path = inputs.store, call.path
-    if call.verdicts is not None:
-        return _mined_under_verdicts(inputs, call)
-    if call.graph == "hnswlib":
-        from helip.mining.hnswlib_graph import mine_with_hnswlib, refuse_with_hnswlib
-
-        refuse_with_hnswlib(MineOptions.of(call), JobOptions.of(call), call.part, path)
-    if source is not None:
-        require_one_space(source, call.margin)
-    options = core_options(call, call)
-    if call.engine == "ray" and call.on_progress is not None:
-        raise InvalidArgumentError(
-            "on_progress is given and engine is 'ray', whose parts are mined in other processes; "
-            "drop on_progress, or use engine='threads'"
-        )
-    _log.info("mine: %s targets, k %s, method %s", f"{inputs.rows:,}", call.k, call.method)
-    if call.part is not None:
-        for name, value in (("parts", call.parts), ("engine", call.engine)):
-            if value not in (None, "threads"):
-                raise InvalidArgumentError(
-                    f"part is {call.part}, one part of a job, and {name} is {value!r}, for a whole "
-                    f"one; drop {name}="
-                )
-        return mine_part(
-            source, call.part, options,
-            device=call.device, out=path, resume=call.resume, progress=call.progress,
-            on_progress=call.on_progress,
-        )  # fmt: skip
-    if path and os.path.exists(os.path.join(path, "manifest.json")):
-        table = _existing(path, source, call, resume=call.resume)
-        _log.info("mine: %s is the answer already", path)
-        remove_parts(path)
-        remove_checkpoint(path)
-        if not call.keep_stages:
-            remove_stages(path)
+    job = MineJob.of(call)
+    if call.part is None and (table := _answer(job)) is not None:
         return table
-    if call.modality == "both":
-        warn_of_unrelated(inputs, stacklevel=4)
-    begun = bool(path) and has_checkpoint(path)
-    staged = goes_in_stages(call, rows=inputs.rows, out=path)
-    for there, left in ((begun, checkpoint_folder), (staged, stages_folder)):
-        if there and not call.resume and left(path).exists():
-            raise InvalidArgumentError(
-                f"{left(path)} is what an interrupted job has found; remove it, or go on with "
-                "resume=True"
-            )
-    if staged and (begun or begun_parts(path)):
-        folder = checkpoint_folder if begun else parts_folder
-        raise MismatchError(
-            f"{folder(path)} holds a job that was begun without stages; go on without "
-            "cluster_rows= and engine=, or remove that folder"
+    engine = next(each for each in ENGINES if each.is_asked(job))
+    if (reason := engine.accepts(job)) is not None:
+        raise reason
+    _log.info("mine: %s targets, k %s, method %s", f"{job.rows:,}", call.k, call.method)
+    if call.modality == "both" and call.part is None and call.verdicts is None:
+        warn_of_unrelated(job.inputs, stacklevel=4)
+    table = engine.run(job)
+    if words := shortfall_words(table.report, call.recall):
+        warnings.warn(words, stacklevel=3)
+    return table
+
+
+class UnderVerdicts:
+    """Longer pools by any engine, cut to what people have not taken out."""
+
+    def is_asked(self, job: MineJob) -> bool:
+        return job.call.verdicts is not None
+
+    def accepts(self, job: MineJob) -> Error | None:
+        if job.call.part is None:
+            return None
+        # A part knows neither the other parts nor what is dropped of them.
+        return InvalidArgumentError(
+            f"part is {job.call.part}, and verdicts are given, which take pairs out of a whole "
+            "table; drop verdicts=, merge the parts, and filter their table: "
+            "pairs.filter(verdicts=…)"
         )
-    if staged:
-        pairs = mine_in_stages(
-            source, MineOptions.of(call), StageOptions.of(call), JobOptions.of(call),
-            out=path, progress=call.progress, on_progress=call.on_progress,
-        )  # fmt: skip
-        _warn_of_recall(pairs.report, call.recall)
-        return pairs
-    if call.graph == "hnswlib":
-        pairs = mine_with_hnswlib(
-            inputs, MineOptions.of(call), JobOptions.of(call),
-            out=path, progress=call.progress, on_progress=call.on_progress,
-        )  # fmt: skip
-        _warn_of_recall(pairs.report, call.recall)
-        return pairs
-    # Rows that fit one cluster are nothing to spread.
-    on_ray = call.engine == "ray" and call.method != "partition"
-    parts = _on_ray(source, call) if on_ray else call.parts
-    device = call.device
-    of_cpus = begun or parts is not None or call.codes is not None
-    if device == "auto" and (of_cpus or (path and begun_parts(path))):
-        device = "cpu"
-    device = choose_device(device, call, deleted=0 if source is None else len(source.deleted))
-    if device == "cpu":
-        parts = number_of_parts(
-            parts, out=path, method=call.method, rows=0 if source is None else inputs.rows,
-            estimate=lambda: _core.plan(*inputs.matrices, options),
-        )  # fmt: skip
-    if parts not in (None, 1):
-        if device != "cpu":
-            raise UnsupportedError(f"parts is {parts}, which only the CPU knows; use device='cpu'")
-        options = core_options(call, call, parts=parts)
-    if device != "cpu" and call.codes is not None:
-        raise UnsupportedError(
-            f"codes is {os.fspath(call.codes)!r}, which only the CPU knows; use device='cpu', or "
-            "drop codes="
-        )
-    if device != "cpu" and call.method in ("auto", "exact") and inputs.rows <= _DEVICE_EXACT_ROWS:
-        from helip.mining.gpu.table import mine_on_torch_device
 
-        return mine_on_torch_device(
-            inputs, call, device=device, out=path, progress=call.progress,
-            on_progress=call.on_progress,
+    def run(self, job: MineJob) -> HardPairs:
+        call = job.call
+        plain = {**call.as_dict(), "store": job.store, "verdicts": None, "skip": 0}
+        return mine_without(
+            _exclusions(job), lambda k, out: mine(**{**plain, "k": k, "out": out or None}),
+            k=call.k, skip=call.skip, out=job.path,
         )  # fmt: skip
-    pairs = _mined(inputs, options, path, call)
-    _warn_of_recall(pairs.report, call.recall)
-    return pairs
 
 
-def _mined_under_verdicts(inputs: Inputs, call: MineCall) -> HardPairs:
-    refuse_part(call.part)
-    source, path = inputs.store, call.path
+#: Who mines, in the order in which they are asked.
+ENGINES: tuple[Engine, ...] = (
+    UnderVerdicts(), Hnswlib(), OnePart(), Stages(), Ray(), Gpu(), Threads(),
+)  # fmt: skip
+
+
+def _exclusions(job: MineJob) -> Exclusions:
+    source = job.store
     known = "" if source is None else source.data_fingerprint or source.keys_fingerprint
-    exclusions = exclusions_of(call.verdicts, inputs.rows, known)
-    if path and os.path.exists(os.path.join(path, "manifest.json")):
-        table = _existing(path, source, call, resume=call.resume)
-        refuse_other_verdicts(table, exclusions)
+    return exclusions_of(job.call.verdicts, job.rows, known)
+
+
+def _answer(job: MineJob) -> HardPairs | None:
+    """The table that is there already, without what the job left beside it; None: there is none.
+
+    Raises InvalidArgumentError and MismatchError where it is not the answer to this call.
+    """
+    path, call = job.path, job.call
+    if not path or not os.path.exists(os.path.join(path, "manifest.json")):
+        return None
+    table = _existing(path, job.store, call, resume=call.resume)
+    if call.verdicts is not None:
+        refuse_other_verdicts(table, _exclusions(job))
         remove_longer(path)
         return table
-    plain = {**call.as_dict(), "store": source, "verdicts": None, "skip": 0}
-    return mine_without(
-        exclusions, lambda k, out: mine(**{**plain, "k": k, "out": out or None}),
-        k=call.k, skip=call.skip, out=path,
-    )  # fmt: skip
-
-
-def _mined(inputs: Inputs, options: _core.MineOptions, path: str, call: MineCall) -> HardPairs:
-    with ProgressBar(None, label="mine", unit="units", enabled=call.progress) as bar:
-        follow = Follower(bar, call.on_progress)
-        if inputs.store is not None:
-            return HardPairs(_core.mine_store(inputs.store._core, options, follow, path))
-        return HardPairs(_core.mine(*inputs.matrices, options, follow, path))
-
-
-def _warn_of_recall(report: dict[str, Any], wanted: float) -> None:
-    if words := shortfall_words(report, wanted):
-        warnings.warn(words, stacklevel=4)
-
-
-def _on_ray(source: EmbeddingStore | None, call: MineCall) -> int:
-    """Has the parts mined by Ray; returns their number."""
-    from helip.mining.engines.ray import mine_on_ray
-
-    if source is None or not call.path:
-        raise InvalidArgumentError(
-            "engine is 'ray', which reads a store and writes to out; give both, by paths that all "
-            "nodes share"
-        )
-    if call.device not in ("auto", "cpu"):
-        raise UnsupportedError(
-            f"device is {call.device!r}; engine 'ray' mines on CPUs, device='cpu'"
-        )
-    return mine_on_ray(
-        source, MineOptions.of(call), JobOptions.of(call), out=call.path, progress=call.progress
-    )
+    _log.info("mine: %s is the answer already", path)
+    remove_parts(path)
+    remove_checkpoint(path)
+    if not call.keep_stages:
+        remove_stages(path)
+    return table
 
 
 def _auto_methods(rows: int) -> tuple[str, ...]:
@@ -322,7 +202,7 @@ def _existing(
     found = {**HnswOptions().as_dict(), **pairs.options}  # which tables of the own graph leave out
     asked = {**MineOptions.of(call).as_dict(), **HnswOptions.of(call).as_dict()}
     # Else a table of stages is as good as one without: each says its recall.
-    if call.cluster_rows is not None and goes_in_stages(call, rows=len(source), out=""):
+    if call.cluster_rows is not None and goes_in_stages(call, rows=len(source)):
         asked.update(cluster_rows=call.cluster_rows, overlap=call.overlap)
     if "verdicts" in found and call.verdicts is None:
         raise MismatchError(f"{path} was mined under verdicts; choose another path")

@@ -15,9 +15,21 @@ from helip.common.machine import memory_bound, usable_processors
 from helip.common.options import keywords
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import url_of
-from helip.mining.core_options import core_options
-from helip.mining.device_choice import choose_device
-from helip.mining.inputs import InputOptions, checked_store, inputs_of, require_one_space
+from helip.mining.engines.gpu import choose_device
+from helip.mining.engines.hnswlib import why_not_hnswlib
+from helip.mining.engines.stages import (
+    NEEDS_STORE,
+    goes_in_stages,
+    why_not_device,
+    why_not_method,
+)
+from helip.mining.inputs import (
+    InputOptions,
+    checked_store,
+    core_options,
+    inputs_of,
+    require_one_space,
+)
 from helip.mining.options import (
     ClusterOptions,
     EngineOptions,
@@ -42,7 +54,7 @@ from helip.mining.stages.certificates import (
     tag_of,
 )
 from helip.mining.stages.job import cut_of, cut_of_update
-from helip.mining.stages.running import NEEDS_STORE, goes_in_stages, refuse_device, unit_memory
+from helip.mining.stages.runners import unit_memory
 from helip.mining.stages.stage_plans import (
     CODE_BYTES,
     Changed,
@@ -181,11 +193,14 @@ def _in_stages(call: PlanCall) -> Plan | None:
         rows = len(store)
     else:
         rows = inputs_of(call.store, call.image, call.text, call.modalities).rows
-    if not goes_in_stages(call, rows=rows, out=""):
+    if (reason := why_not_method(call)) is not None:
+        raise reason
+    if not goes_in_stages(call, rows=rows):
         return None
     if store is None:
         raise InvalidArgumentError(NEEDS_STORE)
-    refuse_device(call.device)
+    if (reason := why_not_device(call.device)) is not None:
+        raise reason
     return _stages_planned(call, store)
 
 
@@ -299,7 +314,8 @@ def _update_planned(call: PlanCall, table: HardPairs | str | os.PathLike[str]) -
     call = replace(call, store=store, update=None, **own)
     update = _found_update(table, store)
     core_options(call, call)
-    refuse_device(call.device)
+    if (reason := why_not_device(call.device)) is not None:
+        raise reason
     if not (update.added or update.deleted or update.replaced or update.rebuilt):
         return Plan(
             method=call.method, reason="the table is up to date, and nothing is done", filters={},
@@ -346,11 +362,12 @@ def _afresh_planned(call: PlanCall, update: _FoundUpdate, why: str) -> Plan:
 
 def _graph_planned(call: PlanCall) -> Plan:
     """Of method hnsw with a graph of hnswlib."""
-    from helip.mining.hnswlib_graph import first_ef, graph_bytes, refuse_with_hnswlib
+    from helip.mining.hnswlib_graph import first_ef, graph_bytes
 
     job = JobOptions(engine=call.engine, device=call.device)
-    refuse_with_hnswlib(MineOptions.of(call), job, None, "")
-    inputs = inputs_of(call.store, call.image, call.text, call.modalities)
+    if (reason := why_not_hnswlib(call, job)) is not None:
+        raise reason
+    inputs = inputs_of(call.store, call.image, call.text, call.modalities, stacklevel=6)
     rows, width = inputs.rows, sum(each.cols for each in inputs.matrices)
     ef = min(first_ef(call.k + call.skip), rows)
     return Plan(

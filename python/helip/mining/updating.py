@@ -18,12 +18,14 @@ from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import url_of
 from helip.common.sizes import parse_bytes
+from helip.mining.engines.stages import why_not_codes
 from helip.mining.miner import mine
 from helip.mining.options import CodesOptions, EngineOptions, HostOptions, JobOptions, KeepOptions
 from helip.mining.report_words import shortfall_words
 from helip.mining.stages.bases import REBUILT, changes_of_rebuilt, mined_with
 from helip.mining.stages.certificates import certificate_path
-from helip.mining.stages.running import refuse_codes, remove_stages, update_in_stages
+from helip.mining.stages.job import remove_stages
+from helip.mining.stages.running import update_in_stages
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore, store_of
@@ -166,7 +168,8 @@ def _afresh(
 
 
 def _in_stages(call: UpdateCall, pairs: HardPairs, store: EmbeddingStore, path: str) -> HardPairs:
-    refuse_codes(call.codes)
+    if (reason := why_not_codes(call.codes)) is not None:
+        raise reason
     if not path or not pairs.path:
         what = "out is None" if pairs.path else "the table is in memory"
         raise InvalidArgumentError(

@@ -34,7 +34,10 @@ def test_a_job_logs_its_beginning_and_its_end_under_its_module(
     with caplog.at_level(logging.INFO):
         helip.mine(image=IMAGE, text=TEXT, k=3, progress=False)
     assert caplog.records
-    assert {record.name for record in caplog.records} == {"helip.mining.miner"}
+    assert [r.name for r in caplog.records] == [
+        "helip.mining.miner",
+        "helip.mining.engines.threads",
+    ]
     said = [record.getMessage() for record in caplog.records]
     assert said[0] == "mine: 40 targets, k 3, method auto"
     assert said[1].startswith("mine: done, 40 units in ")

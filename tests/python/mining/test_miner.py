@@ -18,7 +18,7 @@ from helip.common.errors import (
     OutOfMemoryError,
     UnsupportedError,
 )
-from helip.mining.gpu.table import mine_on_torch_device
+from helip.mining.engines.gpu import mine_on_torch_device
 from helip.mining.inputs import inputs_of
 from helip.mining.options import EXACT_ROWS, MineOptions
 from helip.mining.report_words import drop_words, filter_words, weight_words

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import helip
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.mining.core_options import core_options
+from helip.mining.inputs import core_options
 from helip.mining.options import MachineOptions, MineOptions
 from helip.store.matrices import matrix_of
 from support.mining_reference import (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip.mining.gpu.table import mine_on_torch_device
+from helip.mining.engines.gpu import mine_on_torch_device
 from helip.mining.inputs import inputs_of
 from helip.mining.options import MineOptions
 from support.pair_samples import write_store

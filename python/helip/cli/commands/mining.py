@@ -59,10 +59,9 @@ def plan(
     **options: Any,
 ) -> Done:
     """Say what mining or an update would cost; of training, helip train --plan does."""
-    from helip.mining.planning import plan
-
     # Of a store at a URL a plan in stages reads the manifest alone.
-    from helip.mining.stages.running import asks_for_stages
+    from helip.mining.engines.stages import asks_for_stages
+    from helip.mining.planning import plan
 
     asked = update is None and asks_for_stages(
         options["method"], options["cluster_rows"], options["engine"]

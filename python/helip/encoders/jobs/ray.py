@@ -10,12 +10,18 @@ from typing import Any
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import DirectoryLock, make_directory
 from helip.common.parts import part_path, parts_folder
-from helip.common.ray_parts import RETRIES, import_ray, ray_running, see_to_parts
+from helip.common.ray_parts import (
+    PARTS_PER_SLOT,
+    import_ray,
+    ray_running,
+    resources,
+    see_to_parts,
+    slots,
+    smallest_cpus,
+)
 from helip.encoders.jobs.parts import begin_parts, begun_parts, embed_part, encoders_of_part
 from helip.encoders.jobs.request import Work
 from helip.store.embedding_store import EmbeddingStore
-
-_PARTS_PER_SLOT = 4  # of a job that does not say; fewer load encoders less often, more lose less
 
 
 def embed_on_ray(work: Work) -> int:
@@ -45,30 +51,26 @@ def embed_on_ray(work: Work) -> int:
     folder = parts_folder(work.path)
     make_directory(folder)
     with DirectoryLock(folder, name=".lock"), ray_running(ray):
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+        gpus = sum(int(node.get("GPU", 0)) for node in resources(ray))
         on_gpus = work.call.device == "cuda" or (work.call.device == "auto" and gpus > 0)
         if on_gpus and not gpus:
             raise UnsupportedError(
                 "device is 'cuda', and the Ray cluster has no GPU; use device='cpu', "
                 "or start Ray where GPUs are"
             )
-        each = max(1, work.call.workers)
-        if not on_gpus:
-            each = max(1, int(min((node.get("CPU", 0) for node in nodes), default=1)))
-        slots = gpus if on_gpus else sum(int(node.get("CPU", 0) // each) for node in nodes)
+        each = max(1, work.call.workers) if on_gpus else smallest_cpus(ray)
+        at_once = gpus if on_gpus else slots(ray, each)
         batches = -(-len(work.data) // work.batch_size)
         count = work.call.parts or begun_parts(work)
-        count = count or max(1, min(batches, _PARTS_PER_SLOT * max(slots, 1)))
+        count = count or max(1, min(batches, PARTS_PER_SLOT * max(at_once, 1)))
         begin_parts(work, count)
         places = {index: part_path(work.path, index, count) for index in range(1, count + 1)}
-        task = ray.remote(num_cpus=each, num_gpus=int(on_gpus), max_retries=RETRIES)(_embed_part)
         device = "cuda" if on_gpus else "cpu"
         sent = ray.put(work)
         see_to_parts(
-            ray,
-            lambda index, to: task.remote(sent, index, count, device, each, os.getcwd()),
-            places, _is_done, label="embed", progress=work.call.progress,
+            ray, _embed_part, lambda index: (sent, index, count, device, each, os.getcwd()),
+            places, _is_done, cpus=each, gpus=int(on_gpus), label="embed",
+            progress=work.call.progress,
         )  # fmt: skip
     return count
 

@@ -7,25 +7,39 @@ jobs of any scheduler (``part=(i, n)``, then :func:`merge`), and Ray (``engine="
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.common.errors import (
+    Error,
+    InvalidArgumentError,
+    MismatchError,
+    StorageError,
+    UnsupportedError,
+)
 from helip.common.files import output_path, storage_errors
 from helip.common.parts import checked_part, parts_folder
-from helip.common.progress import Follower, OnProgress, ProgressBar
+from helip.common.patterns import expand_braces
+from helip.common.progress import Follower, ProgressBar
+from helip.common.remote.client import Remote
+from helip.common.remote.container import RemoteContainer
+from helip.common.remote.downloading import cached
+from helip.common.remote.manifest import PART
 from helip.common.remote.outputs import written_to
-from helip.common.remote.urls import local_path, url_of
+from helip.common.remote.urls import BUCKETS, check_url, local_path, place_of, url_of
+from helip.mining.call import MineJob
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
-from helip.mining.engines.remote_parts import parts_at
+from helip.mining.inputs import core_options
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
-from helip.store.embedding_store import EmbeddingStore
 
 METHODS = ("auto", "exact", "sample")
 
@@ -34,34 +48,49 @@ _WHOLE_ROWS = 300_000
 _WHOLE_SECONDS = 3600.0
 _PART_SECONDS = 1800.0
 _MOST_PARTS = 10_000
+_IN_FLIGHT = 16  # manifests of parts at URLs
+_SHOWN = 8  # missing parts that are named
 
 
-def mine_part(
-    source: EmbeddingStore | None,
-    part: tuple[int, int],
-    options: _core.MineOptions,
-    *,
-    device: str,
-    out: str,
-    resume: bool,
-    progress: bool,
-    on_progress: OnProgress | None = None,
-) -> HardPairsPart:
-    """Mines the i-th of n parts to ``out``, or takes it up where it is there already."""
-    index, count = checked_part(part)
-    if source is None:
-        raise InvalidArgumentError(
-            "part needs a store: bare arrays have no fingerprint by which parts could be told apart"
-        )
-    if not out:
-        raise InvalidArgumentError("part needs a directory to write the part to; give out")
-    if device not in ("auto", "cpu"):
-        raise UnsupportedError(f'device is {device!r}; parts are mined on the CPU, device="cpu"')
-    if not resume and os.path.exists(os.path.join(out, "manifest.json")):
-        raise InvalidArgumentError(f"{out} already holds a part; remove it or choose another path")
-    with ProgressBar(None, label="mine", unit="targets", enabled=progress) as bar:
-        core = _core.mine_part(source._core, index, count, options, out, Follower(bar, on_progress))
-    return HardPairsPart(core)
+class OnePart:
+    """One part of a job, for any scheduler."""
+
+    def is_asked(self, job: MineJob) -> bool:
+        return job.call.part is not None
+
+    def accepts(self, job: MineJob) -> Error | None:
+        call, out = job.call, job.path
+        for name, value in (("parts", call.parts), ("engine", call.engine)):
+            if value not in (None, "threads"):
+                return InvalidArgumentError(
+                    f"part is {call.part}, one part of a job, and {name} is {value!r}, for a whole "
+                    f"one; drop {name}="
+                )
+        checked_part(call.part)
+        if job.store is None:
+            return InvalidArgumentError(
+                "part needs a store: bare arrays have no fingerprint by which parts could be told "
+                "apart"
+            )
+        if not out:
+            return InvalidArgumentError("part needs a directory to write the part to; give out")
+        if call.device not in ("auto", "cpu"):
+            return UnsupportedError(
+                f'device is {call.device!r}; parts are mined on the CPU, device="cpu"'
+            )
+        if not call.resume and is_done(Path(out)):
+            return InvalidArgumentError(
+                f"{out} already holds a part; remove it or choose another path"
+            )
+        return None
+
+    def run(self, job: MineJob) -> HardPairsPart:
+        call = job.call
+        assert job.store is not None and call.part is not None
+        with ProgressBar(None, label="mine", unit="targets", enabled=call.progress) as bar:
+            follow, options = Follower(bar, call.on_progress), core_options(call, call)
+            core = _core.mine_part(job.store._core, *call.part, options, job.path, follow)
+        return HardPairsPart(core)
 
 
 def merge(
@@ -75,9 +104,9 @@ def merge(
     Args:
         parts: the directories that ``helip.mine(part=(i, n), out=...)`` wrote, all n in any order,
             or the folder that holds them. Also URLs: of parts, with braces for several, such as
-            ``s3://bucket/parts/part-{1..16}``, or of a folder in a bucket; parts there are asked
-            for by their names, which have their numbers, and downloaded to the cache. They are read
-            one after another, every byte is checked, and they stay.
+            ``s3://bucket/parts/part-{1..16}``, or of a folder in a bucket; parts there are
+            downloaded to the cache. They are read one after another, every byte is checked, and
+            they stay.
         out: the table to write, a directory or a URL of s3, gs or az; None keeps it in memory.
         progress: a bar on a terminal.
 
@@ -107,7 +136,7 @@ def _merged(parts: Sequence[str | os.PathLike[str]], out: str, progress: bool) -
     urls = [url for part in parts if (url := url_of(part)) is not None]
     paths = [path for part in parts if url_of(part) is None for path in _parts_in(local_path(part))]
     if urls:
-        paths += parts_at(urls, whole=not paths, progress=progress)
+        paths += _parts_at(urls, whole=not paths, progress=progress)
     with ProgressBar(None, label="merge", unit="targets", enabled=progress) as bar:
         core = _core.merge_parts(paths, out, Follower(bar))
     return HardPairs(core)
@@ -121,6 +150,84 @@ def _parts_in(path: str | os.PathLike[str]) -> list[str]:
     with storage_errors("read", path):
         entries = sorted(os.path.join(path, name) for name in os.listdir(path))
     return [entry for entry in entries if is_done(Path(entry))] or [path]
+
+
+@dataclass(frozen=True)
+class _RemotePart:
+    container: RemoteContainer
+    index: int
+    count: int
+
+
+def _parts_at(urls: Iterable[str], *, whole: bool, progress: bool) -> list[str]:
+    """The directories of the cache that hold the parts at ``urls``, or in folders of buckets there.
+
+    Manifests are read first, and nothing is downloaded where a part is missing.
+
+    Raises:
+        InvalidArgumentError: parts are missing, with their numbers or URLs; ``whole``: all of their
+            job must be among them. UnsupportedError: a folder that cannot be listed. StorageError,
+            CorruptError, MismatchError as `cached`.
+    """
+    named = list(dict.fromkeys(url for each in urls for url in expand_braces(each)))
+    found, absent = _opened_parts(named)
+    missing = []
+    for url in absent:
+        in_folder = _parts_in_bucket(url, alone=len(named) == 1)
+        found += in_folder
+        missing += [] if in_folder else [url]
+    counts = {part.count for part in found}
+    if whole and len(counts) == 1 and not missing:  # of several jobs merging tells
+        (count,) = counts
+        there = {part.index for part in found}
+        folder = found[0].container.url.rpartition("/")[0]
+        missing = [f"{i} in {folder}" for i in range(1, count + 1) if i not in there]
+    if missing:
+        more = ", …" if len(missing) > _SHOWN else ""
+        of = f"of {next(iter(counts)):,} parts these" if len(counts) == 1 else "these parts"
+        raise InvalidArgumentError(
+            f"{of} are missing: {', '.join(missing[:_SHOWN])}{more}; mine them with part = (i, n), "
+            "and merge again"
+        )
+    return [os.fspath(cached(part.container, None, progress=progress)) for part in found]
+
+
+def _parts_in_bucket(url: str, *, alone: bool) -> list[_RemotePart]:
+    """The parts below a URL where none is; where it is given ``alone``, there must be some."""
+    if (scheme := check_url(url)[0]) not in BUCKETS:
+        if not alone:
+            return []
+        raise UnsupportedError(
+            f"no part is at {url}, and folders at {scheme}:// are not listed; name its parts, such "
+            f"as {url}/part-{{1..8}}"
+        )
+    listed = Remote(place_of([url])).folders(url)
+    found, _ = _opened_parts([f"{url}/{name}" for name in listed])
+    if not found and alone:
+        raise InvalidArgumentError(
+            f"no part is at {url}, and none is below it; name the folder that holds the parts, or "
+            f"the parts, such as {url}/part-{{1..8}}"
+        )
+    return found
+
+
+def _opened_parts(urls: Sequence[str]) -> tuple[list[_RemotePart], list[str]]:
+    """The parts at URLs, and the URLs where nothing is."""
+    with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="helip-parts") as pool:
+        opened = list(pool.map(_opened_part, urls))
+    absent = [url for url, part in zip(urls, opened, strict=True) if part is None]
+    return [part for part in opened if part is not None], absent
+
+
+def _opened_part(url: str) -> _RemotePart | None:
+    try:
+        container = RemoteContainer(url, (PART,))
+    except StorageError as error:
+        if error.errno != errno.ENOENT or "no such bucket" in str(error):
+            raise
+        return None
+    place = container.manifest.attributes["part"]
+    return _RemotePart(container, place["index"], place["count"])
 
 
 def _parts_there(out: str | os.PathLike[str]) -> Iterator[tuple[Path, int]]:

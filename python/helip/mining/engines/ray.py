@@ -1,9 +1,4 @@
-"""The parts of a mining job as Ray tasks, on the cores of one machine or on a cluster.
-
-A task mines one part and writes it beside the table, on a file system that all nodes share. Ray
-starts a task again when its worker dies; what is missing in the end is submitted again. A part is
-there whole or not at all, so it does not matter how often its task ran.
-"""
+"""The engine of Ray: the parts of a mining job as tasks, one part each, beside the table."""
 
 from __future__ import annotations
 
@@ -12,64 +7,87 @@ from pathlib import Path
 from typing import Any
 
 from helip import _core
-from helip.common.errors import MismatchError
+from helip.common.errors import Error, InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.files import DirectoryLock, make_directory
 from helip.common.parts import part_path
-from helip.common.ray_parts import RETRIES, import_ray, ray_running, require_shared, see_to_parts
-from helip.common.remote.urls import url_of
-from helip.mining.core_options import core_options
-from helip.mining.engines.parts import agreed_parts, is_done, mine_part
+from helip.common.ray_parts import (
+    PARTS_PER_SLOT,
+    import_ray,
+    ray_running,
+    require_shared,
+    see_to_parts,
+    slots,
+    smallest_cpus,
+)
+from helip.mining.call import MineJob
+from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
+from helip.mining.engines.parts import agreed_parts, is_done
+from helip.mining.engines.threads import mine_by_core
+from helip.mining.inputs import core_options
 from helip.mining.options import JobOptions, MineOptions
+from helip.mining.stages.job import place_of
+from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
-_PARTS_PER_SLOT = 4  # of a job that does not say; fewer prepare less often, more lose less
 
+class Ray:
+    """Tasks of a Ray cluster, for all methods but ``partition`` in stages."""
 
-def mine_on_ray(
-    store: EmbeddingStore, options: MineOptions, job: JobOptions, *, out: str, progress: bool
-) -> int:
-    """Sees to it that all parts of the job lie beside ``out``; returns their number.
+    def is_asked(self, job: MineJob) -> bool:
+        # Rows of partition that fit one cluster are nothing to spread.
+        return job.call.engine == "ray" and job.call.method != "partition"
 
-    Without ``job.parts`` they are as many as the job was begun with, or four for each task that
-    runs at a time. ``job.threads`` and ``job.memory`` are those of a task, and as many CPUs are
-    asked of Ray; None: those of the smallest node.
+    def accepts(self, job: MineJob) -> Error | None:
+        call = job.call
+        if (reason := job.on_ray_unfollowed()) is not None:
+            return reason
+        if job.store is None or not job.path:
+            return InvalidArgumentError(
+                "engine is 'ray', which reads a store and writes to out; give both, by paths that "
+                "all nodes share"
+            )
+        if call.device not in ("auto", "cpu"):
+            return UnsupportedError(
+                f"device is {call.device!r}; engine 'ray' mines on CPUs, device='cpu'"
+            )
+        begun = has_checkpoint(job.path)
+        return job.left_behind(checkpoint_folder(job.path)) if begun else None
 
-    Raises:
-        UnsupportedError: Ray is not installed. StorageError: another job owns ``out``, a node does
-            not share it, or parts do not show up here. Error: a part failed, with the reason.
-    """
-    parts = agreed_parts(job.parts, out=out, method=options.method)
-    ray = import_ray()
-    make_directory(Path(out))
-    with DirectoryLock(Path(out), name=".lock"), ray_running(ray):
-        require_shared(ray, Path(out) / ".lock")
-        nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-        each = job.threads or int(min((cpus for cpus in nodes if cpus >= 1), default=1))
-        if parts is None:
-            slots = sum(int(cpus // each) for cpus in nodes)
-            parts = max(1, min(len(store), _PARTS_PER_SLOT * slots))
-        places = {
-            index: part_path(os.path.abspath(out), index, parts) for index in range(1, parts + 1)
-        }
-        for index, place in places.items():
-            if is_done(place):  # of this very job, or refused
-                _core.mine_part(store._core, index, parts, core_options(options, job), str(place))
-        task = ray.remote(num_cpus=each, max_retries=RETRIES)(_mine_part)
-        whole = (
-            store.path if url_of(store.path) else os.path.abspath(store.path), store.fingerprint,
-            MineOptions.of(options).as_dict(),
-            {
-                "threads": each,
-                "memory": job.memory,
-                "codes": os.path.abspath(job.codes_path) if job.codes else None,
-            },
-            parts,
-        )  # fmt: skip
-        see_to_parts(
-            ray, lambda index, to: task.remote(*whole, index, to), places, is_done,
-            label="mine", progress=progress,
-        )  # fmt: skip
-    return parts
+    def run(self, job: MineJob) -> HardPairs:
+        """Sees to it that all parts lie beside the table, and puts them together here.
+
+        Without ``parts`` they are as many as the job was begun with, or four for each task that
+        runs at a time. ``threads`` and ``memory`` are those of a task, and as many CPUs are asked
+        of Ray; None: those of the smallest node.
+
+        Raises:
+            UnsupportedError: Ray is not installed. StorageError: another job owns ``out``, a node
+                does not share it, or parts do not show up here. Error: a part failed, with the
+                reason.
+        """
+        call, store, out = job.call, job.store, Path(job.path)
+        assert store is not None
+        parts = agreed_parts(call.parts, out=job.path, method=call.method)
+        ray = import_ray()
+        make_directory(out)
+        with DirectoryLock(out, name=".lock"), ray_running(ray):
+            require_shared(ray, out / ".lock")
+            each = call.threads or smallest_cpus(ray)
+            if parts is None:
+                parts = max(1, min(job.rows, PARTS_PER_SLOT * slots(ray, each)))
+            places = {i: part_path(os.path.abspath(out), i, parts) for i in range(1, parts + 1)}
+            options = core_options(call, call)
+            for index, place in places.items():
+                if is_done(place):  # of this very job, or refused
+                    _core.mine_part(store._core, index, parts, options, str(place))
+            codes = os.path.abspath(call.codes_path) if call.codes else None
+            machine = {"threads": each, "memory": call.memory, "codes": codes}
+            whole = (place_of(store), store.fingerprint, MineOptions.of(call).as_dict(), machine)
+            see_to_parts(
+                ray, _mine_part, lambda index: (*whole, index, parts, str(places[index])), places,
+                is_done, cpus=each, label="mine", progress=call.progress,
+            )  # fmt: skip
+        return mine_by_core(job, parts)
 
 
 def _mine_part(
@@ -77,8 +95,8 @@ def _mine_part(
     fingerprint: str,
     options: dict[str, Any],
     machine: dict[str, Any],
-    count: int,
     index: int,
+    count: int,
     out: str,
 ) -> None:
     """What a task does, on its node."""
@@ -88,7 +106,5 @@ def _mine_part(
             f"the store {path} is {store.fingerprint} on this node and {fingerprint} where the job "
             "was started; mine a store that does not change, on a file system that all nodes share"
         )
-    mine_part(
-        store, (index, count), core_options(MineOptions(**options), JobOptions(**machine)),
-        device="cpu", out=out, resume=True, progress=False,
-    )  # fmt: skip
+    asked = core_options(MineOptions(**options), JobOptions(**machine))
+    _core.mine_part(store._core, index, count, asked, out)

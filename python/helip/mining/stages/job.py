@@ -20,11 +20,16 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
-from helip.common.files import make_directory, publish_once, read_json
+from helip.common.files import (
+    discard_directory,
+    make_directory,
+    publish_once,
+    read_json,
+    remove_leftovers,
+)
 from helip.common.machine import memory_bound
 from helip.common.remote.urls import url_of
-from helip.mining.core_options import core_options
-from helip.mining.inputs import require_one_space
+from helip.mining.inputs import core_options, require_one_space
 from helip.mining.options import (
     ClusterOptions,
     HostOptions,
@@ -177,6 +182,15 @@ def stages_folder(out: str | os.PathLike[str]) -> Path:
 def has_stages(out: str | os.PathLike[str]) -> bool:
     """Whether there is a job in stages to go on with."""
     return (stages_folder(out) / _JOB).exists()
+
+
+def remove_stages(out: str | os.PathLike[str]) -> None:
+    """Removes the files of a job whose table is there, and what a killed process left of them."""
+    folder = stages_folder(out)
+    if has_stages(out):
+        discard_directory(folder)
+    remove_leftovers(folder.parent, folder.name)
+    remove_leftovers(Path(out))  # of the kept sample
 
 
 def begin_job(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from helip import _core
-from helip.common.unit_rows import unit_rows
 from helip.store.embedding_store import EmbeddingStore
+
+if TYPE_CHECKING:
+    import torch
 
 Columns = Mapping[str, np.ndarray]  # "image", "text" [n, d] and "image_scale", "text_scale" [n]
 
@@ -46,6 +47,10 @@ def unit_vectors(columns: Columns, dtype: str) -> tuple[torch.Tensor, np.ndarray
     geometric means the product of two cosines is at most the square of their mean, which is the
     inner product of two such rows: pairs of high scores lie close.
     """
+    import torch
+
+    from helip.common.unit_rows import unit_rows
+
     sides: list[torch.Tensor] = []
     zero = np.zeros(0, dtype=bool)
     for name in ("image", "text"):
@@ -96,6 +101,8 @@ def _view(columns: Columns, name: str, dtype: str) -> _core.MatrixView:
 @contextlib.contextmanager
 def one_torch_thread() -> Iterator[None]:
     """The sums of a product may depend on the number of threads: one, and as before at the end."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

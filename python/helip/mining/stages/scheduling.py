@@ -21,8 +21,8 @@ from helip.mining.stages.job import (
     has_stages,
     identity_of,
     open_job,
+    remove_stages,
 )
-from helip.mining.stages.running import remove_stages
 from helip.mining.stages.steps import CERTIFY, STAGES, Step, current_step, done_steps
 from helip.mining.stages.units import run_unit
 from helip.mining.stages.writing import write_table

@@ -11,8 +11,8 @@ import torch
 
 import helip
 from helip.common.errors import CancelledError, InvalidArgumentError, UnsupportedError
+from helip.mining.engines.gpu import mine_on_torch_device
 from helip.mining.gpu import miner as device
-from helip.mining.gpu.table import mine_on_torch_device
 from helip.mining.inputs import Inputs, inputs_of
 from helip.mining.options import MineOptions
 from support.device_samples import mine_on_device

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helip.common.errors import Error
-from helip.mining import device_choice
+from helip.mining.engines.gpu import choose_device
 from helip.mining.gpu import proof
 from helip.mining.gpu.pools import CandidatePools
 from helip.mining.options import MineOptions
@@ -40,7 +40,7 @@ def small(monkeypatch):
 
 
 def choose(device: str) -> str:
-    return device_choice.choose_device(device, MineOptions(), deleted=0)
+    return choose_device(device, MineOptions(), deleted=0)
 
 
 def test_every_kernel_and_format_is_compared(small):

@@ -25,8 +25,7 @@ from helip.common.errors import (
 )
 from helip.common.files import DirectoryLock
 from helip.common.parts import part_path
-from helip.mining.options import HostOptions
-from helip.mining.stages import running
+from helip.mining.options import HostOptions, MineOptions, StageOptions
 from helip.mining.stages import unit_files as unit_files_module
 from helip.mining.stages.job import Workplace, begin_job, open_job, stages_folder
 from helip.mining.stages.steps import current_step
@@ -143,8 +142,8 @@ def test_any_order_and_repeats_give_the_same_bytes(
     assert 0 < table.report["stages"]["widened"][0] < ROWS
 
     out = tmp_path / "b"
-    call = running.MineOptions(**{n: CALL[n] for n in ("k", "method")}, recall=0.97)
-    stages = running.StageOptions(cluster_rows=CALL["cluster_rows"], overlap=1)
+    call = MineOptions(**{n: CALL[n] for n in ("k", "method")}, recall=0.97)
+    stages = StageOptions(cluster_rows=CALL["cluster_rows"], overlap=1)
     job = begin_job(store, call, stages, str(out))
     run_in_any_order(job, store, memory="100KB")
     mine(store, out, **options)
@@ -340,21 +339,6 @@ def test_a_recall_that_is_not_reached_is_said(
         table = mine(store, tmp_path / "p", overlap=1, recall=0.97)
     assert table.report["stages"]["reached"] is False
     assert table.report["recall"]["low"] < 0.97
-
-
-@pytest.mark.parametrize(
-    ("method", "cluster_rows", "engine", "asked"),
-    [
-        ("partition", None, "threads", False),
-        ("partition", 500, "threads", True),
-        ("partition", None, "ray", True),
-        ("exact", None, "ray", False),  # in parts
-    ],
-)
-def test_stages_are_of_partition(
-    method: str, cluster_rows: int | None, engine: str, asked: bool
-) -> None:
-    assert running.asks_for_stages(method, cluster_rows, engine) is asked
 
 
 def test_rows_that_fit_one_cluster_are_mined_without_stages(

@@ -11,7 +11,7 @@ import pytest
 import helip
 from helip import HardPairs, Verdicts
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
-from helip.mining import judged
+from helip.mining import verdict_rules
 from helip.verdicts import Exclusions
 from support.pair_samples import ROWS, write_store
 
@@ -59,7 +59,7 @@ def test_the_next_best_pairs_fill_the_places(
 def test_pools_that_lost_too_many_are_mined_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judged, "_FEW", 1)
+    monkeypatch.setattr(verdict_rules, "_FEW", 1)
     store = write_store(tmp_path / "s")
     whole = helip.mine(store, k=ROWS, device="cpu", progress=False)
     # What stands first in the longest pool is mismatched.

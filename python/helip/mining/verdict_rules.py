@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import MismatchError
 from helip.common.files import discard_directory
 from helip.pairs.hard_pairs import HardPairs
 from helip.verdicts.exclusions import Exclusions
@@ -101,12 +101,3 @@ def _cut(longer: HardPairs, exclusions: Exclusions, k: int, skip: int, out: str)
 def _remove(longer: HardPairs) -> None:
     if longer.path:
         discard_directory(Path(longer.path))
-
-
-def refuse_part(part: tuple[int, int] | None) -> None:
-    """A part knows neither the other parts nor what is dropped of them."""
-    if part is not None:
-        raise InvalidArgumentError(
-            f"part is {part}, and verdicts are given, which take pairs out of a whole table; drop "
-            "verdicts=, merge the parts, and filter their table: pairs.filter(verdicts=…)"
-        )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import helip
 from helip.common.errors import CorruptError, Error
-from helip.mining.stages import workers
+from helip.mining.stages import runners
 from helip.mining.stages.job import stages_folder
 from support.http_shards import serving
 from support.stage_samples import CALL, clustered_rows, files_of, small_units, write_store
@@ -29,24 +31,46 @@ def store(
 
 
 def test_two_processes_one_of_which_is_killed_give_the_same_bytes(
-    store: helip.EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: helip.EmbeddingStore, tmp_path: Path
 ) -> None:
-    killed: list[Any] = []
+    killed: list[int] = []
 
-    def tell(process: subprocess.Popen[bytes], message: Any) -> None:
-        if not killed and message[0] == "certify":
-            killed.append(message)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        told(process, message)
+    def kill(stage: str, done: int, total: int) -> None:
+        if not killed and stage == "certify" and done:
+            killed.extend(child.pid for child in multiprocessing.active_children()[:1] if child.pid)
+            os.kill(killed[0], signal.SIGKILL)
 
-    told = workers._tell
-    monkeypatch.setattr(workers, "_tell", tell)
     helip.mine(store, out=tmp_path / "a", **CALL)
-    helip.mine(store, out=tmp_path / "b", **{**LOCAL, "threads": 2})
+    helip.mine(store, out=tmp_path / "b", **{**LOCAL, "threads": 2}, on_progress=kill)
     assert killed
     assert files_of(tmp_path / "b") == files_of(tmp_path / "a")
     assert not stages_folder(tmp_path / "b").exists()
+    assert not multiprocessing.active_children()
+
+
+def test_a_job_that_is_stopped_leaves_no_process(
+    store: helip.EmbeddingStore, tmp_path: Path
+) -> None:
+    with pytest.raises(helip.CancelledError):
+        helip.mine(
+            store, out=tmp_path / "p", **LOCAL, on_progress=lambda stage, *_: stage != "certify"
+        )
+    assert not multiprocessing.active_children()
+
+
+def test_processes_run_nothing_of_the_program_that_starts_them(
+    store: helip.EmbeddingStore, tmp_path: Path
+) -> None:
+    """Neither guarded by __name__ nor able to mine again: the table is there already."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"import helip\nhelip.mine({store.path!r}, out={str(tmp_path / 'p')!r}, **{LOCAL!r})\n"
+        f"open({str(tmp_path / 'ran')!r}, 'x')\n",
+        encoding="utf-8",
+    )
+    subprocess.run([sys.executable, program], check=True)
+    assert (tmp_path / "ran").exists()
+    assert files_of(tmp_path / "p")
 
 
 def test_what_a_unit_raises_is_raised_here(store: helip.EmbeddingStore, tmp_path: Path) -> None:
@@ -61,14 +85,8 @@ def test_what_a_unit_raises_is_raised_here(store: helip.EmbeddingStore, tmp_path
 def test_a_unit_whose_process_dies_again_and_again_is_named(
     store: helip.EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = workers.Workers.__init__
-
-    def broken(self: Any, *call: Any, **options: Any) -> None:
-        begin(self, *call, **options)
-        self._call = ["false"]
-
-    monkeypatch.setattr(workers.Workers, "__init__", broken)
-    with pytest.raises(Error, match=r"stage centres, unit 1 of 1: its process ended 3 times"):
+    monkeypatch.setattr(runners, "_watch", os.abort)  # takes no argument, and so fails
+    with pytest.raises(Error, match=r"stage centres, unit 1 of 1: a process ended 3 times"):
         helip.mine(store, out=tmp_path / "p", **LOCAL)
 
 

@@ -1,0 +1,175 @@
+"""The engine of GPUs: exact mining by torch, into the same table as on the host."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+
+import numpy as np
+
+from helip import _core
+from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
+from helip.common.machine import may_have_gpu
+from helip.common.progress import Follower, OnProgress, ProgressBar
+from helip.mining.call import MineJob
+from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
+from helip.mining.engines.parts import begun_parts
+from helip.mining.engines.threads import Threads
+from helip.mining.inputs import Inputs
+from helip.mining.options import MineOptions, ScoreRules
+from helip.pairs.hard_pairs import HardPairs
+
+# Where one GPU stays exact: the dense cost of 20 million pairs is minutes on a current one.
+_EXACT_ROWS = 20_000_000
+
+
+class Gpu:
+    """GPUs that are named, or where ``device`` is auto one of a kind that was proven."""
+
+    def is_asked(self, job: MineJob) -> bool:
+        call, path = job.call, job.path
+        if call.device != "auto":
+            return call.device != "cpu"
+        if call.parts is not None or call.codes is not None or not may_have_gpu():
+            return False
+        if path and (has_checkpoint(path) or begun_parts(path)):
+            return False
+        return choose_device("auto", call, deleted=_deleted(job), stacklevel=6) != "cpu"
+
+    def accepts(self, job: MineJob) -> Error | None:
+        call = job.call
+        if (reason := _refusal(call.device, call, deleted=_deleted(job))) is not None:
+            return reason
+        if call.parts not in (None, 1):
+            return UnsupportedError(
+                f"parts is {call.parts}, which only the CPU knows; use device='cpu'"
+            )
+        if call.codes is not None:
+            return UnsupportedError(
+                f"codes is {os.fspath(call.codes)!r}, which only the CPU knows; use device='cpu', "
+                "or drop codes="
+            )
+        begun = job.path and has_checkpoint(job.path)
+        return job.left_behind(checkpoint_folder(job.path)) if begun else None
+
+    def run(self, job: MineJob) -> HardPairs:
+        call = job.call
+        device = choose_device(call.device, call, deleted=_deleted(job), stacklevel=6)
+        if job.rows > _EXACT_ROWS:
+            return Threads().run(job)
+        return mine_on_torch_device(
+            job.inputs, call, device=device, out=job.path, progress=call.progress,
+            on_progress=call.on_progress,
+        )  # fmt: skip
+
+
+def _deleted(job: MineJob) -> int:
+    return 0 if job.store is None else len(job.store.deleted)
+
+
+def choose_device(device: str, options: MineOptions, *, deleted: int, stacklevel: int = 5) -> str:
+    """``cpu``, or the name of GPUs; ``deleted`` rows of the store.
+
+    ``auto`` is a GPU only where `prove_gpu` has passed. RuntimeWarning where it has not.
+
+    Raises:
+        InvalidArgumentError: no name of a device. UnsupportedError: no such device, or an option
+        that it does not know.
+    """
+    if device == "cpu":
+        return device
+    if device == "auto":
+        if _of_the_host(options, deleted) or not may_have_gpu():
+            return "cpu"
+        import torch
+
+        found = torch.cuda.is_available()
+        return "cuda" if found and _proven("cuda", "mining on the CPU; ", stacklevel) else "cpu"
+    if (reason := _refusal(device, options, deleted=deleted)) is not None:
+        raise reason
+    _proven(device, "", stacklevel)
+    return device
+
+
+def _of_the_host(options: MineOptions, deleted: int) -> str:
+    """What only the CPU knows of a call, in words."""
+    if options.method not in ("auto", "exact"):
+        return f"method is {options.method!r}"
+    if options.margin is not None:
+        return f"margin is {options.margin}"
+    if options.collapse != "none":
+        return f"collapse is {options.collapse!r}"
+    return f"the store has {deleted:,} deleted rows" if deleted else ""
+
+
+def _refusal(device: str, options: MineOptions, *, deleted: int) -> Error | None:
+    """Why GPUs that are named cannot take a call."""
+    if device == "auto":
+        return None
+    if device.split(":")[0] != "cuda":
+        return InvalidArgumentError(
+            f'device is {device!r}; use "cpu", "cuda", "cuda:0,cuda:1", "cuda:all" or "auto"'
+        )
+    if of_the_host := _of_the_host(options, deleted):
+        return UnsupportedError(f'{of_the_host}, which only the CPU knows; use device="cpu"')
+    import torch
+
+    if not torch.cuda.is_available():
+        return UnsupportedError(
+            f'device is {device!r}, but torch finds no CUDA device; use device="cpu", or a CUDA '
+            "build of torch"
+        )
+    return None
+
+
+def _proven(device: str, consequence: str, stacklevel: int) -> bool:
+    from helip.mining.gpu.proof import is_proven
+
+    if proven := is_proven(device):
+        return proven
+    warnings.warn(
+        f"mining on the GPUs {device!r} of this machine is unproven: {consequence}"
+        "helip.mining.prove_gpu() compares their tables with those of the CPU, in seconds",
+        RuntimeWarning,
+        stacklevel=stacklevel,
+    )
+    return proven
+
+
+def mine_on_torch_device(
+    inputs: Inputs,
+    options: MineOptions,
+    *,
+    device: str,
+    out: str,
+    progress: bool,
+    on_progress: OnProgress | None = None,
+) -> HardPairs:
+    """Streams the exact pools that ``device`` finds to a table at ``out``, in memory if empty.
+
+    Returns the table that the host's exact miner gives. Of the report's drops there is only
+    ``skipped``: a device does not count what its filters keep out.
+    """
+    from helip.mining.gpu.miner import DeviceMiner
+
+    rows, k, skip = inputs.rows, options.k, options.skip
+    rules = ScoreRules.of(options).as_dict()
+    found = {**rules, "k": k + skip}
+    miner = DeviceMiner(inputs, device=device, **found)
+    writer = _core.HardPairsWriter(out, rows, k)
+    skipped = 0
+    with ProgressBar(miner.pairs, label="mine", unit="pairs", enabled=progress) as bar:
+        follow = Follower(bar, on_progress)
+        for first, pools in miner.bands(lambda done, total: follow("mine", done, total)):
+            over = np.minimum(pools.counts, skip)
+            skipped += int(over.sum())
+            ids, scores = (np.ascontiguousarray(x[:, skip:]) for x in (pools.ids, pools.scores))
+            writer.write(first, ids, scores, pools.counts - over)
+    report = {"pairs": rows * max(rows - 1, 0), "drops": {"skipped": skipped}, **miner.report}
+    used = {"method": "exact", "margin": None, "skip": skip, "collapse": "none", **rules}
+    return HardPairs(
+        writer.finish(
+            **inputs.fingerprints, options_json=json.dumps(used), report_json=json.dumps(report)
+        )
+    )
