@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options
-from helip.store.array_types import host_array
 from helip.store.embedding_store import EmbeddingStore, store_of
-from helip.store.matrices import MatrixView, matrix_of
+from helip.store.matrices import MatrixView, host_array, matrix_of
 
 
 @dataclass(frozen=True, kw_only=True)
