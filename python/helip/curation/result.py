@@ -130,7 +130,7 @@ class Curation:
             with (folder / "keep.csv").open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(COLUMNS)
-                for columns in self._blocks():
+                for columns in self._columns_in_blocks():
                     writer.writerows(zip(*map(_as_text, columns.values()), strict=True))
             self._save_parquet(folder / "keep.parquet")
             write_json(folder / "curation.json", self.to_dict())
@@ -147,10 +147,10 @@ class Curation:
         kinds = (pa.string(), pa.bool_(), pa.string(), pa.float32(), pa.string(), pa.string())
         schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
         with parquet.ParquetWriter(path, schema) as writer:
-            for columns in self._blocks():
+            for columns in self._columns_in_blocks():
                 writer.write_table(pa.table(columns, schema=schema))
 
-    def _blocks(self) -> Any:
+    def _columns_in_blocks(self) -> Any:
         """Columns of the keep list by name, some rows at a time."""
         keep, reason = self.keep, self.reason
         names = (*REASONS, "")  # -1 is the last

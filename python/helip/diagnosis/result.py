@@ -86,8 +86,8 @@ def _rows_of_table(table: TableMeasures) -> Rows:
         found.append(
             (
                 f"hubs, ranks 1 to {hubs.ranks}",
-                f"1% of the rows fill {_share(hubs.top_share)} "
-                f"({_share(hubs.top_share_by_chance)} by chance), skewness {hubs.skewness:.2f} "
+                f"1% of the rows fill {_percent(hubs.top_share)} "
+                f"({_percent(hubs.top_share_by_chance)} by chance), skewness {hubs.skewness:.2f} "
                 f"({hubs.skewness_by_chance:.2f})",
             )
         )
@@ -113,7 +113,7 @@ def _rows_of_windows(
         yield [
             f"{each.first} to {each.last}",
             f"{each.pairs:,}",
-            *(_share(shares[place]) for shares in shown.values()),
+            *(_percent(shares[place]) for shares in shown.values()),
             *([_estimate(told[place])] if told else []),
         ]
 
@@ -151,7 +151,7 @@ def _estimate(estimate: Estimate) -> str:
     return f"{estimate.value:.1%}{error}"
 
 
-def _share(share: float | None) -> str:
+def _percent(share: float | None) -> str:
     return "–" if share is None else f"{share:.1%}"
 
 

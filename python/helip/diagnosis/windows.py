@@ -65,8 +65,8 @@ def measure_windows(
                 first=first + 1,
                 last=last,
                 pairs=int(there.sum()),
-                near=_share(near[there]),
-                equal_captions=_share(_equal_captions(groups, targets, members)[there]),
+                near=_share_of(near[there]),
+                equal_captions=_share_of(_equal_captions(groups, targets, members)[there]),
                 equal_pictures=_equal_pictures(data, targets, members),
                 near_captions=near_text,
                 near_pictures=near_image,
@@ -88,11 +88,11 @@ def _equal_pictures(data: Any, targets: Ints, members: Ints) -> float | None:
     flat = np.where(there, members, targets[:, None])
     known = data.image_groups()
     if known is not None:
-        return _share((known[targets][:, None] == known[flat])[there])
+        return _share_of((known[targets][:, None] == known[flat])[there])
     ends = [data.row_digests(rows)[0] for rows in (targets, flat.ravel())]
     one, others = ends[0][:, None], ends[1].reshape(flat.shape)
     told = there & (one >> np.uint64(32) != 0) & (others >> np.uint64(32) != 0)
-    return _share((one == others)[told]) if told.any() else None
+    return _share_of((one == others)[told]) if told.any() else None
 
 
 def _near_in_store(store: Any, targets: Ints, members: Ints) -> tuple[float, float]:
@@ -113,5 +113,5 @@ def _near_in_store(store: Any, targets: Ints, members: Ints) -> tuple[float, flo
     return float(image), float(text)
 
 
-def _share(flags: Bools) -> float:
+def _share_of(flags: Bools) -> float:
     return float(flags.mean()) if flags.size else 0.0

@@ -12,9 +12,8 @@ from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, hints_of
 from helip.common.sizes import parse_bytes
 from helip.mining.options import JobOptions, MachineOptions, MineOptions, ScoreRules
-from helip.store.array_types import host_array
 from helip.store.embedding_store import EmbeddingStore, store_of
-from helip.store.matrices import MatrixView, matrix_of
+from helip.store.matrices import MatrixView, host_array, matrix_of
 
 
 @dataclass(frozen=True, kw_only=True)

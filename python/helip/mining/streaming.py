@@ -15,8 +15,7 @@ from helip.common.options import Positive, ThreadOptions, Whole, method_keywords
 from helip.mining.options import StreamOptions
 from helip.pairs.blocks import Pools
 from helip.pairs.growing_pairs import GrowingPairs, array_of_state, row_numbers
-from helip.store.array_types import host_array
-from helip.store.matrices import MatrixView, matrix_of
+from helip.store.matrices import MatrixView, host_array, matrix_of
 
 _BLOCK = 8192  # rows that are read at once when a state is loaded
 

@@ -37,12 +37,12 @@ class Pools(NamedTuple):
 
     def best(self, k: int, *, skip: int = 0) -> Pools:
         """The best ``k`` of each pool behind its first ``skip``, in ``k`` places."""
-        pad = ((0, 0), (0, max(0, k + skip - self.ids.shape[1])))
-        return Pools(
-            np.pad(self.ids, pad, constant_values=-1)[:, skip : skip + k],
-            np.pad(self.scores, pad)[:, skip : skip + k],
-            np.clip(self.counts - skip, 0, k).astype(np.int32),
-        )
+        ids, scores, wanted = self.ids, self.scores, slice(skip, skip + k)
+        if (lacking := k + skip - ids.shape[1]) > 0:
+            pad = ((0, 0), (0, lacking))
+            ids, scores = np.pad(ids, pad, constant_values=-1), np.pad(scores, pad)
+        counts = np.clip(self.counts - skip, 0, k).astype(np.int32)
+        return Pools(ids[:, wanted], scores[:, wanted], counts)
 
 
 def row_blocks(rows: int, places: int) -> Iterator[slice]:

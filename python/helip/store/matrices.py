@@ -1,18 +1,200 @@
-"""Hands arrays to the C++ core without copying what lies on the host."""
+"""Arrays of other libraries as matrices: in the memory of the host, and as views for the C++ core.
+
+What lies on the host already is read where it is. No library is imported before there is an
+array of it.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.store.array_types import host_array
 
+# Devices of DLPack whose memory the host reads: kDLCPU, kDLCUDAHost, kDLROCMHost, kDLCUDAManaged.
+_HOST = (1, 3, 11, 13)
+# What producers and consumers of DLPack raise where they do not understand each other.
+_DLPACK_ERRORS = (BufferError, TypeError, ValueError, RuntimeError, NotImplementedError)
 MatrixView = _core.MatrixView
-
 _DTYPES = {"float64", "float32", "float16", "bfloat16", "int8", "int32", "int64"}
+
+
+def rows_of_arrow(array: Any, name: str, first: int = 0) -> np.ndarray:
+    """[rows, dim] of an Arrow array of lists of one length; read-only, and no copy of one chunk.
+
+    ``first`` is the number that messages give to its first row.
+
+    Raises:
+        InvalidArgumentError: another type of Arrow, nulls, or lists of unlike lengths (with the
+            row).
+    """
+    import pyarrow
+
+    chunks = array.chunks if isinstance(array, pyarrow.ChunkedArray) else [array]
+    if not isinstance(array, (pyarrow.Array, pyarrow.ChunkedArray)):
+        raise InvalidArgumentError(
+            f"{name} is a pyarrow {type(array).__name__}; pass one column of lists, such as "
+            'table["embedding"]'
+        )
+    matrices: list[np.ndarray] = []
+    for chunk in chunks:
+        matrix = _matrix_of_chunk(chunk, first, name)
+        if len(matrix) == 0:
+            continue
+        if matrices and matrix.shape[1] != matrices[0].shape[1]:
+            raise _unlike(name, first, matrix.shape[1], matrices[0].shape[1])
+        matrices.append(matrix)
+        first += len(matrix)
+    if not matrices:
+        empty = array.combine_chunks() if isinstance(array, pyarrow.ChunkedArray) else array
+        return _matrix_of_chunk(empty, first, name)
+    return matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
+
+
+def _matrix_of_chunk(chunk: Any, first: int, name: str) -> np.ndarray:
+    """``first`` is the row of the whole that the chunk begins with."""
+    from pyarrow import types
+
+    if is_tensor(chunk.type):
+        if len(chunk.type.shape) != 1:
+            raise InvalidArgumentError(
+                f"{name} holds tensors of shape {tuple(chunk.type.shape)}; a row must have 1 "
+                "dimension"
+            )
+        chunk = chunk.storage
+    kind = chunk.type
+    fixed = types.is_fixed_size_list(kind)
+    if not (fixed or types.is_list(kind) or types.is_large_list(kind)):
+        raise InvalidArgumentError(
+            f"{name} is an Arrow array of {kind}; it must be one of lists of numbers, one a row"
+        )
+    if not (types.is_floating(kind.value_type) or types.is_integer(kind.value_type)):
+        raise InvalidArgumentError(f"{name} has lists of {kind.value_type}; use float32 or float16")
+    if chunk.null_count:
+        row = int(chunk.is_null().to_numpy(zero_copy_only=False).argmax())
+        raise InvalidArgumentError(
+            f"{name} is null in row {first + row} ({chunk.null_count:,} nulls); leave such rows out"
+        )
+    if fixed:
+        dim, begin = kind.list_size, chunk.offset * kind.list_size
+    else:
+        dim, begin = _length_of_lists(chunk, first, name)
+    values = chunk.values.slice(begin, len(chunk) * dim)
+    if values.null_count:
+        place = int(values.is_null().to_numpy(zero_copy_only=False).argmax())
+        raise InvalidArgumentError(
+            f"{name} has a null in row {first + place // dim}; leave such rows out"
+        )
+    return values.to_numpy(zero_copy_only=True).reshape(len(chunk), dim)
+
+
+def _length_of_lists(chunk: Any, first: int, name: str) -> tuple[int, int]:
+    """The length that all lists have, and where the first begins."""
+    offsets = chunk.offsets.to_numpy()
+    lengths = np.diff(offsets)
+    if len(lengths) == 0:
+        return 0, 0
+    other = lengths != lengths[0]
+    if other.any():
+        row = int(other.argmax())
+        raise _unlike(name, first + row, int(lengths[row]), int(lengths[0]))
+    return int(lengths[0]), int(offsets[0])
+
+
+def _unlike(name: str, row: int, length: int, before: int) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"row {row} of {name} has {length} numbers and the rows before it {before}; all rows must "
+        "be of one length"
+    )
+
+
+def is_tensor(kind: Any) -> bool:
+    """Whether cells of this type of Arrow are tensors of one shape."""
+    import pyarrow
+
+    return isinstance(kind, getattr(pyarrow, "FixedShapeTensorType", ()))
+
+
+def host_array(array: Any, name: str) -> Any:
+    """``array`` as a NumPy array, or as a torch tensor on the CPU without its gradient.
+
+    Takes NumPy arrays, torch tensors on any device, Arrow arrays of lists of one length
+    (FixedSizeListArray, ListArray, ChunkedArray, FixedShapeTensorArray), and objects with
+    ``__dlpack__``, ``__array_interface__`` or ``__array__``. Copied are only what lies on a device,
+    Arrow arrays of several chunks, and what ``__array__`` makes. The result may be read-only.
+
+    Raises:
+        InvalidArgumentError: another type such as a list, masked values or nulls (with the row),
+            lists of unlike lengths (with the row).
+    """
+    # Whoever has a masked array has imported its module, which NumPy loads when it is asked for.
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(array, masked.MaskedArray):
+        return _unmasked(array, name)
+    if isinstance(array, np.ndarray):
+        return array
+    if hasattr(array, "detach"):
+        return _of_tensor(array, name)
+    if type(array).__module__.partition(".")[0] == "pyarrow":
+        return rows_of_arrow(array, name)
+    if hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__"):
+        return _of_dlpack(array, name)
+    if hasattr(array, "__array_interface__") or hasattr(array, "__array__"):
+        return _of_array(array, name)
+    raise InvalidArgumentError(
+        f"{name} is a {type(array).__name__}; pass a NumPy array or a torch tensor of shape "
+        "[rows, dim], an Arrow array of lists, or an object with __dlpack__ or __array__"
+    )
+
+
+def _unmasked(array: Any, name: str) -> np.ndarray:
+    mask = np.ma.getmaskarray(array)
+    if mask.any():
+        raise InvalidArgumentError(
+            f"{name} has masked values, the first in row {int(np.argwhere(mask)[0][0])}; fill "
+            "them, or leave such rows out"
+        )
+    return np.asarray(array.data)
+
+
+def _of_tensor(tensor: Any, name: str) -> Any:
+    tensor = tensor.detach()
+    if (layout := str(tensor.layout)) != "torch.strided":
+        raise InvalidArgumentError(f"{name} has the layout {layout}; pass tensor.to_dense()")
+    if tensor.device.type == "meta":
+        raise InvalidArgumentError(f"{name} lies on the device meta, which holds no values")
+    return tensor if tensor.device.type == "cpu" else tensor.cpu().contiguous()
+
+
+def _of_dlpack(array: Any, name: str) -> Any:
+    """NumPy reads it, else torch, which knows bfloat16 and the memory of its own devices."""
+    device = int(array.__dlpack_device__()[0])
+    try:
+        return np.from_dlpack(array) if device in _HOST else np.from_dlpack(array, device="cpu")
+    except _DLPACK_ERRORS:  # a NumPy before 2.1 knows no device
+        import torch
+    try:
+        return _of_tensor(torch.from_dlpack(array), name)
+    except _DLPACK_ERRORS as error:
+        if device in _HOST and hasattr(array, "__array__"):
+            return _of_array(array, name)
+        raise InvalidArgumentError(
+            f"{name} is a {type(array).__name__} that neither NumPy nor torch can read by DLPack "
+            f"({error}); copy it to the host first, as cupy.asnumpy and jax.device_get do"
+        ) from error
+
+
+def _of_array(array: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(array)
+    except Exception as error:  # whatever the other library raises
+        raise InvalidArgumentError(
+            f"{name} is a {type(array).__name__} that NumPy cannot read ({error}); copy it to a "
+            "NumPy array first"
+        ) from error
 
 
 def matrix_of(array: Any, *, name: str, one_dimensional: bool = False) -> _core.MatrixView:

@@ -43,7 +43,7 @@ class NpyMatrix:
             StorageError: it cannot be read. CorruptError: shorter than its header says.
         """
         what = f"{path}" if member is None else f"{path}: {member}"
-        with _opened(path, member) as (file, size):
+        with _array_bytes(path, member) as (file, size):
             shape, columns_first, dtype = _header(file, what)
             begin = file.tell()
         if dtype.hasobject:
@@ -73,7 +73,7 @@ class NpyMatrix:
     def blocks(self, first: int, step: int) -> Generator[np.ndarray, None, None]:
         """The rows from ``first`` on, [at most step, dim]."""
         row = self.dim * np.dtype(self.dtype).itemsize
-        with _opened(self.path, self.member) as (file, _):
+        with _array_bytes(self.path, self.member) as (file, _):
             _header(file, self.name)
             # Of a member that is compressed, what lies before is read, and dropped.
             file.seek(first * row, 1)
@@ -92,7 +92,7 @@ class NpyMatrix:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, member: str | None) -> Iterator[tuple[IO[bytes], int]]:
+def _array_bytes(path: Path, member: str | None) -> Iterator[tuple[IO[bytes], int]]:
     """The bytes of an array with its header, and how many there are."""
     with reading_file(path):
         if member is None:

@@ -180,7 +180,7 @@ def dataset_of(
     schema = features.arrow_schema
     step = int(_CHUNK_BYTES / (max(anchors.mean_bytes, documents.mean_bytes) + 1))
     step = max(1, min(step, _CHUNK_ROWS) // (num_negatives + 1))
-    rows = _rows(targets[kept], negatives[kept], valid[kept], step)
+    rows = _target_blocks(targets[kept], negatives[kept], valid[kept], step)
     batches = [
         pyarrow.record_batch(_columns(pyarrow, kind, anchors, documents, *block), schema=schema)
         for block in rows
@@ -189,7 +189,7 @@ def dataset_of(
     return datasets.Dataset(pyarrow.Table.from_batches(batches, schema=schema), info=info)
 
 
-def _rows(
+def _target_blocks(
     targets: np.ndarray, negatives: np.ndarray, valid: np.ndarray, step: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     for at in range(0, len(targets), step):

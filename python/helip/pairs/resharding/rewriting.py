@@ -222,7 +222,7 @@ def reshard(call: ReshardCall) -> Resharded:
     store = call.store
     if store is not None:
         store = store_of(store).download(progress=progress)
-    _check_together(opened, table, store)
+    _refuse_other_data(opened, table, store)
     if rank_max is not None and rank_max > table.k:
         raise InvalidArgumentError(
             f"rank_max is {rank_max}; it must lie in 1 .. k = {table.k}, or be None for all ranks"
@@ -329,7 +329,7 @@ def _tars_of(data: Dataset) -> tuple[TarDataset, np.ndarray | None]:
     return source, rows
 
 
-def _check_together(data: Dataset, pairs: HardPairs, store: EmbeddingStore | None) -> None:
+def _refuse_other_data(data: Dataset, pairs: HardPairs, store: EmbeddingStore | None) -> None:
     here = Identity.of(data)
     require_same_data(
         "the table of hard pairs", Identity(len(pairs), pairs.data_fingerprint), here,

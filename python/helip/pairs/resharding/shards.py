@@ -143,7 +143,7 @@ def _named(shard: Shard, left_out: Counter[str]) -> Iterator[tuple[str, str, int
     path = str(shard["path"])
     try:
         with (
-            _opened(shard) as file,
+            _open_shard(shard) as file,
             tarfile.open(
                 fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
             ) as opened,
@@ -175,7 +175,7 @@ def _refusal(info: tarfile.TarInfo) -> str | None:
     return None if info.isreg() else "device"
 
 
-def _opened(shard: Shard) -> BinaryIO:
+def _open_shard(shard: Shard) -> BinaryIO:
     """The file of a shard, unless it is another one than was indexed."""
     file = open(shard["path"], "rb")  # noqa: SIM115, closed by who asks
     state = os.fstat(file.fileno())
@@ -220,7 +220,7 @@ class MemberReader:
     def _file(self, shard: int) -> BinaryIO:
         found = self._open.get(shard)
         if found is None:
-            found = _opened(self._shards[shard])
+            found = _open_shard(self._shards[shard])
             if len(self._open) >= _MAX_OPEN_SHARDS:
                 self._open.pop(next(iter(self._open))).close()
             self._open[shard] = found

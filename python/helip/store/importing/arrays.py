@@ -10,7 +10,6 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.patterns import natural
-from helip.store.array_types import host_array
 from helip.store.importing.columns import (
     ColumnNames,
     choose_embeddings,
@@ -28,6 +27,7 @@ from helip.store.importing.part import (
 )
 from helip.store.importing.tables import parquet_batches, parquet_file
 from helip.store.keys import ROW_KEYS
+from helip.store.matrices import host_array
 from helip.store.npy_files import NpyMatrix, members_of
 from helip.store.options import ImportOptions
 
@@ -140,7 +140,7 @@ def npy_parts(
     for (a, b), count, table, begin in zip(pairs, rows, tables, begins, strict=True):
         if table is not None and len(metadata) > 1:
             check_rows({a.name: count, str(table.path): table.rows})
-        parts.append(_part(str(a.path), a, b, table, begin))
+        parts.append(_part_of_matrices(str(a.path), a, b, table, begin))
     return parts
 
 
@@ -174,11 +174,13 @@ def npz_parts(paths: Sequence[Path], options: ImportOptions) -> list[Part]:
             check_rows({a.name: rows, str(beside): table.rows})
         elif options.key_column not in (None, ROW_KEYS) or options.caption_column:
             raise InvalidArgumentError(f"{beside} is missing, which would hold keys and captions")
-        parts.append(_part(str(path), a, b, table, 0))
+        parts.append(_part_of_matrices(str(path), a, b, table, 0))
     return parts
 
 
-def _part(name: str, image: NpyMatrix, text: NpyMatrix, table: Metadata | None, begin: int) -> Part:
+def _part_of_matrices(
+    name: str, image: NpyMatrix, text: NpyMatrix, table: Metadata | None, begin: int
+) -> Part:
     dtypes = [check_floats(each.dtype, each.name) for each in (image, text)]
     files = dict.fromkeys([image.path, text.path, *([table.path] if table else [])])
 

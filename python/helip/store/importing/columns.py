@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.store.arrow_lists import is_tensor, rows_of_arrow
 from helip.store.importing.part import Block, caption_texts, check_floats, key_texts
 from helip.store.keys import ROW_KEYS
+from helip.store.matrices import is_tensor, rows_of_arrow
 from helip.store.options import ImportOptions
 
 KEY_NAMES = ("key", "uid", "id")

@@ -32,7 +32,7 @@ def parquet_part(path: Path, options: ImportOptions) -> Part:
     def batches(first: int, step: int, columns: list[str]) -> Batches:
         return parquet_batches(path, first, step, columns)
 
-    return _part(str(path), (path,), rows, schema, batches, options)
+    return _part_of_table(str(path), (path,), rows, schema, batches, options)
 
 
 def parquet_batches(path: Path, first: int, step: int, columns: list[str]) -> Batches:
@@ -74,7 +74,7 @@ def arrow_part(path: Path, options: ImportOptions) -> Part:
                 for at in range(0, batch.num_rows, step):
                     yield batch.slice(at, step)
 
-    return _part(str(path), (path,), rows, schema, batches, options)
+    return _part_of_table(str(path), (path,), rows, schema, batches, options)
 
 
 def lance_part(path: Path, options: ImportOptions) -> Part:
@@ -89,7 +89,7 @@ def lance_part(path: Path, options: ImportOptions) -> Part:
             yield from data.to_batches(columns=columns, offset=first, batch_size=step)
 
     files = tuple(sorted((path / "_versions").glob("*")))
-    return _part(str(path), files, rows, data.schema, batches, options)
+    return _part_of_table(str(path), files, rows, data.schema, batches, options)
 
 
 def arrow_table_part(table: Any, options: ImportOptions) -> Part:
@@ -99,7 +99,7 @@ def arrow_table_part(table: Any, options: ImportOptions) -> Part:
         for at in range(first, table.num_rows, step):
             yield table.select(columns).slice(at, step)
 
-    return _part("the table", (), table.num_rows, table.schema, batches, options)
+    return _part_of_table("the table", (), table.num_rows, table.schema, batches, options)
 
 
 def hugging_face_part(data: Any, options: ImportOptions, files: tuple[Path, ...] = ()) -> Part:
@@ -121,7 +121,7 @@ def hugging_face_part(data: Any, options: ImportOptions, files: tuple[Path, ...]
         for at in range(first, data.num_rows, step):
             yield shown[at : at + step]
 
-    return _part(name, files, data.num_rows, schema, batches, options)
+    return _part_of_table(name, files, data.num_rows, schema, batches, options)
 
 
 def saved_hugging_face_part(path: Path, options: ImportOptions) -> Part:
@@ -132,7 +132,7 @@ def saved_hugging_face_part(path: Path, options: ImportOptions) -> Part:
     return hugging_face_part(data, options, tuple(sorted(path.glob("*"))))
 
 
-def _part(
+def _part_of_table(
     name: str,
     files: tuple[Path, ...],
     rows: int,
@@ -149,7 +149,7 @@ def _part(
     ]
 
     def blocks(first: int, step: int) -> Blocks:
-        return _blocks(batches(first, step, names.chosen()), names, name, first)
+        return _blocks_of_table(batches(first, step, names.chosen()), names, name, first)
 
     dtypes = [float_of(kind, f"{name}: {s}") for s, kind in zip(sides, kinds, strict=True)]
     return Part(
@@ -166,7 +166,7 @@ def _first_width(batches: Reader, column: str, rows: int) -> int:
     return 0 if first.as_py() is None else len(first)
 
 
-def _blocks(batches: Batches, names: ColumnNames, name: str, first: int) -> Blocks:
+def _blocks_of_table(batches: Batches, names: ColumnNames, name: str, first: int) -> Blocks:
     for batch in batches:
         yield block_of(batch, names, name, first)
         first += batch.num_rows

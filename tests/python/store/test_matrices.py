@@ -13,7 +13,7 @@ import torch
 
 import helip
 from helip.common.errors import InvalidArgumentError
-from helip.store.array_types import host_array
+from helip.store.matrices import host_array
 
 ROWS, DIM = 50, 6
 
