@@ -72,10 +72,10 @@ def open_dataset(call: OpenCall) -> Dataset:
     with described(call) as call:
         if call.split is not None:
             call = replace(call, source=source_of_split(call.source, call.split))
-        return selected(_open(call), call)
+        return selected(_open_source(call), call)
 
 
-def _open(call: OpenCall) -> Dataset:
+def _open_source(call: OpenCall) -> Dataset:
     """The whole of a source."""
     found = recognise(call.source)
     if found is None or found[0] not in ("tar", "urls", "index"):
@@ -170,7 +170,7 @@ def _mapping(path: Path) -> dict[str, Any]:
             )
     for name in _PATHS:
         if said.get(name) is not None:
-            said[name] = _from(path.parent, said[name])
+            said[name] = _paths_from(path.parent, said[name])
     return said
 
 
@@ -180,10 +180,10 @@ def _is_source(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _from(folder: Path, value: Any) -> Any:
+def _paths_from(folder: Path, value: Any) -> Any:
     """Paths as whoever reads the file from elsewhere finds them."""
     if isinstance(value, list):
-        return [_from(folder, each) for each in value]
+        return [_paths_from(folder, each) for each in value]
     if not isinstance(value, str) or is_url(value):
         return value
     return os.path.join(folder, value)

@@ -49,13 +49,13 @@ def push_to_hub(call: PushCall) -> str:
         raise StorageError(f"there is no {os.fspath(path)!r} to upload")
     table = (path / "manifest.json").is_file()
     if table:
-        _refuse(call, ("layout", "base_model"), f"{path} is a table; leave it out")
+        _refuse_options(call, ("layout", "base_model"), f"{path} is a table; leave it out")
     elif call.parquet:
         raise InvalidArgumentError(f"parquet is True, and {path} is no table of hard pairs")
     if pretrained.is_saved(path) or (table and (path / CARD).is_file()):
         options = ("layout", "parquet", *ModelCardOptions().as_dict())
         reason = f"{path} has a card already; edit or remove its {CARD}, or leave it out"
-        _refuse(call, options, reason)
+        _refuse_options(call, options, reason)
         push = hub.push_saved if table else pretrained.push_saved
         return push(path, call.repo_id, PushOptions.of(call), card=call.card)
     if table:
@@ -63,7 +63,7 @@ def push_to_hub(call: PushCall) -> str:
     return pretrained.push_model(create_model(path), PushModelCall.of(call), facts_of(path))
 
 
-def _refuse(call: PushCall, names: Iterable[str], reason: str) -> None:
+def _refuse_options(call: PushCall, names: Iterable[str], reason: str) -> None:
     """InvalidArgumentError for an option that would be ignored."""
     for name in names:
         value = getattr(call, name)
