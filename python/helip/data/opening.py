@@ -27,13 +27,12 @@ from helip.data.options import OF_URLS, OpenCall, OpenOptions
 from helip.data.paths import recognise
 from helip.data.selection import selected
 
+# Of a file that describes a data set: its endings, and what counts from its folder.
 _SUFFIXES = (".yaml", ".yml")
 _PATHS = ("source", "root", "subset", "cache")
 # Quoted, since the shell leaves what is quoted as it is. No part of a path or an address.
 _NAMES = "|".join(OpenOptions().as_dict())
 _KEYWORD = re.compile(rf"(?<![\w./\\:=~?&'\"-])({_NAMES})=(?!\S*(?:/|\.[a-z]))([^\s,;)]*)")
-
-
 _OF_ANY_SOURCE = ("subset", "limit")
 _SHOWN = 12
 # Files that may hold one split each, in the order of preference.
