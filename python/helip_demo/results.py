@@ -16,7 +16,7 @@ import numpy as np
 
 import helip
 from helip.data import Dataset
-from helip.evaluation.statistics.outcomes import rank_outcomes
+from helip.evaluation.statistics.intervals import rank_outcomes
 from helip.models import ModelBundle
 from helip_demo.data import SPLITS
 from helip_demo.quick import opening_words

@@ -27,13 +27,12 @@ from helip.data.options import OF_URLS, OpenCall, OpenOptions
 from helip.data.paths import recognise
 from helip.data.selection import selected
 
+# Of a file that describes a data set: its endings, and what counts from its folder.
 _SUFFIXES = (".yaml", ".yml")
 _PATHS = ("source", "root", "subset", "cache")
 # Quoted, since the shell leaves what is quoted as it is. No part of a path or an address.
 _NAMES = "|".join(OpenOptions().as_dict())
 _KEYWORD = re.compile(rf"(?<![\w./\\:=~?&'\"-])({_NAMES})=(?!\S*(?:/|\.[a-z]))([^\s,;)]*)")
-
-
 _OF_ANY_SOURCE = ("subset", "limit")
 _SHOWN = 12
 # Files that may hold one split each, in the order of preference.
@@ -72,10 +71,10 @@ def open_dataset(call: OpenCall) -> Dataset:
     with described(call) as call:
         if call.split is not None:
             call = replace(call, source=source_of_split(call.source, call.split))
-        return selected(_open(call), call)
+        return selected(_open_source(call), call)
 
 
-def _open(call: OpenCall) -> Dataset:
+def _open_source(call: OpenCall) -> Dataset:
     """The whole of a source."""
     found = recognise(call.source)
     if found is None or found[0] not in ("tar", "urls", "index"):
@@ -170,7 +169,7 @@ def _mapping(path: Path) -> dict[str, Any]:
             )
     for name in _PATHS:
         if said.get(name) is not None:
-            said[name] = _from(path.parent, said[name])
+            said[name] = _paths_from(path.parent, said[name])
     return said
 
 
@@ -180,10 +179,10 @@ def _is_source(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _from(folder: Path, value: Any) -> Any:
+def _paths_from(folder: Path, value: Any) -> Any:
     """Paths as whoever reads the file from elsewhere finds them."""
     if isinstance(value, list):
-        return [_from(folder, each) for each in value]
+        return [_paths_from(folder, each) for each in value]
     if not isinstance(value, str) or is_url(value):
         return value
     return os.path.join(folder, value)

@@ -190,7 +190,7 @@ def _chosen(data: Dataset, given: Any) -> tuple[np.ndarray, dict[str, int]]:
     words = f"a {type(given).__name__}"
     reasons: dict[str, int] = {}
     if isinstance(given, (str, os.PathLike)):
-        words, given = repr(os.fspath(given)), _read(Path(given))
+        words, given = repr(os.fspath(given)), _read_subset(Path(given))
     elif hasattr(given, "detach"):  # a tensor
         given = given.detach().cpu().numpy()
     elif hasattr(given, "to_pylist"):  # pyarrow's, whose elements are no str
@@ -254,7 +254,7 @@ def _by_key(data: Dataset, keys: list[str], words: str) -> np.ndarray:
     return np.array(rows, dtype=np.int64)
 
 
-def _read(path: Path) -> Any:
+def _read_subset(path: Path) -> Any:
     """The array of a .npy file, a keep list, or the lines of a text file that are not empty."""
     words = f"subset is {os.fspath(path)!r}, which"
     if path.suffix.lower() in (".csv", ".parquet"):

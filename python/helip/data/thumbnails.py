@@ -46,13 +46,13 @@ def sample_html(data: Any, row: int) -> Markup:
             uri, width, height
         )
     except Error as error:
-        picture = _missing(error)
+        picture = _missing_html(error)
     try:
         return picture + caption(data.caption(row), _CAPTION)
     except Error as error:
-        return picture + _missing(error)
+        return picture + _missing_html(error)
 
 
-def _missing(error: Error) -> Markup:
+def _missing_html(error: Error) -> Markup:
     reason = error.reason if isinstance(error, SampleError) else error.code
     return Markup("<i>{}</i><br>").format(reason.replace("_", " "))

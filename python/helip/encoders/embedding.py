@@ -124,7 +124,7 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     if existing is not None and change is not None and existing.metadata.get("complete"):
         _check_removed(existing, change, call.max_removed)
     if existing is not None and change is None and existing.metadata.get("complete"):
-        return _finished(existing, work)
+        return _unchanged_store(existing, work)
     return _embed(
         work, existing, None if existing is None or change is None else (existing, change)
     )
@@ -186,7 +186,7 @@ def _check_removed(store: EmbeddingStore, change: DataChange, most: float) -> No
         )
 
 
-def _finished(store: EmbeddingStore, work: Work) -> EmbeddingStore:
+def _unchanged_store(store: EmbeddingStore, work: Work) -> EmbeddingStore:
     """A store of this very data, where its encoders are still the ones that made it."""
     for side, encoder in zip(SIDES, (work.images, work.texts), strict=True):
         then = (store.metadata.get(f"{side}_weights") or {}).get("files", "")

@@ -81,7 +81,7 @@ def choose_engine(source: Source, wanted: str, precision: str = "float32") -> Ch
         absent.append("its tokenizer is within the model, which torch alone can take")
         able = [name for name in able if name == "torch"]
     for name in able:
-        missing = _missing(name)
+        missing = _missing_packages(name)
         if missing and wanted == name:
             raise UnsupportedError(
                 f"engine is {name!r}, and {' and '.join(missing)} cannot be found here: "
@@ -101,7 +101,7 @@ def choose_engine(source: Source, wanted: str, precision: str = "float32") -> Ch
             absent.append(str(error))
             continue
         return Chosen(engine, "; ".join(absent))
-    missing_extras = [_EXTRAS[name] for name in able if _missing(name)]
+    missing_extras = [_EXTRAS[name] for name in able if _missing_packages(name)]
     mend = f"pip install 'helip[{missing_extras[0]}]'" if missing_extras else "give another one"
     raise UnsupportedError(
         f"encoder {source.spec!r} cannot be computed in precision {precision!r} here: "
@@ -109,7 +109,7 @@ def choose_engine(source: Source, wanted: str, precision: str = "float32") -> Ch
     )
 
 
-def _missing(engine: str) -> list[str]:
+def _missing_packages(engine: str) -> list[str]:
     found = []
     for package in _PACKAGES[engine]:
         try:

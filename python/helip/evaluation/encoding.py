@@ -90,13 +90,13 @@ class RowReader:
         )
         with closing(reader.read(batches, self._shown)) as read:
             for rows, begun in read:
-                yield self._finished(reader, rows, begun)
+                yield self._rows_of(reader, rows, begun)
 
     def _shown(self, rows: Ints) -> Ints:
         """Those of ``rows`` whose own picture is read."""
         return rows[self.pictures[rows] == rows]
 
-    def _finished(self, reader: PictureReader, rows: Ints, begun: Pictures) -> ReadRows:
+    def _rows_of(self, reader: PictureReader, rows: Ints, begun: Pictures) -> ReadRows:
         captions, unread = {}, {}
         for row in rows.tolist() if self.captions else ():
             try:

@@ -89,7 +89,7 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     if isinstance(given.data, CompositionSet):
         refuse_classification(call)
     given = replace(given, **chosen(call))
-    tasks = _check(
+    tasks = _checked_tasks(
         given.tasks if call.tasks is None else call.tasks, isinstance(given.data, CompositionSet)
     )
     groups = given.picture_groups if call.groups is None else call.groups
@@ -204,7 +204,7 @@ def _first_of_group(groups: Sequence[Any] | None, rows: int) -> Ints:
     return np.array([first.setdefault(group, row) for row, group in enumerate(groups)])
 
 
-def _check(tasks: str | Sequence[str], compositional: bool) -> tuple[str, ...]:
+def _checked_tasks(tasks: str | Sequence[str], compositional: bool) -> tuple[str, ...]:
     chosen = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     unknown = [task for task in chosen if task not in TASKS]
     if unknown or not chosen:

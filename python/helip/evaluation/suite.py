@@ -90,7 +90,7 @@ def evaluate_all(
         raise InvalidArgumentError("skip_existing needs out, the folder that holds the results")
     _check_names("model", models)
     _check_names("data set", sets)
-    opened = {name: _opened(given, tasks) for name, given in sets.items()}
+    opened = {name: _set_and_tasks(given, tasks) for name, given in sets.items()}
     results: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in opened}
     say = say or _log.info
     for model, source in models.items():
@@ -144,7 +144,7 @@ def read_results(folder: str | os.PathLike[str]) -> dict[str, dict[str, dict[str
     """What ``evaluate_all`` wrote into ``folder``: data set -> model -> result."""
     path = Path(folder)
     found: dict[str, dict[str, list[Any]]] = {}
-    for value in filter(None, map(_read, sorted(path.glob("*/*.json")))):
+    for value in filter(None, map(_read_result, sorted(path.glob("*/*.json")))):
         models = found.setdefault(value["data"], {})
         models.setdefault(value["model"], []).append(value["result"])
     if not found:
@@ -157,7 +157,9 @@ def read_results(folder: str | os.PathLike[str]) -> dict[str, dict[str, dict[str
     }
 
 
-def _opened(given: Any, tasks: str | Sequence[str] | None) -> tuple[EvaluationSet, tuple[str, ...]]:
+def _set_and_tasks(
+    given: Any, tasks: str | Sequence[str] | None
+) -> tuple[EvaluationSet, tuple[str, ...]]:
     """A set and what is to be measured on it."""
     if not isinstance(given, EvaluationSet):
         given = open_evaluation_set(given)
@@ -176,7 +178,7 @@ def _existing(
     say: Callable[[str], object],
 ) -> Any:
     """The result that is there and made of the same; else None."""
-    found = None if file is None else _read(file)
+    found = None if file is None else _read_result(file)
     if found is None:
         return None
     before = found["made_of"] or {}
@@ -247,7 +249,7 @@ def _check_names(kind: str, named: Mapping[str, Any]) -> None:
             )
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def _read_result(file: Path) -> dict[str, Any] | None:
     """A file of results; None where there is none, or something else."""
     if not file.is_file():
         return None

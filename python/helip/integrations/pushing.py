@@ -49,14 +49,14 @@ def push_to_hub(call: PushCall) -> str:
         raise StorageError(f"there is no {os.fspath(path)!r} to upload")
     table = (path / "manifest.json").is_file()
     if table:
-        _refuse(call, ("layout", "base_model"), f"{path} is a table; leave it out")
+        _refuse_options(call, ("layout", "base_model"), f"{path} is a table; leave it out")
     elif call.parquet:
         raise InvalidArgumentError(f"parquet is True, and {path} is no table of hard pairs")
     carded = pretrained.is_saved(path) or (table and (path / CARD).is_file())
     if carded:
         options = ("layout", "parquet", *ModelCardOptions().as_dict())
         reason = f"{path} has a card already; edit or remove its {CARD}, or leave it out"
-        _refuse(call, options, reason)
+        _refuse_options(call, options, reason)
     if table:
         return _push_table(path, PushTableCall.of(call), carded)
     if carded:
@@ -73,7 +73,7 @@ def _push_table(path: Path, call: PushTableCall, carded: bool) -> str:
     return hub.push_table(table._core, table.stats(), call, (path / CARD).read_text("utf-8"))
 
 
-def _refuse(call: PushCall, names: Iterable[str], reason: str) -> None:
+def _refuse_options(call: PushCall, names: Iterable[str], reason: str) -> None:
     """InvalidArgumentError for an option that would be ignored."""
     for name in names:
         value = getattr(call, name)

@@ -15,8 +15,7 @@ from helip.evaluation.encoding import Subject
 from helip.evaluation.evaluating import evaluate
 from helip.evaluation.options import EvaluateOptions
 from helip.evaluation.statistics.comparison import compare
-from helip.evaluation.statistics.intervals import resamples
-from helip.evaluation.statistics.outcomes import rank_outcomes
+from helip.evaluation.statistics.intervals import rank_outcomes, resamples
 from helip.evaluation.tasks.retrieval import retrieval
 from helip.evaluation.tasks.zero_shot import class_embeddings, zero_shot
 from support.evaluate_samples import (

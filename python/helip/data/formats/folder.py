@@ -154,7 +154,7 @@ class FolderDataset(KeyedDataset):
         return os.path.join(self._root, self._paths[row])
 
     def _read_image(self, row: int) -> Image.Image:
-        return self._decoded(row, self._read(row, self._paths[row]))
+        return self._decoded(row, self._read_file(row, self._paths[row]))
 
     def _image_path(self, row: int) -> str | None:
         return os.path.join(self._root, self._paths[row]) if self._present[row] else None
@@ -176,13 +176,13 @@ class FolderDataset(KeyedDataset):
         if not self._has_text[row]:
             return None
         try:
-            return self._utf8(row, self._read(row, _stem(self._paths[row]) + ".txt"))
+            return self._utf8(row, self._read_file(row, _stem(self._paths[row]) + ".txt"))
         except SampleError as error:
             if error.reason == "missing_image":
                 return None
             raise
 
-    def _read(self, row: int, path: str) -> bytes:
+    def _read_file(self, row: int, path: str) -> bytes:
         key = self.keys[row]
         return read_inside(self._root, path, key=key, follow_links=self._follow_links)
 

@@ -154,10 +154,10 @@ def read_batches_by_core(
     """The batches as :func:`read_batches` gives them, of pictures that the core reads ahead."""
     with closing(reader.read(batches, lambda rows: np.arange(rows.start, rows.stop))) as read:
         for rows, begun in read:
-            yield _finished(data, reader, rows, begun)
+            yield _batch_of(data, reader, rows, begun)
 
 
-def _finished(data: Dataset, reader: PictureReader, rows: range, begun: Pictures) -> Batch:
+def _batch_of(data: Dataset, reader: PictureReader, rows: range, begun: Pictures) -> Batch:
     texts, failed = {}, {}
     for place, row in enumerate(rows):
         try:

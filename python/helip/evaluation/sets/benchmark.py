@@ -51,7 +51,7 @@ def open_benchmark(folder: Path, split: str = "test", **opening: Any) -> Evaluat
     Raises InvalidArgumentError for missing shards, a class list with an empty line, and templates
     without ``{c}``; UnsupportedError for data with several labels a picture.
     """
-    kind = (_text(folder / TYPE) or "classification").strip().lower()
+    kind = (_text_of_file(folder / TYPE) or "classification").strip().lower()
     if kind not in ("classification", "retrieval"):
         raise UnsupportedError(
             f"{folder / TYPE} says {kind!r}; helip measures 'classification' (one label a picture) "
@@ -128,7 +128,7 @@ def _lines(data: Dataset, row: int) -> list[str]:
 
 def _shards(folder: Path, split: str) -> list[str]:
     place = folder / split / SHARDS
-    text = _text(place)
+    text = _text_of_file(place)
     if text is None:
         raise InvalidArgumentError(
             f"{place} is absent; give a folder that has it, or another split"
@@ -146,7 +146,7 @@ def _shards(folder: Path, split: str) -> list[str]:
 
 
 def _classes(folder: Path) -> dict[str, str]:
-    text = _text(folder / CLASSES)
+    text = _text_of_file(folder / CLASSES)
     if text is None:
         raise InvalidArgumentError(
             f"{folder / CLASSES} is absent; write one class name a line, in the order of the labels"
@@ -160,7 +160,7 @@ def _classes(folder: Path) -> dict[str, str]:
 
 def _templates(folder: Path) -> list[str] | None:
     place = folder / TEMPLATES
-    text = _text(place)
+    text = _text_of_file(place)
     templates = []
     for number, line in enumerate((text or "").splitlines(), start=1):
         if not line.strip():
@@ -174,7 +174,7 @@ def _templates(folder: Path) -> list[str] | None:
     return templates or None
 
 
-def _text(path: Path) -> str | None:
+def _text_of_file(path: Path) -> str | None:
     """The text of a file; None where there is none."""
     if not path.is_file():
         return None

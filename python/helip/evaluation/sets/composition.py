@@ -98,7 +98,7 @@ def open_composition(
             f"{path} is no compositional set; give a .json file or a folder of them (SugarCrepe, "
             "ARO, COLA), or a .jsonl file (Winoground)"
         )
-    kinds = {_kind(file): file for file in files}
+    kinds = {_format_of(file): file for file in files}
     if len(kinds) > 1:
         raise InvalidArgumentError(
             f"{path} holds files of several formats ({', '.join(sorted(kinds))}); give one of them"
@@ -188,7 +188,7 @@ def _resolved(root: Path, name: str, part: str) -> str:
     return name + part
 
 
-def _kind(path: Path) -> str:
+def _format_of(path: Path) -> str:
     if path.suffix == ".jsonl":
         return "winoground"
     with reading_file(path), path.open("rb") as file:
@@ -204,8 +204,8 @@ def _sugarcrepe(path: Path) -> Iterator[_Entry]:
         raise InvalidArgumentError(f"{path} holds a {type(value).__name__}, not items by their ids")
     for key, item in enumerate(value) if isinstance(value, list) else value.items():
         where = f"{path}, item {key}"
-        captions = (_text(item, "caption", where), _text(item, "negative_caption", where))
-        yield f"{path.stem}/{key}", path.stem, ((_text(item, "filename", where), ""),), captions
+        captions = (_text_of(item, "caption", where), _text_of(item, "negative_caption", where))
+        yield f"{path.stem}/{key}", path.stem, ((_text_of(item, "filename", where), ""),), captions
 
 
 def _winoground(path: Path) -> Iterator[_Entry]:
@@ -214,8 +214,8 @@ def _winoground(path: Path) -> Iterator[_Entry]:
             continue
         where = f"{path}, line {number}"
         item = parse_json(line, where)
-        names = tuple((_text(item, f"image_{i}", where), "") for i in (0, 1))
-        captions = (_text(item, "caption_0", where), _text(item, "caption_1", where))
+        names = tuple((_text_of(item, f"image_{i}", where), "") for i in (0, 1))
+        captions = (_text_of(item, "caption_0", where), _text_of(item, "caption_1", where))
         tags = (item.get(name) for name in ("collapsed_tag", "tag"))
         category = next((tag for tag in tags if isinstance(tag, str) and tag), "all")
         yield str(item.get("id", number)), category, names, captions
@@ -224,7 +224,7 @@ def _winoground(path: Path) -> Iterator[_Entry]:
 def _aro(path: Path) -> Iterator[_Entry]:
     for number, item in enumerate(_items(path)):
         where = f"{path}, item {number}"
-        captions = (_text(item, "true_caption", where), _text(item, "false_caption", where))
+        captions = (_text_of(item, "true_caption", where), _text_of(item, "false_caption", where))
         relation, attributes = item.get("relation_name"), item.get("attributes")
         category = relation or "_".join(map(str, attributes or ())) or "all"
         box = [item.get(f"bbox_{side}") for side in "xywh"]
@@ -234,7 +234,7 @@ def _aro(path: Path) -> Iterator[_Entry]:
                 "and the box at least a pixel wide and high"
             )
         part = f"#{','.join(str(int(each)) for each in box)}"
-        picture = (_text(item, "image_path", where), part)
+        picture = (_text_of(item, "image_path", where), part)
         yield f"{path.stem}/{number}", category, (picture,), captions
 
 
@@ -246,7 +246,7 @@ def _cola(path: Path) -> Iterator[_Entry]:
                 f"{where} must be [picture, caption, picture, caption], and is {item!r:.80}"
             )
         named = dict(zip(("picture 0", "caption 0", "picture 1", "caption 1"), item, strict=True))
-        texts = {name: _text(named, name, where) for name in named}
+        texts = {name: _text_of(named, name, where) for name in named}
         # Pictures are given by their URLs.
         names = tuple((PurePosixPath(texts[f"picture {i}"]).name, "") for i in (0, 1))
         yield f"{path.stem}/{number}", "all", names, (texts["caption 0"], texts["caption 1"])
@@ -267,7 +267,7 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def _text(item: Any, name: str, where: str) -> str:
+def _text_of(item: Any, name: str, where: str) -> str:
     value = item.get(name) if isinstance(item, Mapping) else None
     if not isinstance(value, str) or not value.strip():
         raise InvalidArgumentError(

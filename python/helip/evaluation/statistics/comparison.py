@@ -10,8 +10,14 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.evaluation.figures import TASKS
-from helip.evaluation.statistics.intervals import Ints, drawn_from, joint_bounds, number_or_none
-from helip.evaluation.statistics.outcomes import Outcomes, rank_outcomes
+from helip.evaluation.statistics.intervals import (
+    Ints,
+    Outcomes,
+    drawn_from,
+    joint_bounds,
+    number_or_none,
+    rank_outcomes,
+)
 from helip.evaluation.tasks.composition import composition_outcomes
 from helip.evaluation.tasks.retrieval import DIRECTIONS
 from helip.evaluation.tasks.zero_shot import class_outcomes

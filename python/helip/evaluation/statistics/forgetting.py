@@ -57,7 +57,7 @@ def forgetting(
     name: str = "HELIP",
     tolerance: float = TOLERANCE,
 ) -> dict[str, Any]:
-    """Judge three results of ``evaluate`` with ``keep_ranks=True`` on the same general set.
+    """Compare three results of ``evaluate`` with ``keep_ranks=True`` on the same general set.
 
     Of each headline figure (recall@1 of both directions, top-1 and mean per class, text, image and
     group score): the paired differences ``change`` (tuned − start), ``control_change`` (control −
@@ -185,7 +185,7 @@ def retention(
     name: str = "the tuned model",
     tolerance: float = TOLERANCE,
 ) -> dict[str, Any]:
-    """Judge ``{set: result of evaluate(keep_ranks=True)}`` of two models, without a control.
+    """Compare ``{set: result of evaluate(keep_ranks=True)}`` of two models, without a control.
 
     As `forgetting` does, but for the control: each headline figure of each set has ``start``,
     ``tuned``, their paired difference ``change`` and a ``verdict``. The intervals of all figures of

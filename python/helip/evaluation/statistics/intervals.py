@@ -1,4 +1,4 @@
-"""Bootstrap confidence intervals over queries, 95 %: of one figure, and of several jointly.
+"""What queries came to, as figures with bootstrap intervals of 95 %: each for itself, and jointly.
 
 Own code, since scipy's bootstrap draws single queries of one sample: here whole groups of queries
 are drawn, two models answer the same draws, and figures of several samples are compared together.
@@ -6,7 +6,8 @@ are drawn, two models answer the same draws, and figures of several samples are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from helip.common.options import Whole, check
 from helip.common.proportions import Z, wilson_interval
+from helip.evaluation.figures import RECALLS, placed
 
 Figure = dict[str, Any]  # {"value": float, "low": float | None, "high": float | None, "n": int}
 Floats = npt.NDArray[np.float64]
@@ -24,6 +26,7 @@ LEVEL = 0.95
 #: The fewest queries between whose least and greatest the median lies with 95 % confidence, and by
 #: which a sign test tells two models apart: 1 - 2 / 2^6.
 FEWEST = 6
+SPARSE = 5  # queries of a kind, from which on it is resampled by itself
 
 
 def resamples(n: int, *, groups: Ints | None, bootstrap: int, seed: int) -> Iterator[Floats]:
@@ -163,3 +166,115 @@ def intervals(
 def number_or_none(value: float) -> float | None:
     """The value; None for NaN."""
     return None if np.isnan(value) else float(value)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Figures over ``n`` queries, and their places in a result."""
+
+    statistic: Statistic
+    places: Sequence[tuple[str, ...]]  # of each figure
+    sizes: Sequence[int]  # the "n" that each figure reports
+    trials: Sequence[float | None]  # independent queries of each mean; None of other figures
+    n: int
+    groups: Ints | None = None  # int64 [n]: queries of one group are resampled together
+    least: float = 0.0  # of a mean; the greatest is 1
+
+    def figures(self, *, bootstrap: int, seed: int) -> dict[str, Any]:
+        """The figures at their places, each ``{"value", "low", "high", "n"}``."""
+        found = intervals(
+            self.statistic, self.sizes, self.trials, n=self.n, groups=self.groups,
+            bootstrap=bootstrap, seed=seed, least=self.least,
+        )  # fmt: skip
+        return placed(self.places, found)
+
+    def resampled(self, *, bootstrap: int, seed: int) -> tuple[Floats, Floats]:
+        """The figures, and those of each resample, [bootstrap, figures]."""
+        return resampled(
+            self.statistic, n=self.n, groups=self.groups, bootstrap=bootstrap, seed=seed
+        )
+
+    def minus(self, other: Outcomes) -> Outcomes:
+        """Paired differences: both are resampled with the same draws."""
+        return replace(self, statistic=lambda w: self.statistic(w) - other.statistic(w), least=-1.0)
+
+
+def rank_outcomes(
+    ranks: Ints, groups: Ints | None = None, *, place: tuple[str, ...] = ()
+) -> Outcomes:
+    """Of ranks, int64 [n] from 1: the share ≤ k for each k, the median, the mean of 1/rank.
+
+    The median is the lower one where the two middle ranks differ, so it is always a rank that
+    occurred.
+    """
+    means = np.column_stack([*(ranks <= k for k in RECALLS), 1.0 / ranks]).astype(np.float64)
+    order = np.argsort(ranks, kind="stable")
+
+    def statistic(weights: Floats) -> Floats:
+        total = weights.sum()
+        median = ranks[order[np.searchsorted(np.cumsum(weights[order]), total / 2)]]
+        *shares, reciprocal = (weights @ means) / total
+        return np.array([*shares, median, reciprocal])
+
+    names = (*(f"recall@{k}" for k in RECALLS), "median_rank", "mean_reciprocal_rank")
+    places = [(*place, name) for name in names]
+    trials = trials_of(groups, np.ones(len(ranks)))
+    return Outcomes(
+        statistic, places, [len(ranks)] * len(places),
+        [None if name == "median_rank" else trials for name in names], len(ranks), groups,
+    )  # fmt: skip
+
+
+def share_outcomes(
+    hits: Mapping[str, Any],
+    kinds: Ints,
+    mean: str,
+    places: Sequence[tuple[str, ...]],
+    groups: Ints | None = None,
+) -> Outcomes:
+    """The shares of ``hits`` (name → bool [n]), and of the first of them those by kind of query.
+
+    ``kinds`` int64 [n] are numbers of ``places``; the figure called ``mean`` averages the kinds
+    that occur, and these have figures of their own.
+
+    A resample may miss a kind of few queries. Were it left out of the mean, the interval would move
+    towards the kinds of many, so that kinds of fewer than ``SPARSE`` queries are resampled as one
+    stratum in which each of them weighs the same ("collapsed strata", Cochran, Sampling Techniques,
+    1977, 5A.12), and a larger one that is missed keeps its share.
+    """
+    table = np.column_stack(list(hits.values())).astype(np.float64)
+    n, count = len(table), len(places)
+    sizes = np.bincount(kinds, minlength=count)
+    present = np.flatnonzero(sizes).tolist()
+    filled = sizes[present]
+    sparse = filled < SPARSE
+    shares = np.bincount(kinds, table[:, 0], minlength=count)[present] / filled
+
+    def statistic(weights: Floats) -> Floats:
+        drawn = np.bincount(kinds, weights, minlength=count)[present]
+        right = np.bincount(kinds, weights * table[:, 0], minlength=count)[present]
+        each = np.divide(right, drawn, out=np.full(len(present), np.nan), where=drawn > 0)
+        total = np.where(drawn > 0, each, shares)[~sparse].sum()
+        weight = (drawn / filled)[sparse].sum()
+        if weight > 0:
+            total += sparse.sum() * (right / filled)[sparse].sum() / weight
+        else:
+            total += shares[sparse].sum()
+        mean_share = total / len(present)
+        return np.concatenate([(weights @ table) / weights.sum(), [mean_share], each])
+
+    of_each = [trials_of(groups, (kinds == kind).astype(np.float64)) for kind in present]
+    return Outcomes(
+        statistic,
+        [*((name,) for name in hits), (mean,), *(places[kind] for kind in present)],
+        [n] * (len(hits) + 1) + filled.tolist(),
+        [
+            *[trials_of(groups, np.ones(n))] * len(hits),
+            # As if each kind had as few as the smallest: one in which all came to the same would
+            # else hide its uncertainty behind larger ones.
+            len(present) * min(of_each),
+            *of_each,
+        ],
+        n,
+        groups,
+    )

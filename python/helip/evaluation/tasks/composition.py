@@ -14,8 +14,7 @@ from helip.common.options import require
 from helip.evaluation.encoding import Subject, encode
 from helip.evaluation.figures import SCORES
 from helip.evaluation.sets.composition import CompositionSet
-from helip.evaluation.statistics.intervals import Floats, Ints
-from helip.evaluation.statistics.outcomes import Outcomes, share_outcomes
+from helip.evaluation.statistics.intervals import Floats, Ints, Outcomes, share_outcomes
 from helip.evaluation.tasks.queries import TIE, checked_rows, digest_of, numbered
 
 

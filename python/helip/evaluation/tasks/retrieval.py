@@ -15,8 +15,7 @@ from helip.common.options import Positive, check, require
 from helip.data.captions import normalised_caption
 from helip.evaluation.encoding import Encoded, Subject
 from helip.evaluation.options import Duplicates, Ties
-from helip.evaluation.statistics.intervals import Ints
-from helip.evaluation.statistics.outcomes import rank_outcomes
+from helip.evaluation.statistics.intervals import Ints, rank_outcomes
 from helip.evaluation.tasks.queries import (
     TIE,
     checked_numbers,

@@ -17,8 +17,7 @@ from helip.common.options import check, require
 from helip.common.text import first_of
 from helip.evaluation.encoding import Subject
 from helip.evaluation.options import Ties
-from helip.evaluation.statistics.intervals import Ints
-from helip.evaluation.statistics.outcomes import Outcomes, share_outcomes
+from helip.evaluation.statistics.intervals import Ints, Outcomes, share_outcomes
 from helip.evaluation.tasks.queries import Labelled, checked_numbers, checked_rows, digest_of
 from helip.evaluation.tasks.retrieval import Right, count_ranks, rule_of
 

@@ -9,7 +9,7 @@ from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.proportions import wilson_interval
 from helip.evaluation.figures import in_percent
 from helip.evaluation.statistics.forgetting import evaluate_forgetting, forgetting, roles
-from helip.evaluation.statistics.outcomes import rank_outcomes
+from helip.evaluation.statistics.intervals import rank_outcomes
 from helip.evaluation.tasks.retrieval import DIRECTIONS
 from helip.evaluation.tasks.zero_shot import class_figures, zero_shot
 from support.evaluate_samples import COLOURS, ColourData, ColourModel, tokenizer, transform

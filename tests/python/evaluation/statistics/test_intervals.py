@@ -8,8 +8,7 @@ from scipy import stats
 
 from helip.common.proportions import wilson_interval
 from helip.evaluation.statistics.comparison import compare_jointly
-from helip.evaluation.statistics.intervals import intervals, joint_bounds, trials_of
-from helip.evaluation.statistics.outcomes import rank_outcomes
+from helip.evaluation.statistics.intervals import intervals, joint_bounds, rank_outcomes, trials_of
 from helip.evaluation.tasks.retrieval import DIRECTIONS
 
 

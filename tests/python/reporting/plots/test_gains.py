@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip.evaluation.statistics.outcomes import rank_outcomes
+from helip.evaluation.statistics.intervals import rank_outcomes
 from helip.reporting import plot_gains
 from support.plot_samples import words_of
 

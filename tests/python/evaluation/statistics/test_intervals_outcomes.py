@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helip.common.proportions import wilson_interval
-from helip.evaluation.statistics.outcomes import share_outcomes
+from helip.evaluation.statistics.intervals import share_outcomes
 
 
 def mean_per_class(hits, kinds, count, bootstrap=0, seed=0):
