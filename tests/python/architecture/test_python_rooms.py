@@ -51,29 +51,31 @@ PRIVATE_IN = {
 
 
 @cache
-def modules() -> dict[str, Path]:
+def modules(package: str = "helip") -> dict[str, Path]:
     """Every module by its name, packages as ``room/__init__``."""
+    folder = PYTHON.parent / package
     return {
-        ".".join(path.relative_to(PYTHON).with_suffix("").parts): path
-        for path in sorted(PYTHON.rglob("*.py"))
-        if path.relative_to(PYTHON).parts[0] not in ("lib", "include")
+        ".".join(path.relative_to(folder).with_suffix("").parts): path
+        for path in sorted(folder.rglob("*.py"))
+        if path.relative_to(folder).parts[0] not in ("lib", "include")
     }
 
 
-def imports_of(path: Path) -> set[str]:
-    """The names after ``helip.`` of all that a module imports, wherever in it that is."""
+def imports_of(path: Path, package: str = "helip") -> set[str]:
+    """The names after ``helip.`` of all that a module imports of a package, wherever that is."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.partition(".")[2] for name in found if name.split(".")[0] == "helip"}
+    return {name.partition(".")[2] for name in found if name.split(".")[0] == package}
 
 
-def module_at(name: str) -> str:
+def module_at(name: str, package: str = "helip") -> str:
     """The module that an imported name is of: ``store.keys`` of ``store.keys.CoreKeys``."""
-    while name and name not in modules() and f"{name}.__init__" not in modules():
+    known = modules(package)
+    while name and name not in known and f"{name}.__init__" not in known:
         name = name.rpartition(".")[0]
     return name
 
@@ -136,10 +138,11 @@ def test_only_commands_know_the_other_packages_of_the_wheel() -> None:
     assert all(name.startswith("cli.commands.") for name in knows), knows
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+@pytest.mark.parametrize("package", ["helip", *PRIVATE_IN])
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
     arrows = {
-        name: {module_at(imported) for imported in imports_of(path)} - {name, ""}
-        for name, path in modules().items()
+        name: {module_at(each, package) for each in imports_of(path, package)} - {name, ""}
+        for name, path in modules(package).items()
     }
     done: set[str] = set()
 
