@@ -98,7 +98,7 @@ def test_the_control_gives_it_batches_without_hard_pairs(tmp_path):
 
 def test_verdicts_validation_and_a_named_recipe_work_as_with_any_loss(tmp_path):
     with Verdicts.open(tmp_path / "verdicts", pairs=table(Colours())) as verdicts:
-        verdicts.judge(0, 1, "false negative", person="Ada")
+        verdicts.add(0, 1, "false negative", person="Ada")
     plain = run(tmp_path / "plain", epochs=1)
     result = run(
         tmp_path / "run", epochs=1, verdicts=tmp_path / "verdicts", recipe="communities",
