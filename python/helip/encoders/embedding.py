@@ -31,7 +31,7 @@ from helip.data.dataset import Dataset, part_of
 from helip.data.opening import open_dataset
 from helip.encoders.jobs.computing import ready_encoders
 from helip.encoders.jobs.job import Job
-from helip.encoders.jobs.joining import finish_joining, join_parts
+from helip.encoders.jobs.joining import embed_by_processes, finish_joining, join_parts
 from helip.encoders.jobs.parts import begun_parts, embed_part, encoders_of_part
 from helip.encoders.jobs.ray import embed_on_ray
 from helip.encoders.jobs.request import (
@@ -45,7 +45,6 @@ from helip.encoders.jobs.request import (
     open_existing,
     source_of,
 )
-from helip.encoders.jobs.torchrun import embed_by_torchrun
 from helip.encoders.loading import files_stamp
 from helip.encoders.network_encoder import Side
 from helip.encoders.registry import PRESETS, ImageEncoder, TextEncoder
@@ -216,7 +215,7 @@ def _embed(work: Work, existing: EmbeddingStore | None, kept: Kept | None) -> Em
     if call.part is not None:
         return embed_part(work, call.part, lambda: _load(work, old))
     if call.launcher == "torchrun":
-        embed_by_torchrun(work, kept, lambda device: _load(work, old, device))
+        embed_by_processes(work, kept, lambda device: _load(work, old, device))
         return EmbeddingStore.open(work.path)
     if call.launcher == "ray":
         path = os.path.abspath(work.path)

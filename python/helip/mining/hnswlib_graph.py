@@ -24,11 +24,11 @@ from helip.common.errors import (
 )
 from helip.common.machine import memory_bound, usable_processors
 from helip.common.progress import Follower, OnProgress, ProgressBar
-from helip.mining.drops import RULES, count_rules
 from helip.mining.gpu.rows import read_block
 from helip.mining.inputs import Inputs, core_options
 from helip.mining.options import JobOptions, MachineOptions, MineOptions
 from helip.mining.recall import Recall, hits_of, is_reached, recall_of, sample_size
+from helip.mining.stages.drops import RULES, count_rules
 from helip.mining.stages.rows import one_torch_thread
 from helip.pairs.blocks import Pools
 from helip.pairs.hard_pairs import HardPairs

@@ -1,19 +1,24 @@
-"""The parts of a job become one store, in one step."""
+"""The parts of a job become one store, in one step; also those of processes of torchrun."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.distributed as dist
 
 from helip import _core
 from helip.common.errors import Error, MismatchError
 from helip.common.files import DirectoryLock, discard_directory
+from helip.common.machine import core_threads
 from helip.common.parts import part_path, parts_folder
-from helip.encoders.jobs.parts import Range, begin_parts, part_request
+from helip.common.processes import Processes, join_processes, patient_group, peers_that_work
+from helip.encoders.jobs.parts import Range, begin_parts, embed_part, part_request
 from helip.encoders.jobs.request import (
     SIDES,
     Kept,
@@ -23,8 +28,36 @@ from helip.encoders.jobs.request import (
     open_existing,
 )
 from helip.encoders.quarantine import entries_of, stage_list, take_staged_list
+from helip.encoders.registry import ImageEncoder, TextEncoder
 from helip.store.data_identity import DataChange, runs_of
 from helip.store.embedding_store import EmbeddingStore
+
+
+def embed_by_processes(
+    work: Work,
+    kept: Kept | None,
+    load: Callable[[torch.device], tuple[ImageEncoder, TextEncoder]],
+) -> None:
+    """Embed the part of this process of torchrun, wait for the others; the first joins all.
+
+    They share the file system of ``out``, and exchange nothing but that they are done. One that
+    fails says why and ends, and torchrun ends the others; what each has committed stays.
+    """
+    with join_processes(work.call.device) as device, patient_group() as group:
+        own = Processes()
+        part = (own.rank + 1, own.count)
+        embed_part(work, part, lambda: load(device), bar=own.leads, threads=core_threads())
+        _meet(group)
+        if own.leads:
+            join_parts(work, own.count, kept)
+        _meet(group)
+
+
+def _meet(group: dist.ProcessGroup | None) -> None:
+    if group is None:
+        return
+    with peers_that_work("What was committed stays, and the same call goes on from there"):
+        dist.barrier(group)
 
 
 def join_parts(work: Work, count: int, kept: Kept | None) -> EmbeddingStore:

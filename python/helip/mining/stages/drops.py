@@ -14,6 +14,8 @@ import numpy as np
 from helip.mining.stages.unit_files import Shapes, UnitFile, UnitWriter
 from helip.pairs.blocks import Pools
 
+#: As the core numbers them, from 1 on, and names them in reports.
+RULES = ("image_duplicate", "text_duplicate", "margin", "collapsed")
 _BLOCK = 4096  # that are compared with their pools at a time
 
 
@@ -81,3 +83,9 @@ def joined_drops(parts: Sequence[Drops], first: int, pools: Pools) -> Drops:
         rank[block] += (better & there).sum(axis=1)
     counted = rank < kept
     return Drops(targets[counted], ids[counted], scores[counted], rules[counted])
+
+
+def count_rules(rules: np.ndarray) -> dict[str, int]:
+    """How many pairs each rule kept out."""
+    counts = np.bincount(rules, minlength=len(RULES) + 1)
+    return {name: int(count) for name, count in zip(RULES, counts[1:], strict=True)}

@@ -44,7 +44,7 @@ def solve(place: Workplace, step: Step, unit: int) -> None:
             _write(place, step, unit, np.arange(len(cluster.ids)), table, cluster, drops)
             del table  # before its files go
         else:
-            cluster = cluster.with_stand_ins(place.job.kept)
+            cluster = cluster.behind_zeros(place.job.kept)
             before = _before(place, step, cluster, scratch)
             table, dropped = _added(place, cluster, before, scratch)
             drops = Drops.of_rows(dropped, cluster.ids)
@@ -85,7 +85,7 @@ class _Cluster:
         known = step.round > 0 or changes is not None
         return cls(slices, places, ids[order], joined[order], known)
 
-    def with_stand_ins(self, count: int) -> _Cluster:
+    def behind_zeros(self, count: int) -> _Cluster:
         """The same behind so many rows of zeros, and those that joined last."""
         order = np.argsort(self.joined, kind="stable")
         moved = np.empty_like(order)

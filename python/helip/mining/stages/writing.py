@@ -9,7 +9,6 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import StorageError
-from helip.mining.drops import RULES, count_rules
 from helip.mining.recall import is_reached
 from helip.mining.stages.bases import Base
 from helip.mining.stages.certificates import (
@@ -19,6 +18,7 @@ from helip.mining.stages.certificates import (
     write_certificate,
 )
 from helip.mining.stages.certifying import exact_sample, known_sample
+from helip.mining.stages.drops import RULES, count_rules
 from helip.mining.stages.job import StageJob
 from helip.mining.stages.range_pools import pools_of
 from helip.mining.stages.rows import BLOCK
