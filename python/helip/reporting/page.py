@@ -16,7 +16,7 @@ from helip.common.text import number
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_table, open_together
 from helip.pairs.unreadable import unreadable_rows
-from helip.reporting import guard, metrics, statistics
+from helip.reporting import metrics, statistics
 from helip.reporting.charts import histogram, learning_curves
 from helip.reporting.options import ReportOptions
 from helip.reporting.pictures import Pictures
@@ -105,7 +105,7 @@ def report(call: ReportCall) -> Path:
             tiles=statistics.tiles(stats),
             summary=statistics.settings(summary) if isinstance(summary, Mapping) else summary,
             comparisons=comparisons,
-            guard=[] if call.guard is None else guard.verdicts(call.guard),
+            guard=[] if call.guard is None else metrics.forgotten(call.guard),
             asked_for="key" if call.target else "row" if isinstance(call.rows, Sequence) else "",
             similarities=similarities,
             targets=_counted(targets, bar),
