@@ -81,7 +81,7 @@ def report(call: ReportCall) -> Path:
     path = Path(str(call.out))
     require_writable(path)
     _refuse_other_file(path)
-    pairs, dataset, store = _opened(call)
+    pairs, dataset, store = _open_inputs(call)
     keys = getattr(dataset if dataset is not None else store, "keys", None)
     scores = read_scores(pairs)
     if call.target:
@@ -133,7 +133,7 @@ def _refuse_other_file(path: Path) -> None:
         )
 
 
-def _opened(call: ReportCall) -> tuple[HardPairs, Any, Any]:
+def _open_inputs(call: ReportCall) -> tuple[HardPairs, Any, Any]:
     """The table, the data set and the store, None where there is none."""
     if call.data is None:
         pairs, store = open_table(call.pairs, call.store)
