@@ -1,4 +1,4 @@
-"""Before and after: evaluation results side by side, with intervals and paired differences."""
+"""Before and after: evaluation results side by side, and what general data lost, with intervals."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from helip.evaluation.figures import (
 )
 from helip.evaluation.model_source import rows_words
 from helip.evaluation.statistics.comparison import as_measured
+from helip.evaluation.statistics.forgetting import CHANGES, ROLES, forgetting, roles
 
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -146,3 +147,41 @@ def _signed(value: float, line: Line) -> str:
     if float(text.replace(",", "")) == 0:
         return text
     return f"+{text}" if value > 0 else f"−{text}"
+
+
+def forgotten(guard: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A verdict and a table for each general set, ``{set: {name: result}}``."""
+    if not guard:
+        raise InvalidArgumentError("guard is empty; give set -> name -> result, or leave it out")
+    for title, results in guard.items():
+        if not isinstance(results, Mapping) or not all(map(is_result, results.values())):
+            raise InvalidArgumentError(
+                f"guard[{title!r}] is no mapping of start, control and a third name to results of "
+                "evaluate()"
+            )
+    return [_forgotten(title, results) for title, results in guard.items()]
+
+
+def _forgotten(title: str, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    start, control, tuned = roles(results)
+    said = forgetting(results[start], results[control], results[tuned], name=tuned)
+    changes = (f"{tuned} − {start}", f"{control} − {start}", f"{tuned} − {control}")
+    return {
+        "title": title,
+        "words": said["words"],
+        "queries": said["figures"][0]["change"]["n"],
+        "columns": (start, control, tuned, *changes, "verdict"),
+        "rows": [
+            {"name": figure["figure"], "cells": _guard_cells(figure), "verdict": figure["verdict"]}
+            for figure in said["figures"]
+        ],
+        "tolerance": f"{100 * said['tolerance']:g}",
+    }
+
+
+def _guard_cells(figure: Mapping[str, Any]) -> list[Cell | None]:
+    line = Line(tuple(figure["path"]), figure["figure"])
+    return [
+        *(value_cell(figure[key], line) for key in ROLES),
+        *(difference_cell(figure[key], line) for key in CHANGES),
+    ]

@@ -16,7 +16,7 @@ from helip.common.text import number
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_table, open_together
 from helip.pairs.unreadable import unreadable_rows
-from helip.reporting import guard, metrics, statistics
+from helip.reporting import metrics, statistics
 from helip.reporting.charts import histogram, learning_curves
 from helip.reporting.options import ReportOptions
 from helip.reporting.pictures import Pictures
@@ -81,7 +81,7 @@ def report(call: ReportCall) -> Path:
     path = Path(str(call.out))
     require_writable(path)
     _refuse_other_file(path)
-    pairs, dataset, store = _opened(call)
+    pairs, dataset, store = _open_inputs(call)
     keys = getattr(dataset if dataset is not None else store, "keys", None)
     scores = read_scores(pairs)
     if call.target:
@@ -105,7 +105,7 @@ def report(call: ReportCall) -> Path:
             tiles=statistics.tiles(stats),
             summary=statistics.settings(summary) if isinstance(summary, Mapping) else summary,
             comparisons=comparisons,
-            guard=[] if call.guard is None else guard.verdicts(call.guard),
+            guard=[] if call.guard is None else metrics.forgotten(call.guard),
             asked_for="key" if call.target else "row" if isinstance(call.rows, Sequence) else "",
             similarities=similarities,
             targets=_counted(targets, bar),
@@ -133,7 +133,7 @@ def _refuse_other_file(path: Path) -> None:
         )
 
 
-def _opened(call: ReportCall) -> tuple[HardPairs, Any, Any]:
+def _open_inputs(call: ReportCall) -> tuple[HardPairs, Any, Any]:
     """The table, the data set and the store, None where there is none."""
     if call.data is None:
         pairs, store = open_table(call.pairs, call.store)

@@ -133,11 +133,11 @@ def without_links(snapshot: Path, options: PullOptions, patterns: Collection[str
     make_directory(place)
     for name in names:
         if not (place / name).exists():
-            _share((snapshot / name).resolve(), place / name)
+            _link_or_copy((snapshot / name).resolve(), place / name)
     return place
 
 
-def _share(source: Path, target: Path) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     """In one step: a reader of the directory sees no part of a file."""
     try:
         os.link(source, target)
@@ -173,7 +173,7 @@ def _check_repo_id(repo_id: object) -> None:
     except HFValidationError as error:
         raise InvalidArgumentError(
             f"repo_id is {repo_id!r}, must be NAME or OWNER/NAME of letters, digits, '-', '_' and "
-            f"'.', at most 96 of them: {_words(error)}"
+            f"'.', at most 96 of them: {_one_line(error)}"
         ) from error
 
 
@@ -192,7 +192,7 @@ def _hub_errors(action: str, repo_id: str, endpoint: str) -> Iterator[None]:
         # Where a file is not in the cache, the reason why it could not be downloaded says more.
         wrapped = isinstance(error, LocalEntryNotFoundError) and error.__cause__
         cause = error.__cause__ if wrapped else error
-        words = f"cannot {action} {repo_id} at {endpoint}: {_words(cause)}"
+        words = f"cannot {action} {repo_id} at {endpoint}: {_one_line(cause)}"
         if constants.HF_HUB_OFFLINE:
             words = (
                 f"HF_HUB_OFFLINE is set, and {repo_id} is not whole in the cache; unset it, or "
@@ -209,7 +209,7 @@ def _hub_errors(action: str, repo_id: str, endpoint: str) -> Iterator[None]:
         raise StorageError(number, words) from error
 
 
-def _words(error: BaseException | None) -> str:
+def _one_line(error: BaseException | None) -> str:
     """What an error of the library says, on one line, without its link to a page about HTTP."""
     lines = [line for line in str(error).splitlines() if not line.startswith("For more info")]
     return " ".join(" ".join(lines).split()) or type(error).__name__

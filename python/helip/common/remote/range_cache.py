@@ -40,7 +40,7 @@ class _Block:
         # Captions may be kept elsewhere, and then nobody reads them with their pictures.
         self.unread = {member for member in members if member.is_picture} or set(members)
         self.future: Future[dict[Member, memoryview]] = Future()
-        self.begun = False
+        self.started = False
         self.held = self.end - self.begin  # bytes
 
 
@@ -72,8 +72,8 @@ class RangeCache:
         self._pool = LastingThreads(in_flight, "helip-fetch")
         self._lock = threading.Lock()
         self._blocks: dict[Member, _Block] = {}
-        self._queue: deque[_Block] = deque()  # not begun
-        self._begun: dict[_Block, None] = {}  # in that order
+        self._queue: deque[_Block] = deque()  # not started
+        self._started: dict[_Block, None] = {}  # in that order
         self._spent: dict[_Block, None] = {}  # of them, wholly read, the last read last
         self._held = self._running = 0
         self.fetched = self.dropped = 0  # ranges; those dropped before they were read
@@ -109,7 +109,7 @@ class RangeCache:
             block = self._blocks.get(member)
             if block is None:
                 return None
-            if not block.begun:
+            if not block.started:
                 self._queue.remove(block)
                 if not self._make_room(block):
                     self._drop_oldest()
@@ -117,7 +117,7 @@ class RangeCache:
         data = block.future.result()[member]
         with self._lock:
             block.unread.discard(member)
-            if not block.unread and block in self._begun:
+            if not block.unread and block in self._started:
                 self._spent.pop(block, None)
                 self._spent[block] = None
                 self._go_on()
@@ -143,10 +143,10 @@ class RangeCache:
     def _make_room(self, block: _Block) -> bool:
         while self._spent and self._held + block.held > self._budget:
             self._forget(next(iter(self._spent)))
-        return self._held + block.held <= self._budget or not self._begun
+        return self._held + block.held <= self._budget or not self._started
 
     def _drop_oldest(self) -> None:
-        for block in list(self._begun):
+        for block in list(self._started):
             if self._held <= self._budget // 2:
                 return
             if block.future.done():
@@ -154,8 +154,8 @@ class RangeCache:
                 self.dropped += 1
 
     def _begin(self, block: _Block) -> None:
-        block.begun = True
-        self._begun[block] = None
+        block.started = True
+        self._started[block] = None
         self._held += block.held
         self._running += 1
         self.fetched += 1
@@ -183,7 +183,7 @@ class RangeCache:
             self._running -= 1
             if error is not None:
                 self._forget(block)  # who reads it later tries again
-            elif 2 * wanted < block.held and block in self._begun:
+            elif 2 * wanted < block.held and block in self._started:
                 self._held -= block.held - wanted
                 block.held = wanted
             self._go_on()
@@ -193,9 +193,9 @@ class RangeCache:
             block.future.set_result(data)
 
     def _forget(self, block: _Block) -> None:
-        if block not in self._begun:
+        if block not in self._started:
             return
-        del self._begun[block]
+        del self._started[block]
         self._spent.pop(block, None)
         self._held -= block.held
         for member in block.members:

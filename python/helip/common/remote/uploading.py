@@ -177,10 +177,10 @@ class _Upload:
             self._copies = False
             done(-shard.bytes)  # what was compared comes again
         piece = max(PIECE, -(-shard.bytes // _MOST_PIECES))
-        with contextlib.closing(self._blocks(number, piece, done)) as blocks:
-            whole = bytes(next(blocks)) if shard.bytes <= piece else None
+        with contextlib.closing(self._checked_pieces(number, piece, done)) as pieces:
+            whole = bytes(next(pieces)) if shard.bytes <= piece else None
             self._remote.put(
-                self._at(shard.file), blocks if whole is None else whole,
+                self._at(shard.file), pieces if whole is None else whole,
                 piece=piece, in_flight=IN_FLIGHT,
             )  # fmt: skip
         if whole is not None:
@@ -204,7 +204,7 @@ class _Upload:
             raise
         return True
 
-    def _blocks(
+    def _checked_pieces(
         self, number: int, piece: int, done: Callable[[int], object]
     ) -> Generator[Any, None, None]:
         """The bytes of a shard. The last ones come once all are known to be right."""

@@ -57,7 +57,7 @@ def plot(call: PlotCall) -> list[Path]:
     a table without a hard pair, UnsupportedError for a part of a table and without matplotlib,
     StorageError when ``out`` cannot be written.
     """
-    pairs, data, store = _opened(call)
+    pairs, data, store = _open_inputs(call)
     if store is not None:
         pairs = pairs.with_store(store)
     sampling: dict[str, Any] = {"sample": call.sample, "seed": call.seed}
@@ -87,7 +87,7 @@ def plot(call: PlotCall) -> list[Path]:
     ]
 
 
-def _opened(call: PlotCall) -> tuple[HardPairs, Any, Any]:
+def _open_inputs(call: PlotCall) -> tuple[HardPairs, Any, Any]:
     if call.data is not None:
         return open_together(call.pairs, call.data, call.store)
     pairs = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)

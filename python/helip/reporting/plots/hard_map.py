@@ -15,8 +15,18 @@ from helip.common.text import plain
 from helip.common.unit_arrays import unit_array
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import data_of
-from helip.reporting.plots.sampling import sample_words, sampled_targets
-from helip.reporting.plots.style import BLUE, GREY, INK, LIGHT, ORANGE, label, new_figure, note
+from helip.reporting.plots.style import (
+    BLUE,
+    GREY,
+    INK,
+    LIGHT,
+    ORANGE,
+    label,
+    new_figure,
+    note,
+    sample_words,
+    sampled_targets,
+)
 
 _EDGES = 30  # lines between the hardest pairs
 _SHOWN = 8  # pairs with pictures

@@ -10,8 +10,17 @@ from helip.common.errors import InvalidArgumentError
 from helip.common.options import Positive, Seed, check
 from helip.pairs.cosines import TableCosines
 from helip.pairs.hard_pairs import HardPairs
-from helip.reporting.plots.sampling import sample_words, sampled_targets
-from helip.reporting.plots.style import BLUE, GREEN, ORANGE, label, legend, new_figure, note
+from helip.reporting.plots.style import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    label,
+    legend,
+    new_figure,
+    note,
+    sample_words,
+    sampled_targets,
+)
 
 _BINS = 60
 

@@ -1,8 +1,11 @@
-"""One look for all plots: colours that colour-blind readers tell apart, axes with units, notes."""
+"""What plots share: colours that colour-blind readers tell apart, axes, notes, and samples."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from helip.common.errors import needed
 
@@ -12,6 +15,8 @@ CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, "#e69f00")
 MARKERS = "os^Dv<>p"  # beside colours, for print without any
 GREY, LIGHT, INK = "#595959", "#d4d4d8", "#1f2937"
 DPI = 150
+
+Rows = npt.NDArray[np.int64]
 
 
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
@@ -48,3 +53,18 @@ def note(figure: Any, text: str) -> None:
 
 def legend(axes: Any, **options: Any) -> None:
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, **options)
+
+
+def sampled_targets(pairs: Any, count: int, seed: int) -> Rows:
+    """All targets with a hard pair, or ``count`` of them drawn at random, ascending."""
+    known = np.flatnonzero(np.asarray(pairs.counts) > 0)
+    if len(known) > count:
+        known = np.sort(np.random.default_rng(seed).choice(known, count, replace=False))
+    return known
+
+
+def sample_words(drawn: int, known: int, what: str = "targets with a hard pair") -> str:
+    """Such as "a random sample of 20,000 of 1,000,000 targets with a hard pair"."""
+    if drawn < known:
+        return f"a random sample of {drawn:,} of {known:,} {what}"
+    return f"all {known:,} {what}"

@@ -103,7 +103,7 @@ def test_what_is_read_is_fetched_before_what_only_may_be():
     cache.want(members)
     reader = threading.Thread(target=cache.take, args=[members[-1]])
     reader.start()
-    while not cache._blocks[members[-1]].begun:
+    while not cache._blocks[members[-1]].started:
         reader.join(0.001)
     files.gate.set()
     reader.join(PATIENCE)
