@@ -61,8 +61,9 @@ class Options:
     example: ClassVar[str] = ""  # of its use, for a call that cannot be understood
 
     def __post_init__(self) -> None:
-        kinds = hints_of(type(self))
-        for name, default in _defaults(type(self)):
+        group: Any = type(self)
+        kinds = hints_of(group)
+        for name, default in _defaults(group):
             value = getattr(self, name)
             if value is not default:  # which a test checks, of every group
                 check(name, value, kinds[name])
