@@ -88,25 +88,36 @@ def _run_on_ray(
     place = (os.path.abspath(job.out), place_of(store), threads, asked.memory)
     named = (step.stage, step.round, step.number)
     see_to_parts(
-        ray, _run_named, lambda index: (*place, *named, index - 1),
+        ray, _run_task, lambda index: (*place, *named, index - 1),
         {unit + 1: step.place(job, unit).absolute() for unit in units}, Path.exists,
         cpus=threads, label=step.stage, progress=progress,
     )  # fmt: skip
 
 
-def _run_named(
+def _run_task(
     out: str, store: str, threads: int, memory: int | str | None,
     stage: str, round: int, number: int, unit: int,
 ) -> None:  # fmt: skip
-    """What another process does, with names in place of what it opens for itself."""
+    """What a task does, on its node, where another job may have been at ``out`` before."""
     place = _workplace(out, store, threads, memory)
     run_unit(place, step_named(place.job, stage, round, number), unit)
 
 
-@functools.lru_cache(maxsize=1)
+def _run_in_process(
+    out: str, store: str, threads: int, memory: int | str | None,
+    stage: str, round: int, number: int, unit: int,
+) -> None:  # fmt: skip
+    """What a process of one job does."""
+    place = _kept_workplace(out, store, threads, memory)
+    run_unit(place, step_named(place.job, stage, round, number), unit)
+
+
 def _workplace(out: str, store: str, threads: int, memory: int | str | None) -> Workplace:
     host = HostOptions(threads=threads, memory=memory)
     return Workplace(open_job(out), EmbeddingStore.open(store), host)
+
+
+_kept_workplace = functools.lru_cache(maxsize=1)(_workplace)
 
 
 class _Processes:
@@ -146,8 +157,9 @@ class _Processes:
         while waiting or running:
             try:
                 while waiting and len(running) < self._count:
+                    call = (*self._place, *named, waiting[0])
                     with _fit_to_start():
-                        future = self._pool.submit(_run_named, *self._place, *named, waiting[0])
+                        future = self._pool.submit(_run_in_process, *call)
                     running[future] = waiting.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     future.result()
