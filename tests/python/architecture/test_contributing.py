@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 WORDS = re.findall(r"`([^`\n]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
-EXAMPLES = re.compile(r"lsh|jina|lance|community|counting|negclip")
+EXAMPLES = re.compile(r"lsh|slurm|jina|lance|community|counting|negclip")
 FOLDERS = ("python", "cpp", "tests", "bench", "scripts", "docs")
 
 

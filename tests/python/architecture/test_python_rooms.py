@@ -44,7 +44,7 @@ PRIVATE_IN = {
         "common.machine": "how many processors may be used",
         "common.options": "keywords, shell and reference derive from groups of options",
         "common.progress": "one form of progress in a shell",
-        "evaluation.statistics.outcomes": "figures with outcomes, as evaluate gives them",
+        "evaluation.statistics.intervals": "figures with outcomes, as evaluate gives them",
         "models.run_folder": "where a run keeps its checkpoint",
     },
 }
