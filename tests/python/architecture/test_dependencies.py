@@ -142,7 +142,7 @@ def test_importing_the_package_needs_the_base_installation_alone() -> None:
 
 
 def test_every_extra_is_told_in_the_documents() -> None:
-    page = (ROOT / "docs" / "extras.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
     told = set(re.findall(r"(?m)^\| `(\w+)` \|", page)) | {
         "dev", "faults", "browser", "bench", "docs", "release",
     }  # fmt: skip
