@@ -163,9 +163,7 @@ def test_its_name_options_and_state_say_which_loss_a_run_has():
         def state_dict(self):
             return {"count": 3}
 
-    with pytest.raises(
-        InvalidArgumentError, match=r"'count' of the state_dict .* be a tensor"
-    ):
+    with pytest.raises(InvalidArgumentError, match=r"'count' of the state_dict .* be a tensor"):
         BatchLoss(Odd(), OPTIONS).state_dict()
 
 
