@@ -10,7 +10,7 @@ import rivals
 
 import helip
 from helip import HardPairs
-from helip.loading.hard_rows import hard_rows
+from helip.loading.row_facts import hard_rows
 from helip.loading.sampling import Plans
 
 WINDOW = {"rank_max": 50}

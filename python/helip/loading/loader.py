@@ -24,14 +24,14 @@ from helip.common.options import Positive, Seed, Whole, method_keywords, require
 from helip.common.processes import summed_counts
 from helip.data.image_transform import ImageTransform
 from helip.loading.account import EpochCounts
-from helip.loading.beside import BesideRows
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.loading.pair_source import PairSource, table_of, table_without
 from helip.loading.readers.batch import BatchPlan, cache_counts_of
 from helip.loading.readers.choice import choose_reads
+from helip.loading.row_facts import RowFacts
 from helip.loading.sampling import Plans, distributed_place, make_sampler, sampler_identity
 from helip.loading.state import LoaderState, refuse_another_loader
-from helip.loading.strategy import hard_pairs_of, with_strategy
+from helip.loading.strategy import STRATEGIES, hard_pairs_of, with_strategy
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import opened_data
@@ -179,8 +179,8 @@ class HardPairLoader:
             step_rows=call.batch_size * self._world_size,
         )
         self._table = table
-        among = call.strategy == "communities"
-        self._beside = BesideRows(data, call.store, table if among else None, exclusions)
+        gives = STRATEGIES[call.strategy].gives_hard_rows
+        self._row_facts = RowFacts(data, call.store, table if gives else None, exclusions)
         self._data, self._seed = data, call.seed
         self._verdicts = None if exclusions is None else exclusions.digest
         self._make_batches_by(BatchOptions.of(call))
@@ -456,7 +456,7 @@ class HardPairLoader:
                 )
                 self._handed += 1
                 if batch is not None:
-                    yield {**batch, **self._beside.of(batch["index"], window, read.drawn)}
+                    yield {**batch, **self._row_facts.of(batch["index"], window, read.drawn)}
                 elif self._world_size > 1:  # which go in step
                     nothing = torch.empty(0, dtype=torch.int64)
                     yield {"index": nothing, "target": nothing}

@@ -11,9 +11,6 @@ from annotated_types import Gt
 from helip.common.options import Options, Positive, Share, Whole
 from helip.loading.hardness_schedule import HardnessSchedule
 
-#: Strategies under which targets serve each other, so that a batch may hold nothing but targets.
-AMONG_TARGETS = ("shared", "walk", "communities")
-
 
 @dataclass(frozen=True, kw_only=True)
 class PairOptions(Options):

@@ -15,7 +15,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.data.dataset import Dataset
 from helip.loading.options import BatchOptions
 from helip.loading.readers.batch import BatchPlan
-from helip.loading.strategy import hard_pairs_of
+from helip.loading.strategy import STRATEGIES, hard_pairs_of
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 
@@ -64,13 +64,12 @@ def _groups(data: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def sampler_identity(options: BatchOptions) -> dict[str, Any]:
     """Whatever changes the batches, as plain values; what the strategy does not use is None."""
-    blocks, walks = options.order == "blocks", options.strategy == "walk"
-    communities = options.strategy == "communities"
-    used = {
-        "block": blocks, "walk_rows": walks, "restart": walks, "community_rows": communities,
-    }  # fmt: skip
+    others = {name for each in STRATEGIES.values() for name in each.options}
+    unused = others - {*STRATEGIES[options.strategy].options}
+    if options.order != "blocks":
+        unused.add("block")
     named = BatchOptions.of(options).plain()
-    return {name: value if used.get(name, True) else None for name, value in named.items()}
+    return {name: None if name in unused else value for name, value in named.items()}
 
 
 def distributed_place(rank: int | None, world_size: int | None) -> tuple[int, int]:

@@ -1,11 +1,12 @@
-"""Which strategy makes the batches where the options leave it open (``strategy="auto"``), and how
-large its communities are (``community_rows=None``)."""
+"""What a batch strategy is, and which one makes the batches where the options leave it open
+(``strategy="auto"``, and ``community_rows=None``)."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from helip.loading.options import PairOptions
@@ -17,8 +18,33 @@ _log = logging.getLogger(__name__)
 #: What "auto" is, or was in earlier versions, where no option asks for hard pairs to be drawn.
 _DEFAULTS = ("communities", "uniform", "scheduled")
 
-#: Their batches hold targets alone, so that a row that is no target would not be trained on.
-_TARGETS_ALONE = ("communities", "walk")
+
+@dataclass(frozen=True)
+class Strategy:
+    """What others ask of a strategy; how it makes batches, the core knows."""
+
+    #: Targets serve each other, so that a batch may hold nothing but targets.
+    among_targets: bool = False
+    #: It places rows without pairs: a batch holds targets alone, so that a row that is no target
+    #: would not be trained on.
+    targets_alone: bool = False
+    #: A batch says by ``hard_rows`` which rows are hard pairs of each; else ``target`` says it.
+    gives_hard_rows: bool = False
+    #: Options of its own, which change no batch of another.
+    options: tuple[str, ...] = ()
+
+
+#: By the names of `PairOptions.strategy`.
+STRATEGIES = {
+    "uniform": Strategy(),
+    "temperature": Strategy(),
+    "scheduled": Strategy(),
+    "shared": Strategy(among_targets=True),
+    "walk": Strategy(among_targets=True, targets_alone=True, options=("walk_rows", "restart")),
+    "communities": Strategy(
+        among_targets=True, targets_alone=True, gives_hard_rows=True, options=("community_rows",)
+    ),
+}
 
 #: Rows of a community where an epoch has as many steps: the more, the fewer hard pairs random
 #: batches hold. Measured on icons (docs/results.md): 8 were best with 120 steps (16 as good), 16
@@ -73,7 +99,7 @@ def with_strategy(
         strategy=chosen,
         community_rows=size,
         hard_per_target=hard_pairs_of(options),
-        short=short or ("keep" if chosen in _TARGETS_ALONE else "skip"),
+        short=short or ("keep" if STRATEGIES[chosen].targets_alone else "skip"),
     )
 
 

@@ -98,9 +98,25 @@ def write_checkpoint(
             "random": {k: v for k, v in random if not isinstance(v, Tensor)},
             "state": checkpoint.state,
         }
-        write_json(directory / "state.json", {**body, "sha256": _digest(body)})
+        write_json(directory / "state.json", sealed(body))
     for _, old in list_checkpoints(path.parent)[keep:]:
         discard_directory(old)
+
+
+def recorded_options(root: Path) -> dict[str, Any] | None:
+    """The options that a run began with, of its newest checkpoint that can be read; None where
+    there is none.
+
+    Whoever resumes says what is wrong with a damaged one.
+    """
+    for _, path in list_checkpoints(root):
+        try:
+            found = read_json(path / "state.json")["state"]["options"]
+        except (CorruptError, StorageError, KeyError, TypeError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return None
 
 
 def check_hook_name(name: str) -> None:
@@ -195,15 +211,7 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
 
 def _verify(path: Path) -> dict[str, Any]:
     """The body of state.json, after every file has been compared with it."""
-    file = path / "state.json"
-    body = read_json(file)
-    if body.get("format") != _FORMAT or body.get("version") != _VERSION:
-        raise CorruptError(
-            f"{file} has format {body.get('format')!r} version {body.get('version')!r}, must be "
-            f"{_FORMAT!r} version {_VERSION}"
-        )
-    if body.pop("sha256", None) != _digest(body):
-        raise CorruptError(f"{file} does not match its own digest")
+    body = read_sealed(path / "state.json", _FORMAT, _VERSION)
     for name, expected in body["files"].items():
         part = path / name
         with storage_errors("read", part):
@@ -212,6 +220,24 @@ def _verify(path: Path) -> dict[str, Any]:
             raise CorruptError(f"{part} has {size} bytes, must have {expected['bytes']}")
         if sha256_of(part) != expected["sha256"]:
             raise CorruptError(f"{part} does not match its SHA-256")
+    return body
+
+
+def sealed(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with a digest of itself beside its values."""
+    return {**body, "sha256": _digest(body)}
+
+
+def read_sealed(file: Path, format: str, version: int) -> dict[str, Any]:
+    """The body of what `sealed` gave; CorruptError where it is another format or damaged."""
+    body = read_json(file)
+    if body.get("format") != format or body.get("version") != version:
+        raise CorruptError(
+            f"{file} has format {body.get('format')!r} version {body.get('version')!r}, must be "
+            f"{format!r} version {version}"
+        )
+    if body.pop("sha256", None) != _digest(body):
+        raise CorruptError(f"{file} does not match its own digest")
     return body
 
 

@@ -23,10 +23,10 @@ from helip.common.processes import Processes, join_processes
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
 from helip.data.opening import open_dataset
-from helip.loading.beside import refuse_another
 from helip.loading.loader import HardPairLoader
-from helip.loading.options import AMONG_TARGETS, BatchOptions, ReadOptions
-from helip.loading.strategy import hard_pairs_of, with_strategy
+from helip.loading.options import BatchOptions, ReadOptions
+from helip.loading.row_facts import refuse_another
+from helip.loading.strategy import STRATEGIES, hard_pairs_of, with_strategy
 from helip.loading.views import TwoViews, slip_augmentation
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle, bundle_of_transformers, create_model
@@ -36,7 +36,7 @@ from helip.models.run_folder import CHECKPOINTS
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore, store_of
-from helip.training.begun import options_begun_with
+from helip.training.checkpoints import recorded_options
 from helip.training.measuring.wise_ft import WiseFt
 from helip.training.named_recipes import recipe_named, with_recipe
 from helip.training.options import RunOptions
@@ -181,7 +181,7 @@ def _with_strategy(call: TrainCall, *, whole_table: bool, rows: int) -> TrainCal
         whole_table=whole_table,
         rows=rows,
         step_rows=call.batch_size,
-        begun=options_begun_with(Path(call.out) / CHECKPOINTS) if call.resume else None,
+        begun=recorded_options(Path(call.out) / CHECKPOINTS) if call.resume else None,
     )
 
 
@@ -224,7 +224,7 @@ def _loader(
     if not call.control:
         return loader, call.steps
     steps = call.steps if call.steps is not None else call.epochs * len(loader)
-    if call.strategy not in AMONG_TARGETS:
+    if not STRATEGIES[call.strategy].among_targets:
         rows -= rows % (1 + per_target)
     mined = None if isinstance(table, StreamingMiner) else table  # tells which rows to expect
     return HardPairLoader(dataset, mined, batch_size=rows, **plain, **common), steps

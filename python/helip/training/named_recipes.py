@@ -392,9 +392,9 @@ def recipe_for(given: Mapping[str, Any]) -> str | None:
     if given.get("out") is None or not given.get("resume", True):
         return FROM_SCRATCH
     from helip.models.run_folder import CHECKPOINTS
-    from helip.training.begun import options_begun_with
+    from helip.training.checkpoints import recorded_options
 
-    begun = options_begun_with(Path(given["out"]) / CHECKPOINTS)
+    begun = recorded_options(Path(given["out"]) / CHECKPOINTS)
     return None if begun is not None and begun.get("recipe") is None else FROM_SCRATCH
 
 

@@ -11,7 +11,7 @@ import torch
 from helip.common.devices import multiplies_bfloat16
 from helip.common.options import Precision
 from helip.common.processes import Processes
-from helip.training.begun import options_begun_with
+from helip.training.checkpoints import recorded_options
 from helip.training.recipe import Recipe
 
 
@@ -42,5 +42,5 @@ def precision_of(recipe: Recipe) -> Precision:
 
 def _begun_with(checkpoints: Path) -> Precision | None:
     known: tuple[Precision, ...] = get_args(Precision)
-    found = (options_begun_with(checkpoints) or {}).get("precision")
+    found = (recorded_options(checkpoints) or {}).get("precision")
     return next((precision for precision in known if precision == found), None)

@@ -7,7 +7,6 @@ A teacher gives the features of a batch before the batch is cut into chunks, as 
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -25,9 +24,11 @@ from helip.common.weights_digest import weights_digest
 from helip.losses.distillation import DistillationLoss
 from helip.losses.options import DistillOptions
 from helip.losses.ssl import SslLoss
+from helip.models.bundle import ModelBundle
 from helip.models.slip import has_ssl_head
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.grad_cache import split_rows
+from helip.training.model_copy import ModelCopy
 from helip.training.network import named_outputs, share_weights
 from helip.training.precision import precision_of
 from helip.training.recipe import Recipe
@@ -97,7 +98,7 @@ class Distillation:
     @classmethod
     def of(
         cls,
-        model: nn.Module,
+        bundle: ModelBundle,
         recipe: Recipe,
         teacher: Teacher | None,
         processes: Processes,
@@ -106,7 +107,7 @@ class Distillation:
     ) -> Distillation | None:
         """None with distill = 0; all processes call it together.
 
-        model: as it is at the start, before anything is done to it.
+        bundle: its model is as at the start, before anything is done to it.
         teacher: None for a copy of the model.
         """
         if recipe.distill == 0:
@@ -117,13 +118,13 @@ class Distillation:
                 "1.0, or no teacher"
             )
         features: _Features = (
-            _StartModel(model, precision_of(recipe), processes, device, chunks)
+            _CopiedTeacher(bundle, precision_of(recipe), processes, device, chunks)
             if teacher is None
             else _StoredFeatures(store_of(teacher), device)
         )
         scale = None
         if recipe.distill_kind == "logits":
-            scale = _start_scale(model, processes, device)
+            scale = _start_scale(bundle.model, processes, device)
         options = DistillOptions.of(recipe).as_dict()
         return cls(DistillationLoss(**options, gather=processes.count > 1), features, scale)
 
@@ -161,18 +162,18 @@ class Distillation:
         return {**losses, **term, "loss": losses["loss"] + term["loss"]}
 
 
-class _StartModel:
+class _CopiedTeacher:
     """A frozen copy of the model, which sees the same pictures and captions as the model."""
 
     def __init__(
         self,
-        model: nn.Module,
+        bundle: ModelBundle,
         precision: Precision,
         processes: Processes,
         device: torch.device,
         chunks: int,
     ) -> None:
-        self._model = copy.deepcopy(model).to(device).eval().requires_grad_(False)
+        self._model = ModelCopy(bundle).bundle.model.to(device)
         if processes.count > 1:
             share_weights(self._model)
         self._precision, self._device, self._chunks = precision, device, chunks

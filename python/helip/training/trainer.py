@@ -109,7 +109,7 @@ class Trainer:
         )
         self.loss = self._loss.loss
         self._distillation = Distillation.of(
-            model.model, self.recipe, call.teacher, self.processes, self.device, call.accumulate
+            model, self.recipe, call.teacher, self.processes, self.device, call.accumulate
         )
         self._measuring = Measuring(call, model, self.out, self.processes)
         scale_bound = logit_scale_bound(model.model)

@@ -10,7 +10,7 @@ from typing import Any
 from helip.common.options import ProgressOptions
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle
-from helip.training.measuring.guarding import Guard
+from helip.training.measuring.start_comparison import Guard
 from helip.training.measuring.validator import Validate
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe

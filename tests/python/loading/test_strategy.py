@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.options import choices_of, hints_of
 from helip.loading.loader import HardPairLoader
-from helip.loading.options import BatchOptions
-from helip.loading.strategy import as_recorded_now, community_rows_for, with_strategy
+from helip.loading.options import BatchOptions, PairOptions
+from helip.loading.strategy import (
+    STRATEGIES,
+    as_recorded_now,
+    community_rows_for,
+    with_strategy,
+)
 from helip.mining.streaming import StreamingMiner
 from support.loader_samples import FakeData, random_pools, table_of, to_tensor
 
@@ -246,3 +252,11 @@ def test_a_state_that_is_refused_leaves_the_loader_as_it_was():
 def test_what_earlier_versions_recorded_is_told_by_name(options, strategy):
     assert as_recorded_now(options) == {**options, "strategy": strategy}
     assert as_recorded_now({"seed": 3}) == {"seed": 3}  # of a loader of one's own
+
+
+def test_every_strategy_says_what_it_is():
+    hints = hints_of(PairOptions)
+    assert {*STRATEGIES} == {*choices_of(hints["strategy"])} - {"auto"}
+    for strategy in STRATEGIES.values():
+        assert strategy.among_targets or not strategy.gives_hard_rows
+        assert {*strategy.options} <= hints.keys()

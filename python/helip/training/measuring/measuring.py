@@ -11,9 +11,9 @@ from torch import Tensor
 
 from helip.common.processes import Processes
 from helip.models.bundle import ModelBundle
-from helip.training.measuring.guarding import Guarding
-from helip.training.measuring.model_copy import ModelCopy
+from helip.training.measuring.start_comparison import StartComparison
 from helip.training.measuring.validator import Validator
+from helip.training.model_copy import ModelCopy
 from helip.training.result import Progress
 from helip.training.trainer_call import LoopOptions
 
@@ -28,17 +28,19 @@ class Measuring:
         self, call: LoopOptions, bundle: ModelBundle, out: Path, processes: Processes
     ) -> None:
         self._call, self._bundle, self._out, self._processes = call, bundle, out, processes
-        self._guarding = (
-            Guarding(call.guard, bundle, out, call, processes) if call.guard is not None else None
+        self._comparison = (
+            StartComparison(call.guard, bundle, out, call, processes)
+            if call.guard is not None
+            else None
         )
         self._validator: Validator | None = None
         self._copy: ModelCopy | None = None
 
     def follow(self, device: torch.device) -> None:
         """Copy the model as it is adapted now."""
-        if self._call.validate is None and self._guarding is None:
+        if self._call.validate is None and self._comparison is None:
             return
-        self._copy = ModelCopy(self._bundle, self._processes, device)
+        self._copy = ModelCopy(self._bundle, device, keep=self._processes.leads)
         if self._call.validate is not None:
             self._validator = Validator(
                 self._call.validate, self._copy, self._out, self._call, self._processes
@@ -53,9 +55,9 @@ class Measuring:
         """Mend what a kill left half done, and know the figures of the start; lines for the log."""
         if self._validator:
             self._validator.begin(at.validation)
-        if self._guarding is None or self._copy is None:
+        if self._comparison is None or self._copy is None:
             return []
-        line = self._guarding.begin(self._copy, at.guard, at.step, resumed=resumed)
+        line = self._comparison.begin(self._copy, at.guard, at.step, resumed=resumed)
         return [line] if line else []
 
     def due(self, step: int, total: int) -> bool:
@@ -70,8 +72,8 @@ class Measuring:
         lines, found = [], weights()
         if self._validator:
             lines.append(self._validator.measure(at.step, found, at.validation))
-        if self._guarding and self._copy:
-            lines.append(self._guarding.look(self._copy, at.step, found, at.guard))
+        if self._comparison and self._copy:
+            lines.append(self._comparison.look(self._copy, at.step, found, at.guard))
         return [line for line in lines if line]
 
     def exhausted(self, at: Progress) -> bool:
@@ -80,5 +82,5 @@ class Measuring:
 
     def mend(self, checkpoint: Path, device: torch.device, record: dict[str, Any]) -> None:
         """Go back towards the start where a loss is stated and that is asked for."""
-        if self._guarding:
-            self._guarding.mend(checkpoint, device, record)
+        if self._comparison:
+            self._comparison.mend(checkpoint, device, record)

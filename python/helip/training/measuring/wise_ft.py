@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.models.bundle import ModelBundle
+from helip.models.bundle import ModelBundle, create_model
 from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
-from helip.training.measuring.start_weights import StartWeights, check_saved, tuned_model
+from helip.training.model_copy import ModelCopy
 
 
 class WiseFt:
@@ -25,7 +25,7 @@ class WiseFt:
                 "makes no mixture"
             )
         check_saved(bundle, "wise_ft")
-        self._alpha, self._start = alpha, StartWeights(bundle)
+        self._alpha, self._start = alpha, ModelCopy(bundle)
 
     def identity(self) -> dict[str, Any]:
         """What must be the same when the run is resumed: a mixture needs the same start."""
@@ -43,3 +43,18 @@ class WiseFt:
         weights = self._start.mixture(mixed.model.state_dict(), self._alpha)
         fit_state_dict(mixed.model, weights, "the mixture")
         return save_model(mixed, path)
+
+
+def check_saved(bundle: ModelBundle, purpose: str) -> None:
+    """Raise InvalidArgumentError where a mixture could not be saved; ``purpose`` asks for one."""
+    if not bundle.config:
+        raise InvalidArgumentError(
+            f"{purpose} saves a mixture, and the model {bundle.name!r} has no configuration to "
+            "save; make it with create_model"
+        )
+
+
+def tuned_model(checkpoint: Path) -> ModelBundle:
+    """The model of a checkpoint, with the average of its weights where it holds one."""
+    average = checkpoint / "ema.safetensors"
+    return create_model(average if average.exists() else checkpoint)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from helip.data.dataset import Dataset
-from helip.loading.hard_rows import hard_rows
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import Identity, require_same_data
@@ -17,7 +16,7 @@ from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.exclusions import Exclusions
 
 
-class BesideRows:
+class RowFacts:
     """The groups of pictures of a data set, the embeddings of its rows in a store, and which rows
     of a batch are hard pairs of each other, or were taken out by people."""
 
@@ -58,6 +57,24 @@ class BesideRows:
             if not drawn:
                 found["caption_embedding"] = text
         return found
+
+
+def hard_rows(index: np.ndarray, table: HardPairs, first: int, last: int) -> np.ndarray:
+    """For each row of a batch the batch rows that are in its window of ranks first .. last - 1.
+
+    ``index`` int64 [b] has the data rows of the batch, all different. Returns int64 [b, m] with
+    batch rows from left to right by rank, -1 where a row has fewer than m; m is at least 1.
+    """
+    order = np.argsort(index)
+    ordered = index[order]
+    window = np.asarray(table.ids[index, first:last])  # [b, ranks]; -1 beyond a pool
+    at = np.minimum(np.searchsorted(ordered, window), len(index) - 1)
+    inside = ordered[at] == window
+    places = np.where(inside, order[at], -1)
+    most = max(int(inside.sum(axis=1).max(initial=0)), 1)
+    kept = np.argsort(~inside, axis=1, kind="stable")[:, :most]
+    found: np.ndarray = np.take_along_axis(places, kept, axis=1)
+    return found
 
 
 def refuse_another(data: Any, store: EmbeddingStore) -> None:

@@ -1,4 +1,4 @@
-"""The guard of a run: what the start model could do, held against what training made of it.
+"""What the start model of a run could do, held against what training made of it, as a guard says.
 
 What measures and judges is given from outside: a run knows no tasks. Figures of the start lie in
 ``OUT/guard/start.json``, so that a resumed run compares with the same ones; the newest statement in
@@ -8,7 +8,6 @@ What measures and judges is given from outside: a run knows no tasks. Figures of
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,8 +23,9 @@ from helip.common.weights_digest import weights_digest
 from helip.models.bundle import ModelBundle
 from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
-from helip.training.measuring.model_copy import ModelCopy
-from helip.training.measuring.start_weights import StartWeights, check_saved, tuned_model
+from helip.training.checkpoints import read_sealed, sealed
+from helip.training.measuring.wise_ft import check_saved, tuned_model
+from helip.training.model_copy import ModelCopy
 from helip.training.options import RunOptions
 
 _FORMAT = "helip.guard"
@@ -44,7 +44,7 @@ class Guard(Protocol):
         """``verdict``, "lost" where a loss is stated, ``words``, and what else belongs to it."""
 
 
-class Guarding:
+class StartComparison:
     """Asks a guard on rank 0 and keeps account; all processes call its methods together.
 
     ``record``, plain values, is part of each checkpoint. Made before anything adapts the model.
@@ -61,14 +61,14 @@ class Guarding:
         self._guard, self._bundle, self._processes = guard, bundle, processes
         self._folder, self._mixture = out / "guard", out / "guarded"
         self._mends = run.when_lost == "interpolate"
-        self._start: StartWeights | None = None
+        self._start: ModelCopy | None = None
         self._given = ""
         self._figures: Any = None  # of the start
         if self._mends:
             check_saved(bundle, "when_lost='interpolate'")
         if processes.leads:
-            self._given = weights_digest(bundle.model.state_dict())
-            self._start = StartWeights(bundle) if self._mends else None
+            self._given = weights_digest(bundle.model)
+            self._start = ModelCopy(bundle) if self._mends else None
 
     def begin(
         self, copy: ModelCopy, record: dict[str, Any], step: int, *, resumed: bool
@@ -82,7 +82,7 @@ class Guarding:
                 f"cannot resume {self._folder.parent}: the run began without a guard, so nobody "
                 "knows the figures of its start; leave guard out, or begin anew in another out"
             )
-        outcome = self._processes.leader_does(lambda: self._begun(copy, record, resumed))
+        outcome = self._processes.leader_does(lambda: self._figures_of_start(copy, record, resumed))
         outcome = self._processes.exchange(outcome)[0]
         if not resumed:
             record["start"] = outcome["given"]
@@ -95,7 +95,7 @@ class Guarding:
         self, copy: ModelCopy, step: int, weights: Mapping[str, Tensor], record: dict[str, Any]
     ) -> dict[str, Any] | None:
         """Judge weights and note it in ``record``; a line for the log, None without a start."""
-        outcome = self._processes.leader_does(lambda: self._judged(copy, weights))
+        outcome = self._processes.leader_does(lambda: self._statement(copy, weights))
         outcome = self._processes.exchange(outcome)[0]
         if outcome is None:
             return None
@@ -118,14 +118,16 @@ class Guarding:
         tuned weights of which none is; noted in ``record``."""
         if not self._mends or record.get("verdict") != "lost":
             return
-        outcome = self._processes.leader_does(lambda: self._mended(checkpoint, device))
+        outcome = self._processes.leader_does(lambda: self._interpolated(checkpoint, device))
         outcome = self._processes.exchange(outcome)[0]
         if "failure" in outcome:
             self._failed(record, record["step"], outcome["failure"])
         else:
             record["interpolated"] = outcome
 
-    def _begun(self, copy: ModelCopy, record: Mapping[str, Any], resumed: bool) -> dict[str, Any]:
+    def _figures_of_start(
+        self, copy: ModelCopy, record: Mapping[str, Any], resumed: bool
+    ) -> dict[str, Any]:
         if resumed:
             if self._mends and record["start"] != self._given:
                 raise MismatchError(
@@ -157,7 +159,7 @@ class Guarding:
             return {"given": self._given, "failure": failure}
         return {"given": self._given, "measured": True}
 
-    def _judged(self, copy: ModelCopy, weights: Mapping[str, Tensor] | None) -> Any:
+    def _statement(self, copy: ModelCopy, weights: Mapping[str, Tensor] | None) -> Any:
         if self._figures is None:
             return None
         try:
@@ -168,7 +170,7 @@ class Guarding:
         except Exception as error:
             return {"failure": _words(error)}
 
-    def _mended(self, checkpoint: Path, device: torch.device) -> dict[str, Any]:
+    def _interpolated(self, checkpoint: Path, device: torch.device) -> dict[str, Any]:
         assert self._start is not None
         note = self._folder / "mixture.json"
         if note.exists() and self._mixture.exists():
@@ -178,15 +180,13 @@ class Guarding:
         try:
             opened = tuned_model(checkpoint).model
             tuned = {name: value.clone() for name, value in opened.state_dict().items()}
-            copy = ModelCopy(
-                dataclasses.replace(self._bundle, model=opened), self._processes, device
-            )
+            copy = ModelCopy(dataclasses.replace(self._bundle, model=opened), device)
         except Error as error:
             return {"failure": _words(error)}
         tried: list[dict[str, Any]] = []
         found: dict[str, Any] = {"share": 0.0, "verdict": "kept", "words": _NONE}
         for share in SHARES:
-            outcome = self._judged(copy, self._start.mixture(tuned, share))
+            outcome = self._statement(copy, self._start.mixture(tuned, share))
             if "failure" in outcome:
                 return dict(outcome)
             statement = outcome["statement"]
@@ -207,15 +207,13 @@ class Guarding:
 
     def _write(self, name: str, values: Mapping[str, Any]) -> None:
         body = {"format": _FORMAT, "version": _VERSION, **values}
-        text = json.dumps({**body, "sha256": _digest(body)}, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(sealed(body), ensure_ascii=False, allow_nan=False)
         replace_file(self._folder / f"{name}.json", text + "\n")
 
     def _read(self, start: str) -> Any:
         path = self._folder / "start.json"
-        body = read_json(path)
-        if body.pop("sha256", None) != _digest(body) or body.get("format") != _FORMAT:
-            raise CorruptError(f"{path} does not match its own digest")
-        if body.get("version") != _VERSION or body.get("start") != start:
+        body = read_sealed(path, _FORMAT, _VERSION)
+        if body.get("start") != start:
             raise CorruptError(f"{path} is of another start model than the run's")
         return body["sets"]
 
@@ -225,11 +223,6 @@ _NONE = (
     "Of every mixture down to a tenth of the tuned weights a loss is stated: what is written is "
     "the start model."
 )
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _plain(values: Any) -> Any:

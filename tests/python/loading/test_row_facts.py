@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from helip.common.errors import Error
-from helip.loading.hard_rows import hard_rows
 from helip.loading.loader import HardPairLoader
+from helip.loading.row_facts import hard_rows
 from support.loader_samples import FakeData, random_pools, table_of, to_tensor
 from support.margin_reference import features, reference_margin
 
