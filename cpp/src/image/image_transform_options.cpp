@@ -21,17 +21,17 @@ std::string text_of(const DrawRange& range) {
 }
 
 template <typename Value>
-void check_between(const char* name, Value value, Value low, Value high, const char* mend) {
+void check_between(const char* name, Value value, Value low, Value high, const char* remedy) {
   if (value >= low && value <= high) return;  // a NaN is not
   refuse(std::string(name) + " is " + text_of(value) + ", but must be " + text_of(low) + " .. " +
-         text_of(high) + "; " + mend);
+         text_of(high) + "; " + remedy);
 }
 
 void check_range(const char* name, const DrawRange& range, double low, double high,
-                 const char* mend) {
+                 const char* remedy) {
   if (range[0] >= low && range[0] <= range[1] && range[1] <= high) return;
   refuse(std::string(name) + " is " + text_of(range) + ", but must be (low, high) with " +
-         text_of(low) + " <= low <= high <= " + text_of(high) + "; " + mend);
+         text_of(low) + " <= low <= high <= " + text_of(high) + "; " + remedy);
 }
 
 template <typename Kind>

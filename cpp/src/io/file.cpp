@@ -70,9 +70,9 @@ fs::path temporary_in(const fs::path& directory) {
 
 std::string quoted(const fs::path& path) { return '"' + path.string() + '"'; }
 
-void throw_damaged(const fs::path& file, const std::string& what, const std::string& mend) {
-  helip::fail(ErrorCode::corrupt, quoted(file), " is damaged: ", what, mend.empty() ? "" : "; ",
-              mend);
+void throw_damaged(const fs::path& file, const std::string& what, const std::string& remedy) {
+  helip::fail(ErrorCode::corrupt, quoted(file), " is damaged: ", what, remedy.empty() ? "" : "; ",
+              remedy);
 }
 
 bool path_exists(const fs::path& path) {

@@ -21,7 +21,7 @@ namespace helip {
 // "\"<file>\" is damaged: <what>", and what mends it.
 [[noreturn]] HELIP_FOR_DATA void throw_damaged(const std::filesystem::path& file,
                                                const std::string& what,
-                                               const std::string& mend = {});
+                                               const std::string& remedy = {});
 
 // As those of std::filesystem, but what goes wrong is Error(io).
 [[nodiscard]] bool path_exists(const std::filesystem::path& path);

@@ -54,14 +54,14 @@ class InCommunities final : public Arranged {
   void arrange(std::vector<std::int64_t>& targets, const EpochRandom& random) const override {
     const Hardness now = hardness(static_cast<double>(random.epoch));
     std::vector<std::int64_t> plain;
-    std::vector<std::int64_t> together;
+    std::vector<std::int64_t> grouped;
     for (const std::int64_t row : targets) {
       const bool is_plain = random.of(Purpose::fraction, row).unit() >= now.fraction;
-      (is_plain ? plain : together).push_back(row);
+      (is_plain ? plain : grouped).push_back(row);
     }
     shuffle_rows(plain, random.of(Purpose::plain_order));
     targets =
-        mixed(arrange_communities(together, pairs(), groups_,
+        mixed(arrange_communities(grouped, pairs(), groups_,
                                   {options().community_rows, now.rank_min, now.rank_max}, random),
               plain);
   }

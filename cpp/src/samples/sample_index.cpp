@@ -133,7 +133,7 @@ void check_shard(const SampleShard& shard, const SampleIndex::State& state) {
                     "give their folder as root): \"" + shard.path.string() + "\"",
                 error.system_errno());
   }
-  samples::check_stamp(shard, now, state.mend());
+  samples::check_stamp(shard, now, state.remedy());
 }
 
 const char* reason_of_absence(SampleField field) {
@@ -171,8 +171,8 @@ samples::OpenFiles::Lease open_shard(const SampleIndex::State& state, std::int64
   const SampleShard& shard = state.shards[static_cast<std::size_t>(number)];
   return state.files.lease(number, [&] {
     Descriptor file = samples::open_shard_file(shard.path);
-    samples::check_stamp(shard, samples::stamp_of(file, shard.path), state.mend());
-    if (state.announced) expect_no_sequence(file);
+    samples::check_stamp(shard, samples::stamp_of(file, shard.path), state.remedy());
+    if (state.prefetched) expect_no_sequence(file);
     return file;
   });
 }
@@ -327,7 +327,7 @@ void SampleIndex::verify(bool contents, int threads, const ProgressCallback& pro
   for (std::size_t i = 0; i < scans.size(); ++i) {
     const SampleShard& then = state.shards[i];
     const SampleShard& now = scans[i].shard;
-    samples::check_stamp(then, {now.bytes, now.modified}, state.mend());
+    samples::check_stamp(then, {now.bytes, now.modified}, state.remedy());
     const char* what = nullptr;
     if (now.headers != then.headers) what = "its headers";
     SampleRows rows = state.copy(then.first_row, then.rows);
@@ -335,7 +335,7 @@ void SampleIndex::verify(bool contents, int threads, const ProgressCallback& pro
     if (what == nullptr && scans[i].rows.digests != rows.digests) what = "its members";
     if (what != nullptr) {
       fail(ErrorCode::mismatch, then.path.string(), " was changed after it was indexed (", what,
-           " are others, size and time are not); ", state.mend());
+           " are others, size and time are not); ", state.remedy());
     }
     if (scans[i].rows != rows) {
       damaged(state.path, "its rows are not those of " + then.path.string());
@@ -374,7 +374,7 @@ void SampleIndex::will_need(std::span<const std::int64_t> rows) const noexcept {
     const std::vector<samples::ByteRange> ranges = samples::ranges_of(
         state_->shards,
         [this](std::int64_t row, SampleField field) { return state_->member(row, field); }, rows);
-    if (!ranges.empty()) state_->announced = true;
+    if (!ranges.empty()) state_->prefetched = true;
     for (const samples::ByteRange& range : ranges) {
       const auto lease = open_shard(*state_, range.shard);
       expect_no_sequence(lease.file());  // it may have been open before

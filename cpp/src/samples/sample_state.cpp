@@ -43,7 +43,7 @@ samples::SampleRows SampleIndex::State::copy(std::int64_t first, std::int64_t co
   return rows_copied;
 }
 
-std::string SampleIndex::State::mend() const {
+std::string SampleIndex::State::remedy() const {
   return path.empty() ? "open the data set again"
                       : "bring the index up to date with: helip index SHARDS --out \"" +
                             path.string() + "\"";

@@ -34,7 +34,7 @@ struct SampleIndex::State {
   std::shared_ptr<const ColumnReader> reader;  // or mapped
   std::filesystem::path path;                  // of what is mapped
   mutable samples::OpenFiles files;
-  mutable std::atomic<bool> announced = false;  // will_need() was called
+  mutable std::atomic<bool> prefetched = false;  // will_need() was called
 
   std::string_view key(std::int64_t row) const;  // throws invalid_argument
   std::int64_t shard_of(std::int64_t row) const;
@@ -43,7 +43,7 @@ struct SampleIndex::State {
   // Rows [first, first + count) in memory.
   samples::SampleRows copy(std::int64_t first, std::int64_t count) const;
   // What to do when a shard is no longer what it was.
-  std::string mend() const;
+  std::string remedy() const;
 
   // Takes rows over, and counts them.
   void take(samples::SampleRows rows);

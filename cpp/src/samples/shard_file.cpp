@@ -46,14 +46,14 @@ FileStamp stamp_of(const fs::path& path) {
   return stamp_of_status(status);
 }
 
-void check_stamp(const SampleShard& shard, const FileStamp& now, const std::string& mend) {
+void check_stamp(const SampleShard& shard, const FileStamp& now, const std::string& remedy) {
   if (now == FileStamp{shard.bytes, shard.modified}) return;
   const std::string what =
       now.bytes != shard.bytes
           ? std::to_string(shard.bytes) + " bytes then, " + std::to_string(now.bytes) + " now"
           : "as many bytes, but written at another time";
   fail(ErrorCode::mismatch, shard.path.string(), " was changed after it was indexed (", what, "); ",
-       mend);
+       remedy);
 }
 
 }  // namespace helip::samples

@@ -25,6 +25,6 @@ FileStamp stamp_of(const Descriptor& file, const std::filesystem::path& path);
 FileStamp stamp_of(const std::filesystem::path& path);
 
 // Throws Error(mismatch), saying what changed, unless the file is the one that was indexed.
-void check_stamp(const SampleShard& shard, const FileStamp& now, const std::string& mend);
+void check_stamp(const SampleShard& shard, const FileStamp& now, const std::string& remedy);
 
 }  // namespace helip::samples

@@ -34,7 +34,7 @@ bool is_damage(int warning) noexcept {
   }
 }
 
-// Some writers pad; anything else after the last marker is left for libjpeg to judge.
+// Some writers pad; anything else after the last marker is left to libjpeg.
 bool ends_with_marker(std::span<const std::byte> encoded) noexcept {
   std::size_t size = encoded.size();
   for (int spare = 64; spare > 0 && size > 0; --spare, --size) {
