@@ -1,4 +1,4 @@
-// Cosines of the pairs that a table names, by the embeddings of any model: what a filter judges by.
+// Cosines of the pairs that a table names, by the embeddings of any model: what a filter goes by.
 #pragma once
 
 #include <cstdint>

@@ -50,9 +50,7 @@ void copy_to(Value* out, const std::vector<Value>& values) {
 using namespace helip::c;
 
 helip_status helip_index_options_init(helip_index_options* options, size_t struct_size) {
-  return run([&] {
-    write_struct(default_index_options(), options, struct_size, kLeastIndexOptions, "options");
-  });
+  return init_options(default_index_options, options, struct_size, kLeastIndexOptions);
 }
 
 helip_status helip_index_build(const helip_matrix* image, const helip_matrix* text,

@@ -115,9 +115,7 @@ void write_plan(const MinePlan& plan, helip_mine_plan* out) {
 using namespace helip::c;
 
 helip_status helip_mine_options_init(helip_mine_options* options, size_t struct_size) {
-  return run([&] {
-    write_struct(default_mine_options(), options, struct_size, kLeastMineOptions, "options");
-  });
+  return init_options(default_mine_options, options, struct_size, kLeastMineOptions);
 }
 
 helip_status helip_mine(const helip_matrix* image, const helip_matrix* text,
@@ -157,9 +155,7 @@ helip_status helip_plan_store(const helip_store* store, const helip_mine_options
 }
 
 helip_status helip_update_options_init(helip_update_options* options, size_t struct_size) {
-  return run([&] {
-    write_struct(default_update_options(), options, struct_size, kLeastUpdateOptions, "options");
-  });
+  return init_options(default_update_options, options, struct_size, kLeastUpdateOptions);
 }
 
 helip_status helip_update(const helip_pairs* pairs, const helip_store* store,

@@ -114,9 +114,7 @@ helip_status helip_store_verify(const helip_store* store, const helip_control* c
 }
 
 helip_status helip_store_options_init(helip_store_options* options, size_t struct_size) {
-  return run([&] {
-    write_struct(default_store_options(), options, struct_size, kLeastStoreOptions, "options");
-  });
+  return init_options(default_store_options, options, struct_size, kLeastStoreOptions);
 }
 
 helip_status helip_store_writer_create(const char* path, const helip_store_options* options,

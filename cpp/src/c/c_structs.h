@@ -33,6 +33,13 @@ void write_struct(const Struct& values, Struct* out, std::size_t size, std::size
   out->struct_size = size;
 }
 
+// What every helip_*_options_init() does: the defaults, as far as the caller knows them.
+template <typename Struct>
+helip_status init_options(Struct (*defaults)(), Struct* options, std::size_t size,
+                          std::size_t least) noexcept {
+  return run([&] { write_struct(defaults(), options, size, least, "options"); });
+}
+
 // What the caller gave, and the defaults of the fields that it does not know; NULL: the defaults.
 template <typename Struct>
 Struct read_struct(const Struct* given, Struct defaults, std::size_t least, const char* name) {

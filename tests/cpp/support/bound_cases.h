@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "mine/corpus/rules.h"
+#include "mine/corpus/corpus.h"
 #include "support/mine_reference.h"
 
 namespace helip::testing {

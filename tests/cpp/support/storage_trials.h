@@ -15,7 +15,7 @@
 #include "helip/data.h"
 #include "helip/helip.h"
 #include "mine/bound/codes.h"
-#include "mine/corpus/guarded.h"
+#include "mine/corpus/mine_options.h"
 #include "support/failing_allocations.h"
 #include "support/image_samples.h"
 #include "support/mine_reference.h"
@@ -137,7 +137,7 @@ struct CodedRows {
     return same;
   }
   mining::Codes codes_in(const fs::path& folder) {
-    return mining::guarded([&] {
+    return mining::entry_point([&] {
       mining::KeptCodes kept(
           folder, corpus, identity, [](const OrderedJson&) { return true; }, silent);
       return mining::Codes(corpus, mining::FilterPlan(), order, {}, team, &kept);

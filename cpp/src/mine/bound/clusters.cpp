@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "mine/bound/centres.h"
-#include "mine/corpus/draw.h"
+#include "mine/corpus/corpus.h"
 
 namespace helip::mining {
 namespace {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "mine/bound/int8_code.h"
-#include "mine/corpus/draw.h"
+#include "mine/corpus/corpus.h"
 
 namespace helip::mining {
 namespace {

@@ -12,7 +12,7 @@
 #include "io/damaged_content.h"
 #include "io/file.h"
 #include "io/manifest.h"
-#include "mine/bound/order_columns.h"
+#include "mine/bound/row_order.h"
 
 namespace helip::mining {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "mine/bound/filter_plan.h"
-#include "mine/corpus/draw.h"
+#include "mine/corpus/corpus.h"
 #include "mine/kernel/product_panels.h"
 
 namespace helip::mining {

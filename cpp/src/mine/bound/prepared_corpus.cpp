@@ -9,22 +9,23 @@ bool filters_pay(const Corpus& corpus, std::int64_t targets) noexcept {
          corpus.dimensions() <= kMostDimensionsToFilter;
 }
 
-CodePlacement place_codes(const Corpus& corpus, const FilterPlan& plan, std::int64_t beside,
+CodePlacement place_codes(const Corpus& corpus, const FilterPlan& plan, std::int64_t other_bytes,
                           std::int64_t memory) noexcept {
   CodePlacement placement{};
   placement.code_bytes = corpus.size() * Codes::bytes_per_row(corpus, plan);
-  placement.on_disk = placement.code_bytes > memory / 2 && placement.code_bytes + beside > memory;
+  placement.on_disk =
+      placement.code_bytes > memory / 2 && placement.code_bytes + other_bytes > memory;
   placement.left = placement.on_disk ? memory : memory - placement.code_bytes;
   return placement;
 }
 
 PreparedCorpus::PreparedCorpus(const Corpus& corpus, FilterPlan plan, RowOrder order,
-                               std::int64_t beside, std::int64_t memory,
+                               std::int64_t other_bytes, std::int64_t memory,
                                const std::filesystem::path& scratch, Team& team, KeptCodes* kept)
     : corpus_(corpus),
       plan_(std::move(plan)),
       order_(std::move(order)),
-      placement_(place_codes(corpus, plan_, beside, memory)),
+      placement_(place_codes(corpus, plan_, other_bytes, memory)),
       scratch_(placement_.on_disk ? scratch : std::filesystem::path()),
       team_(team),
       kept_(kept) {}

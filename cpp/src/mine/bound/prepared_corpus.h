@@ -29,17 +29,17 @@ struct CodePlacement {
   std::int64_t code_bytes;
   std::int64_t left;
 };
-// They stay in memory where they take half of it at most, or leave room for `beside` bytes.
-CodePlacement place_codes(const Corpus& corpus, const FilterPlan& plan, std::int64_t beside,
+// They stay in memory where they take half of it at most, or leave room for `other_bytes`.
+CodePlacement place_codes(const Corpus& corpus, const FilterPlan& plan, std::int64_t other_bytes,
                           std::int64_t memory) noexcept;
 
 // One thread at a time, but for what it gives as const. Codes are made when the first sweep is
 // asked for, in stage "encode".
 class PreparedCorpus {
  public:
-  // `beside`, `memory`: see place_codes(). `scratch`: folder for codes that go to disk. `kept`: see
-  // Codes.
-  PreparedCorpus(const Corpus& corpus, FilterPlan plan, RowOrder order, std::int64_t beside,
+  // `other_bytes`, `memory`: see place_codes(). `scratch`: folder for codes that go to disk.
+  // `kept`: see Codes.
+  PreparedCorpus(const Corpus& corpus, FilterPlan plan, RowOrder order, std::int64_t other_bytes,
                  std::int64_t memory, const std::filesystem::path& scratch, Team& team,
                  KeptCodes* kept = nullptr);
   PreparedCorpus(const PreparedCorpus&) = delete;
@@ -51,7 +51,7 @@ class PreparedCorpus {
   const Codes& codes();
   // Places of the codes of these rows, ascending; zero rows have none.
   std::vector<std::uint32_t> places_of(const std::vector<std::uint32_t>& rows) const;
-  // Beside the codes and what a sweep takes.
+  // Besides the codes and what a sweep takes.
   std::int64_t memory_left();
   // After the last sweep: what is written then needs the memory.
   void drop_codes() noexcept;

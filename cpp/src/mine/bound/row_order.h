@@ -7,6 +7,7 @@
 
 #include "base/team.h"
 #include "helip/hard_pairs.h"
+#include "io/tensor_columns.h"
 #include "mine/bound/filter_plan.h"
 #include "mine/corpus/corpus.h"
 
@@ -43,5 +44,11 @@ std::vector<std::uint32_t> closest_clusters(const Corpus& corpus, const FilterPl
                                             const RowOrder& order,
                                             const std::vector<std::uint32_t>& rows,
                                             std::int64_t count, Team& team);
+
+// The order stays where it is.
+void show_order(const RowOrder& order, TensorColumns& columns);
+// Of a corpus of so many rows, its centres of so many directions. Throws Error(corrupt) where it
+// cannot be one of these.
+RowOrder read_order(const TensorFile& file, std::int64_t rows, std::int64_t directions);
 
 }  // namespace helip::mining

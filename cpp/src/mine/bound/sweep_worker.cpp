@@ -197,27 +197,28 @@ void SweepWorker::sift(std::int64_t row_tile, std::int64_t column_tile) {
   float column_threshold[kTileColumns];
   for (int c = 0; c < kTileColumns; ++c)
     column_threshold[c] = columns_.product_threshold.data()[column + c] - slack;
-  kernel_.sieve({products_,
-                 {rows_.offset.data() + row, rows_.tail.data() + row, row_threshold},
-                 {columns_.offset.data() + column, columns_.tail.data() + column, column_threshold},
-                 both_ && signed_},
-                hits_);
+  kernel_.prefilter(
+      {products_,
+       {rows_.offset.data() + row, rows_.tail.data() + row, row_threshold},
+       {columns_.offset.data() + column, columns_.tail.data() + column, column_threshold},
+       both_ && signed_},
+      hits_);
 }
 
 // The columns that a row's tiles let pass, through the other filters.
 void SweepWorker::refine(std::int64_t row, std::vector<std::uint16_t>& columns) {
   counts_.first += static_cast<std::int64_t>(columns.size());
   if (codes_.depth(Codes::kSecond) > 0) {
-    hold_second(row, columns);
+    apply_second_filter(row, columns);
     counts_.second += static_cast<std::int64_t>(columns.size());
   }
-  hold_units(row, columns);
+  apply_unit_filters(row, columns);
   counts_.scored += static_cast<std::int64_t>(columns.size());
   for (const std::uint16_t column : columns)
     passed_pairs_.push_back({static_cast<std::uint16_t>(row), column});
 }
 
-void SweepWorker::hold_second(std::int64_t row, std::vector<std::uint16_t>& columns) {
+void SweepWorker::apply_second_filter(std::int64_t row, std::vector<std::uint16_t>& columns) {
   const auto at = static_cast<std::size_t>(row);
   const std::size_t count = columns.size();
   pointers_.resize(count);
@@ -301,7 +302,7 @@ void SweepWorker::measure(const SweepEntry& row, bool image, bool fine, Interval
 
 // By the codes of both modalities: first the coarse ones of the shorter, since the other similarity
 // is at most 1, in the end the fine ones of both where there are any.
-void SweepWorker::hold_units(std::int64_t row, std::vector<std::uint16_t>& columns) {
+void SweepWorker::apply_unit_filters(std::int64_t row, std::vector<std::uint16_t>& columns) {
   const SweepEntry& own = rows_.entries[static_cast<std::size_t>(row)];
   const float threshold = rows_.threshold[static_cast<std::size_t>(row)];
   const bool image_shorter =

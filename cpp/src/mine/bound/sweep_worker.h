@@ -59,8 +59,8 @@ class SweepWorker {
   void refresh(Block& block, std::int64_t begin, std::int64_t end);
   void sift(std::int64_t row_tile, std::int64_t column_tile);
   void refine(std::int64_t row, std::vector<std::uint16_t>& columns);
-  void hold_second(std::int64_t row, std::vector<std::uint16_t>& columns);
-  void hold_units(std::int64_t row, std::vector<std::uint16_t>& columns);
+  void apply_second_filter(std::int64_t row, std::vector<std::uint16_t>& columns);
+  void apply_unit_filters(std::int64_t row, std::vector<std::uint16_t>& columns);
   void measure(const SweepEntry& row, bool image, bool fine, Interval* out);
   const std::int8_t* unpacked(const std::int8_t* fine, std::int64_t depth);
   Interval times(const Interval& a, const Interval& b) const noexcept;

@@ -1,20 +1,104 @@
 #include "mine/budget/plan.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <string>
+#include <vector>
 
+#include "base/aligned.h"
 #include "helip/machine.h"
 #include "mine/bound/prepared_corpus.h"
-#include "mine/budget/memory_budget.h"
-#include "mine/budget/method_sizes.h"
-#include "mine/budget/rates.h"
+#include "mine/budget/budget.h"
 #include "mine/pool/bands.h"
 #include "mine/pool/recall.h"
 
 namespace helip::mining {
 namespace {
+
+// How fast this machine is at what mining does, from a short measurement.
+constexpr double kMemoryRate = 10e9;  // bytes a second and thread, of rows that are scattered
+
+// Seconds that one thread takes.
+struct Rates {
+  double cycle;  // of the processor
+  double codes;  // 64 products of int8 codes, the unit of FilterPlan::cycles
+  double exact;  // float64 score
+};
+
+constexpr double kMeasureSeconds = 0.04;
+constexpr std::int64_t kMeasuredDepth = 256;
+
+// Processor time, so that what else the machine does meanwhile does not count.
+double thread_seconds() noexcept {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+template <typename Body>
+double seconds_per_call(const Body& body) {
+  body();
+  const double start = thread_seconds();
+  std::int64_t calls = 0;
+  double seconds = 0.0;
+  do {
+    body();
+    ++calls;
+    seconds = thread_seconds() - start;
+  } while (seconds < kMeasureSeconds);
+  return seconds / static_cast<double>(calls);
+}
+
+// A chain of instructions of which each waits for the one before, and takes a cycle.
+double seconds_of_a_cycle() {
+  constexpr int kLength = 1 << 14;
+  volatile std::uint32_t start = 1;
+  volatile std::uint32_t sink = 0;
+  return seconds_per_call([&] {
+           std::uint32_t value = start;
+           for (int i = 0; i < kLength; ++i) {
+             value ^= value << 13;
+             value ^= value >> 17;
+             value ^= value << 5;
+           }
+           sink = value;
+         }) /
+         (6.0 * kLength);
+}
+
+Rates measure_rates(const Corpus& corpus) {
+  const Kernel& kernel = corpus.kernel();
+  const auto rows = allocate_aligned<std::uint8_t>(row_panel_bytes(kMeasuredDepth));
+  const auto columns = allocate_aligned<std::int8_t>(column_panel_bytes(kMeasuredDepth));
+  std::fill_n(rows.get(), row_panel_bytes(kMeasuredDepth), std::uint8_t{1});
+  std::fill_n(columns.get(), column_panel_bytes(kMeasuredDepth), std::int8_t{1});
+  alignas(64) std::int32_t products[kTileRows * kTileColumns];
+  Rates rates;
+  rates.cycle = seconds_of_a_cycle();
+  rates.codes = seconds_per_call([&] {
+                  for (int i = 0; i < 64; ++i) {
+                    kernel.code_products(rows.get(), columns.get(), kMeasuredDepth, products);
+                  }
+                }) /
+                (64.0 * kTileRows * kTileColumns * static_cast<double>(kMeasuredDepth) / 64.0);
+
+  const std::int64_t dimensions = corpus.image_dimensions() + corpus.text_dimensions();
+  const std::vector<float> values(static_cast<std::size_t>(dimensions), 0.01F);
+  volatile double sink = 0.0;
+  rates.exact = seconds_per_call([&] {
+                  for (int i = 0; i < 64; ++i) {
+                    sink =
+                        sink + corpus.kernel().dot_float(values.data(), values.data(), dimensions);
+                  }
+                }) /
+                64.0;
+  // Rows come from memory: at least the time to fetch one.
+  rates.exact = std::max(rates.exact, static_cast<double>(dimensions) * 4.0 / kMemoryRate);
+  return rates;
+}
 
 constexpr double kExactSeconds = 1800.0;
 constexpr double kSweepEfficiency = 0.85;  // of the bare tiles' rate: packing, waiting
@@ -162,7 +246,7 @@ class Planner {
     if (!filters_pay(corpus_, rows_)) return memory;
     const CodePlacement codes =
         place_codes(corpus_, filters_,
-                    bytes_beside_codes(corpus_, options_.k + options_.skip, threads_), memory);
+                    bytes_without_codes(corpus_, options_.k + options_.skip, threads_), memory);
     (codes.on_disk ? plan.scratch_bytes : plan.memory_bytes) += codes.code_bytes;
     return codes.left;
   }
@@ -238,7 +322,8 @@ Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team) 
     exact.plan.reason = "1,000 targets cannot show a recall of " + number(options.recall);
     return exact;
   }
-  // Judged with every processor and the usual memory, so that the choice depends on neither option.
+  // Evaluation with every processor and the usual memory, so that the choice depends on neither
+  // option.
   MineOptions whole = options;
   whole.threads = 0;
   whole.memory = 0;

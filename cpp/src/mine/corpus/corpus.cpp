@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/counter_random.h"
 #include "io/mapped_files.h"
 
 namespace helip::mining {
@@ -27,6 +28,60 @@ void Corpus::require_whole() const {
 
 bool Corpus::is_zero(std::int64_t row) const {
   return (image_ && image_->length(row) == 0.0) || (text_ && text_->length(row) == 0.0);
+}
+
+Rules rules_of(const MineOptions& options) noexcept {
+  Rules rules;
+  rules.use_image = options.modality != Modality::text;
+  rules.use_text = options.modality != Modality::image;
+  rules.signed_products = options.signed_products;
+  if (rules.use_image) rules.image_max = options.image_max;
+  if (rules.use_text) rules.text_max = options.text_max;
+  rules.min_score = options.min_score;
+  rules.use_margin = options.margin.has_value();
+  rules.margin = options.margin.value_or(0.0);
+  return rules;
+}
+
+Evaluation evaluate(const Rules& rules, const Similarities& found) noexcept {
+  const auto [image, text] = found;
+  const bool clamped = !rules.signed_products && (image < 0.0 || text < 0.0);
+  Evaluation evaluated{clamped ? 0.0 : image * text, Verdict::kept, Verdict::kept};
+  if (image > rules.image_max) {
+    evaluated.target = evaluated.candidate = Verdict::image_duplicate;
+  } else if (text > rules.text_max) {
+    evaluated.target = evaluated.candidate = Verdict::text_duplicate;
+  }
+  return evaluated;
+}
+
+namespace {
+
+using random::mix64;
+using random::SplitMix64;
+
+// Uniform over 0 .. bound - 1, up to a bias of bound / 2^64.
+std::uint64_t below(std::uint64_t random, std::uint64_t bound) {
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<std::uint64_t>(static_cast<Wide>(random) * bound >> 64);
+}
+
+}  // namespace
+
+std::vector<std::uint32_t> draw_rows(std::int64_t rows, std::int64_t count, std::uint64_t seed,
+                                     std::uint64_t stream) {
+  std::vector<std::uint32_t> drawn;
+  drawn.reserve(static_cast<std::size_t>(count));
+  constexpr std::uint64_t kIncrement = SplitMix64::kIncrement;
+  SplitMix64 bits(mix64(mix64(seed + kIncrement) ^ (stream + kIncrement)));
+  auto wanted = static_cast<std::uint64_t>(count);
+  for (std::int64_t row = 0; row < rows && wanted > 0; ++row) {
+    if (below(bits.next(), static_cast<std::uint64_t>(rows - row)) < wanted) {
+      drawn.push_back(static_cast<std::uint32_t>(row));
+      --wanted;
+    }
+  }
+  return drawn;
 }
 
 }  // namespace helip::mining

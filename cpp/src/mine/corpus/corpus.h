@@ -7,11 +7,52 @@
 
 #include "base/team.h"
 #include "helip/matrix.h"
+#include "helip/mine_options.h"
 #include "mine/corpus/rows.h"
-#include "mine/corpus/rules.h"
 #include "mine/kernel/kernel.h"
 
 namespace helip::mining {
+
+struct Rules {
+  bool use_image = true;
+  bool use_text = true;
+  bool signed_products = false;
+  double image_max = 1.0;  // 1 drops nothing: cosines are limited to [-1, 1]
+  double text_max = 1.0;
+  double min_score = 0.0;
+  bool use_margin = false;
+  double margin = 0.0;
+};
+
+Rules rules_of(const MineOptions& options) noexcept;
+
+// Whether a pair counts as hard, or the first filter that keeps it out.
+enum class Verdict : std::uint8_t { kept, image_duplicate, text_duplicate, margin, collapsed };
+inline constexpr int kVerdicts = 5;
+
+struct Similarities {
+  double image, text;  // 1 for a modality that is not used
+};
+
+// A pair of a target and a candidate, seen from both.
+struct Evaluation {
+  double score;  // product of the similarities, before any filter; at most 0: no hard pair
+  Verdict target;
+  Verdict candidate;  // the verdict when the roles are exchanged
+};
+
+// What the rules say of a pair by its similarities alone, so without the margin.
+Evaluation evaluate(const Rules& rules, const Similarities& found) noexcept;
+
+struct Scored {
+  double score;
+  std::int64_t id;
+};
+
+// Falling score, rising id: the order of a pool.
+inline bool ranks_before(const Scored& a, const Scored& b) noexcept {
+  return a.score != b.score ? a.score > b.score : a.id < b.id;
+}
 
 // Of the rows of each modality, see Rows::measure().
 struct RowLengths {
@@ -48,5 +89,11 @@ class Corpus {
   std::optional<Rows> image_;
   std::optional<Rows> text_;
 };
+
+// `count` of the rows 0 .. rows - 1, each subset equally likely, in ascending order. `stream`
+// tells apart the draws of one seed. Time in proportion to `rows` (selection sampling: Knuth, The
+// Art of Computer Programming, volume 2, 3.4.2, algorithm S).
+std::vector<std::uint32_t> draw_rows(std::int64_t rows, std::int64_t count, std::uint64_t seed,
+                                     std::uint64_t stream);
 
 }  // namespace helip::mining

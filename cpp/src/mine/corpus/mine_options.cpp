@@ -5,7 +5,7 @@
 
 #include "base/refuse.h"
 #include "base/text.h"
-#include "mine/corpus/rules.h"
+#include "mine/corpus/corpus.h"
 
 namespace helip {
 namespace {
@@ -37,10 +37,10 @@ void check_at_least(const char* name, std::int64_t value, std::int64_t bound) {
   }
 }
 
-void check_share(const char* name, double value, const char* mend) {
+void check_share(const char* name, double value, const char* remedy) {
   if (!(value >= 0.0 && value <= 1.0)) {
     refuse(std::string(name) + " is " + std::to_string(value) + ", but must lie in 0 .. 1; " +
-           mend);
+           remedy);
   }
 }
 

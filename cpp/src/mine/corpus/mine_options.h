@@ -1,8 +1,13 @@
-// Checks of what mining is asked, once, at the border.
+// What every entry point of mining begins with: the checks of what is asked, once, at the border,
+// and the way errors leave.
 #pragma once
 
 #include <cstdint>
+#include <new>
+#include <stdexcept>
 
+#include "base/floating_mode.h"
+#include "helip/error.h"
 #include "helip/matrix.h"
 #include "helip/mine_options.h"
 
@@ -15,5 +20,21 @@ void validate(const MatrixView& image, const MatrixView& text, const MineOptions
 // Number of pairs: rows of the matrices that the modality uses.
 std::int64_t row_count(const MatrixView& image, const MatrixView& text,
                        const MineOptions& options) noexcept;
+
+// Rounds to nearest. Allocations that fail in the calling thread become Errors; those of a team's
+// threads are already.
+template <typename Body>
+auto entry_point(const Body& body) {
+  constexpr const char* kMessage =
+      "there is not enough memory for the pools; lower k, memory= or the number of threads";
+  const DefaultFloatingMode mode;
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory, kMessage);
+  } catch (const std::length_error&) {
+    throw Error(ErrorCode::out_of_memory, kMessage);
+  }
+}
 
 }  // namespace helip::mining

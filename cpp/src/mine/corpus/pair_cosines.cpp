@@ -6,7 +6,7 @@
 #include "base/refuse.h"
 #include "base/team.h"
 #include "io/mapped_files.h"
-#include "mine/corpus/guarded.h"
+#include "mine/corpus/mine_options.h"
 #include "mine/corpus/rows.h"
 #include "mine/kernel/kernel.h"
 
@@ -80,7 +80,7 @@ class PairCosines::Matrices {
 
 PairCosines::PairCosines(const MatrixView& image, const MatrixView& text, int threads,
                          const ProgressCallback& progress) {
-  mining::guarded([&] {
+  mining::entry_point([&] {
     auto matrices = std::make_unique<Matrices>(image, text, threads);
     matrices->measure(progress);
     matrices_ = std::move(matrices);
@@ -92,7 +92,7 @@ PairCosines::~PairCosines() = default;
 std::vector<double> PairCosines::of(PairSides sides, std::int64_t first,
                                     std::span<const std::int64_t> ids, std::int64_t k,
                                     const ProgressCallback& progress) const {
-  return mining::guarded([&] {
+  return mining::entry_point([&] {
     const Rows& mine = matrices_->of_target(sides);
     const Rows& theirs = matrices_->of_other(sides);
     const std::int64_t rows = matrices_->rows();

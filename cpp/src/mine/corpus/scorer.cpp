@@ -27,15 +27,15 @@ Similarities Scorer::similarities(std::int64_t target, std::int64_t candidate) {
   return found;
 }
 
-Judged Scorer::judge(std::int64_t target, std::int64_t candidate) {
+Evaluation Scorer::evaluate(std::int64_t target, std::int64_t candidate) {
   const Rules& rules = corpus_.rules();
-  Judged judged = mining::judge(rules, similarities(target, candidate));
-  if (rules.use_margin && judged.target == Verdict::kept && judged.score > rules.min_score) {
+  Evaluation evaluated = mining::evaluate(rules, similarities(target, candidate));
+  if (rules.use_margin && evaluated.target == Verdict::kept && evaluated.score > rules.min_score) {
     const double nearest = std::max(cross(target, candidate), cross(candidate, target));
-    if (nearest > cross(target, target) - rules.margin) judged.target = Verdict::margin;
-    if (nearest > cross(candidate, candidate) - rules.margin) judged.candidate = Verdict::margin;
+    if (nearest > cross(target, target) - rules.margin) evaluated.target = Verdict::margin;
+    if (nearest > cross(candidate, candidate) - rules.margin) evaluated.candidate = Verdict::margin;
   }
-  return judged;
+  return evaluated;
 }
 
 double Scorer::cross(std::int64_t image_row, std::int64_t text_row) {

@@ -1,12 +1,13 @@
-// Exact scores: the float64 definition that every method ends with.
+// Exact scores: the float64 definition that every method ends with, and float32 bounds of them.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "mine/corpus/corpus.h"
 #include "mine/corpus/rows.h"
-#include "mine/corpus/rules.h"
 
 namespace helip::mining {
 
@@ -17,9 +18,9 @@ class Scorer {
 
   Similarities similarities(std::int64_t target, std::int64_t candidate);
   // The score, the same bits when the roles are exchanged. `candidate` differs from `target`.
-  Judged judge(std::int64_t target, std::int64_t candidate);
+  Evaluation evaluate(std::int64_t target, std::int64_t candidate);
 
-  // Asks for the rows of a candidate that judge() will get next: pools are scattered in memory.
+  // Asks for the rows of a candidate that evaluate() will get next: pools are scattered in memory.
   void prefetch(std::int64_t candidate) const noexcept {
     if (const Rows* image = corpus_.image()) image->prefetch(candidate);
     if (const Rows* text = corpus_.text()) text->prefetch(candidate);
@@ -38,5 +39,16 @@ class Scorer {
   LoadedRow other_image_, other_text_;
   std::vector<double> wide_image_, wide_text_;
 };
+
+// The greatest float32 that is no more than the value.
+inline float rounded_down(double value) noexcept {
+  const auto rounded = static_cast<float>(value);
+  return static_cast<double>(rounded) > value
+             ? std::nextafter(rounded, -std::numeric_limits<float>::infinity())
+             : rounded;
+}
+
+// The least that is no less.
+inline float rounded_up(double value) noexcept { return -rounded_down(-value); }
 
 }  // namespace helip::mining

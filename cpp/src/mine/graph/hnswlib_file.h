@@ -2,16 +2,27 @@
 // can be opened here. docs/pair-index.md has what is written.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <vector>
 
 #include "helip/pair_index.h"
 #include "helip/progress.h"
 #include "io/column_reader.h"
 #include "mine/graph/graph.h"
-#include "mine/graph/index_rows.h"
+#include "mine/graph/index_file.h"
+#include "mine/graph/pair_codes.h"
 #include "mine/kernel/kernel.h"
 
 namespace helip::mining {
+
+struct UpperLayer {
+  std::vector<std::vector<std::uint32_t>> links;  // of each start of the graph, nodes
+  std::uint32_t entry = 0;                        // that the others are most like on average
+};
+
+// `degree`: most links of a start. Compares every two starts.
+UpperLayer upper_layer(const Graph& graph, const PairCodeView& rows, std::int64_t degree);
 
 // What such a file holds, in memory. Options: degree and breadth are the file's.
 struct HnswlibFile {

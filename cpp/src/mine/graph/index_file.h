@@ -1,22 +1,94 @@
-// An index of pairs on disk (docs/pair-index.md).
+// An index of pairs: its rows, the checks of what it is given, and its file.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <memory>
+#include <span>
+#include <vector>
 
+#include "base/aligned.h"
+#include "base/team.h"
+#include "helip/matrix.h"
+#include "helip/mine_options.h"
 #include "helip/pair_index.h"
 #include "helip/progress.h"
 #include "io/column_reader.h"
+#include "mine/corpus/corpus.h"
 #include "mine/graph/graph.h"
-#include "mine/graph/index_rows.h"
+#include "mine/graph/pair_codes.h"
 #include "mine/kernel/kernel.h"
 
 namespace helip::mining {
 
 // Most pairs of an index: nodes have 32 bits.
 inline constexpr std::int64_t kMostPairs = 0xfffffffe;
+
+// Rows of one width that lie one after the other, from a cache line on.
+class RowBytes {
+ public:
+  explicit RowBytes(std::int64_t width) : width_(width) {}
+
+  std::int64_t width() const noexcept { return width_; }
+  const char* row(std::int64_t i) const noexcept { return data_ + i * width_; }
+  // Shows rows that somebody else owns; reserve() copies them.
+  void show(const void* data) noexcept { data_ = static_cast<const char*>(data); }
+  // Room for `capacity` rows, of which the first `rows` are kept.
+  void reserve(std::int64_t rows, std::int64_t capacity);
+  // After reserve().
+  char* mutable_row(std::int64_t i) noexcept { return owned_.get() + i * width_; }
+
+ private:
+  std::int64_t width_;
+  const char* data_ = nullptr;
+  AlignedArray<char> owned_;
+  std::int64_t capacity_ = 0;
+};
+
+class IndexRows {
+ public:
+  IndexRows(std::int64_t image_dimensions, std::int64_t text_dimensions, const Kernel& kernel);
+
+  std::int64_t size() const noexcept { return size_; }
+  std::int64_t image_dimensions() const noexcept { return image_dimensions_; }
+  std::int64_t text_dimensions() const noexcept { return text_dimensions_; }
+  std::int64_t bytes_per_row() const noexcept;
+
+  std::int64_t id(std::int64_t i) const noexcept {
+    return *reinterpret_cast<const std::int64_t*>(ids_.row(i));
+  }
+  // The rows as they are kept, float16 [size, dimensions].
+  MatrixView image() const noexcept { return view(image_, image_dimensions_); }
+  MatrixView text() const noexcept { return view(text_, text_dimensions_); }
+  // Whether the pair has no direction in one of the modalities.
+  bool is_zero(std::int64_t i) const noexcept;
+  const PairCodec& codec() const noexcept { return codec_; }
+  PairCodeView codes() const noexcept {
+    return {&codec_, reinterpret_cast<const std::int8_t*>(codes_.row(0))};
+  }
+  const RowBytes& id_bytes() const noexcept { return ids_; }
+  const RowBytes& code_bytes() const noexcept { return codes_; }
+
+  // Columns of a saved index; their owner must outlive this.
+  void show(std::int64_t size, const MatrixView& ids, const MatrixView& image,
+            const MatrixView& text, const MatrixView& codes) noexcept;
+  // Appends the pairs of a measured corpus, whose matrices these are. All or nothing.
+  void append(const Corpus& corpus, const MatrixView& image, const MatrixView& text,
+              std::span<const std::int64_t> ids, Team& team);
+  void truncate(std::int64_t size) noexcept { size_ = size; }
+
+ private:
+  MatrixView view(const RowBytes& rows, std::int64_t dimensions) const noexcept {
+    return {rows.row(0), size_, dimensions, DType::float16, rows.width(), nullptr};
+  }
+
+  const std::int64_t image_dimensions_, text_dimensions_;
+  const PairCodec codec_;
+  std::int64_t size_ = 0;
+  RowBytes ids_, image_, text_, codes_;
+};
 
 // What lies in the directory of an index, mapped by `reader`.
 struct IndexFile {
@@ -36,5 +108,25 @@ IndexFile open_index(const std::filesystem::path& path, const Kernel& kernel,
 void save_index(const std::filesystem::path& path, const PairIndexOptions& options,
                 const IndexRows& rows, const Graph& graph, const ColumnReader* mapped,
                 const ProgressCallback& progress);
+
+inline constexpr std::int64_t kLeastDegree = 4;
+inline constexpr std::int64_t kMostDegree = 1024;
+inline constexpr std::int64_t kMostBreadth = 65536;
+inline constexpr std::int64_t kMostId = std::numeric_limits<std::int64_t>::max() - 1;  // has a next
+
+// Each throws invalid_argument.
+void check_range(const char* name, std::int64_t value, std::int64_t least, std::int64_t most);
+void check_index_options(const PairIndexOptions& options);
+// The options by which the matrices are read: thresholds, shapes, dtypes and threads are checked as
+// those of mining are.
+MineOptions checked_matrices(const MatrixView& image, const MatrixView& text,
+                             const PairIndexOptions& options, int threads);
+void check_dimensions(const char* name, std::int64_t given, std::int64_t wanted);
+// `ids`, or numbers from `first` on; refused where one is none of 0 .. kMostId, or there twice.
+std::vector<std::int64_t> checked_ids(const std::vector<std::int64_t>& ids, std::int64_t rows,
+                                      std::int64_t first);
+
+// Whether they are within the bounds, as those of a saved index must be.
+bool are_sound(const PairIndexOptions& options) noexcept;
 
 }  // namespace helip::mining

@@ -15,12 +15,10 @@
 #include "base/thread_pool.h"
 #include "helip/error.h"
 #include "mine/corpus/corpus.h"
-#include "mine/corpus/guarded.h"
+#include "mine/corpus/mine_options.h"
 #include "mine/graph/graph.h"
 #include "mine/graph/hnswlib_file.h"
-#include "mine/graph/index_checks.h"
 #include "mine/graph/index_file.h"
-#include "mine/graph/index_rows.h"
 
 namespace helip {
 namespace {
@@ -226,11 +224,11 @@ void PairIndex::State::find(const Corpus& queries, std::int64_t query, const Cor
     if (full && static_cast<double>(found.similarity + mining::kCodeError) < matches.back().score) {
       break;
     }
-    const mining::Judged judged = mining::judge(
+    const mining::Evaluation evaluated = mining::evaluate(
         pairs.rules(), {pairs.image()->cosine(searcher.image, found.node, searcher.other_image),
                         pairs.text()->cosine(searcher.text, found.node, searcher.other_text)});
-    if (judged.target != mining::Verdict::kept || judged.score <= 0.0) continue;
-    const Scored match{judged.score, rows.id(found.node)};
+    if (evaluated.target != mining::Verdict::kept || evaluated.score <= 0.0) continue;
+    const Scored match{evaluated.score, rows.id(found.node)};
     if (full && !ranks_before(match, matches.back())) continue;
     if (full) matches.pop_back();
     matches.insert(std::upper_bound(matches.begin(), matches.end(), match, mining::ranks_before),
@@ -258,7 +256,7 @@ PairIndex::State& PairIndex::state() const {
 PairIndex PairIndex::build(const MatrixView& image, const MatrixView& text,
                            const PairIndexOptions& options, const std::vector<std::int64_t>& ids,
                            int threads, const ProgressCallback& progress) {
-  return mining::guarded([&] {
+  return mining::entry_point([&] {
     mining::check_index_options(options);
     const MineOptions mine = mining::checked_matrices(image, text, options, threads);
     constexpr std::int64_t kMost = mining::kMostCodeDimensions;
@@ -280,14 +278,14 @@ PairIndex PairIndex::build(const EmbeddingStore& store, const PairIndexOptions& 
 }
 
 PairIndex PairIndex::open(const fs::path& path, const ProgressCallback& progress) {
-  return mining::guarded([&] {
+  return mining::entry_point([&] {
     const mining::Kernel& kernel = mining::select_kernel();
     return PairIndex(std::make_unique<State>(mining::open_index(path, kernel, progress), kernel));
   });
 }
 
 void PairIndex::save(const fs::path& path, const ProgressCallback& progress) const {
-  mining::guarded([&] {
+  mining::entry_point([&] {
     const State& own = state();
     const auto lock = own.lock_to_read();
     mining::save_index(path, own.options, own.rows, own.graph, own.reader.get(), progress);
@@ -297,7 +295,7 @@ void PairIndex::save(const fs::path& path, const ProgressCallback& progress) con
 PairIndex PairIndex::open_hnswlib(const fs::path& path, std::int64_t image_dimensions,
                                   const PairIndexOptions& options, int threads,
                                   const ProgressCallback& progress) {
-  return mining::guarded([&] {
+  return mining::entry_point([&] {
     const mining::Kernel& kernel = mining::select_kernel();
     return PairIndex(std::make_unique<State>(
         mining::open_hnswlib(path, image_dimensions, options, threads, kernel, progress), kernel));
@@ -305,7 +303,7 @@ PairIndex PairIndex::open_hnswlib(const fs::path& path, std::int64_t image_dimen
 }
 
 void PairIndex::save_hnswlib(const fs::path& path, const ProgressCallback& progress) const {
-  mining::guarded([&] {
+  mining::entry_point([&] {
     const State& own = state();
     const auto lock = own.lock_to_read();
     mining::save_hnswlib(path, own.options, own.rows, own.graph, own.reader.get(), progress);
@@ -315,7 +313,7 @@ void PairIndex::save_hnswlib(const fs::path& path, const ProgressCallback& progr
 PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, std::int64_t k,
                              std::int64_t breadth, int threads,
                              const ProgressCallback& progress) const {
-  return mining::guarded([&] {
+  return mining::entry_point([&] {
     const State& own = state();
     const MineOptions mine = mining::checked_matrices(image, text, own.options, threads);
     mining::check_range("k", k, 1, mining::kMostBreadth);
@@ -364,7 +362,7 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
 void PairIndex::add(const MatrixView& image, const MatrixView& text,
                     const std::vector<std::int64_t>& ids, int threads,
                     const ProgressCallback& progress) {
-  mining::guarded([&] {
+  mining::entry_point([&] {
     State& own = state();
     const MineOptions mine = mining::checked_matrices(image, text, own.options, threads);
     if (image.rows == 0 && ids.empty()) return;

@@ -11,6 +11,7 @@
 #include "helip/embedding_store.h"
 #include "helip/hard_pairs_writer.h"
 #include "helip/mine_options.h"
+#include "helip/parts.h"
 #include "helip/progress.h"
 #include "mine/corpus/corpus.h"
 #include "mine/method/method.h"
@@ -64,5 +65,14 @@ HardPairs mine_table(const MatrixView& image, const MatrixView& text, const Mine
                      const ProgressCallback& progress, const std::filesystem::path& out,
                      HardPairs::Origin origin, ExistingTable existing = ExistingTable::refuse,
                      DroppedPairs* dropped = nullptr, const EmbeddingStore* store = nullptr);
+
+// mine() with options.parts > 1.
+HardPairs mine_in_parts(const EmbeddingStore& store, const MineOptions& options,
+                        const ProgressCallback& progress, const std::filesystem::path& out);
+
+// Where its parts lie: "<out>.parts", with a directory "part-00001-of-00016" each.
+std::filesystem::path parts_folder(const std::filesystem::path& out);
+std::filesystem::path part_path(const std::filesystem::path& folder, std::int64_t index,
+                                std::int64_t count);
 
 }  // namespace helip::mining

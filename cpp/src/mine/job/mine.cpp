@@ -8,19 +8,15 @@
 #include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
 #include "io/file.h"
-#include "mine/budget/memory_budget.h"
+#include "mine/budget/budget.h"
 #include "mine/budget/plan.h"
 #include "mine/corpus/corpus.h"
-#include "mine/corpus/guarded.h"
 #include "mine/corpus/mine_options.h"
-#include "mine/corpus/rules.h"
 #include "mine/corpus/scorer.h"
 #include "mine/job/checkpoint.h"
 #include "mine/job/job.h"
-#include "mine/job/job_identity.h"
-#include "mine/job/parts.h"
 #include "mine/job/report.h"
-#include "mine/method/exact_pools.h"
+#include "mine/method/method.h"
 #include "mine/pool/bands.h"
 #include "mine/pool/groups.h"
 
@@ -28,7 +24,7 @@ namespace helip {
 namespace {
 
 using mining::Corpus;
-using mining::guarded;
+using mining::entry_point;
 
 // With a checkpoint beside the table.
 HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
@@ -40,7 +36,7 @@ HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
   const std::filesystem::path folder = mining::checkpoint_folder(out);
   if (options.method == MiningMethod::automatic) {
     // What was begun decides: a machine measured twice may choose otherwise.
-    options.method = mining::begun_method(folder).value_or(options.method);
+    options.method = mining::method_of_checkpoint(folder).value_or(options.method);
   }
   mining::Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
   job.keep_codes_of(store);
@@ -107,7 +103,7 @@ HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOption
                     "; bare arrays have no fingerprint by which codes could be told apart, so mine "
                     "a store, or drop codes");
   }
-  return guarded([&] {
+  return entry_point([&] {
     return mining::mine_table(image, text, options, progress, out, {}, ExistingTable::refuse,
                               dropped);
   });
@@ -115,7 +111,7 @@ HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOption
 
 HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
                const ProgressCallback& progress, const std::filesystem::path& out) {
-  return guarded([&] {
+  return entry_point([&] {
     if (options.parts != 1) return mining::mine_in_parts(store, options, progress, out);
     if (!out.empty()) return mine_to(out, store, options, progress);
     HardPairs::Origin origin;
@@ -128,7 +124,7 @@ HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
 
 MinePlan plan(const MatrixView& image, const MatrixView& text, const MineOptions& options,
               const ProgressCallback& progress) {
-  return guarded([&] {
+  return entry_point([&] {
     mining::validate(image, text, options);
     const Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
     Team team(options.threads, progress);
@@ -149,7 +145,7 @@ HardPairBand rerank(const MatrixView& image, const MatrixView& text,
                     const std::vector<std::int64_t>& targets, const MatrixView& candidates,
                     const MineOptions& options, const ProgressCallback& progress,
                     DroppedPairs* dropped) {
-  return guarded([&] {
+  return entry_point([&] {
     mining::validate(image, text, options);
     const std::int64_t rows = mining::row_count(image, text, options);
     check_targets(targets, rows);
@@ -193,7 +189,7 @@ HardPairBand rerank(const MatrixView& image, const MatrixView& text,
 HardPairBand mine_targets(const MatrixView& image, const MatrixView& text,
                           const std::vector<std::int64_t>& targets, const MineOptions& options,
                           const ProgressCallback& progress) {
-  return guarded([&] {
+  return entry_point([&] {
     mining::validate(image, text, options);
     check_targets(targets, mining::row_count(image, text, options));
     Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());

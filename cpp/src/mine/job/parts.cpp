@@ -1,4 +1,4 @@
-#include "mine/job/parts.h"
+#include "mine/job/job.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -11,12 +11,9 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/manifest.h"
-#include "mine/budget/memory_budget.h"
-#include "mine/corpus/guarded.h"
+#include "mine/budget/budget.h"
 #include "mine/corpus/mine_options.h"
 #include "mine/job/checkpoint.h"
-#include "mine/job/job.h"
-#include "mine/job/job_identity.h"
 #include "mine/job/report.h"
 #include "mine/pool/recall.h"
 
@@ -256,7 +253,7 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
   HardPairsWriter writer(out, store.size(), options.k);
   const RemovedIfEmpty tidy{folder};
   check_count(folder, count);
-  if (const auto method = begun_method(checkpoint_folder(out))) {
+  if (const auto method = method_of_checkpoint(checkpoint_folder(out))) {
     throw Error(ErrorCode::mismatch, quoted(checkpoint_folder(out)) +
                                          " was left by an interrupted job of method '" +
                                          name_of(*method) + "', now in " + std::to_string(count) +
@@ -298,7 +295,7 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
 HardPairsPart mine_part(const EmbeddingStore& store, std::int64_t index, std::int64_t count,
                         const MineOptions& asked, const fs::path& out,
                         const ProgressCallback& progress) {
-  return mining::guarded([&] {
+  return mining::entry_point([&] {
     const MineOptions options = checked_options(store, count, asked);
     if (index < 1 || index > count) {
       throw Error(ErrorCode::invalid_argument, "the part is " + std::to_string(index) + " of " +
@@ -323,7 +320,7 @@ HardPairsPart mine_part(const EmbeddingStore& store, std::int64_t index, std::in
 
 HardPairs merge_parts(const std::vector<fs::path>& paths, const fs::path& out,
                       const ProgressCallback& progress) {
-  return mining::guarded([&] {
+  return mining::entry_point([&] {
     std::vector<HardPairsPart> parts = sorted_parts(paths);
     HardPairsWriter writer(out, parts.front().range().rows, parts.front().k());
     return merge_into(writer, std::move(parts), progress);

@@ -1,9 +1,11 @@
-// What a table's manifest says of its mining: the options as used, and what was measured.
+// What files say of a job: its options as used, what was measured, and what the bytes of its table
+// depend on. What two processes do of one job must agree in the last.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
+#include "helip/embedding_store.h"
 #include "helip/mine_options.h"
 #include "io/json.h"
 #include "mine/bound/filter_plan.h"
@@ -22,5 +24,19 @@ OrderedJson filters_json(const FilterPlan& filters);
 // The "recall" of a report, and back.
 OrderedJson recall_json(const RecallEstimate& recall);
 RecallEstimate recall_of_json(const Json& json);
+
+// A flat JSON object: "store", "data", "rows" and each option as used.
+OrderedJson identity_of(const std::string& fingerprint, const std::string& data_fingerprint,
+                        std::int64_t rows, const std::string& options_json);
+OrderedJson identity_of(const EmbeddingStore& store, const MineOptions& options);
+// The same with what else the bits of a state depend on: float32 sums of another kernel may end in
+// other bits, those of another version in anything.
+OrderedJson with_program(OrderedJson identity);
+// What the codes of a store as a job makes them depend on; `grown`: by way of those of an earlier
+// state.
+OrderedJson codes_identity(const EmbeddingStore& store, const MineOptions& options, bool grown);
+
+// What differs, in words: "k 10, here 20; seed 0, here 1". Empty where nothing does.
+std::string differences(const OrderedJson& there, const OrderedJson& here);
 
 }  // namespace helip::mining

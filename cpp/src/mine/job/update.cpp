@@ -18,19 +18,14 @@
 #include "io/manifest.h"
 #include "io/mapped_files.h"
 #include "mine/bound/prepared_corpus.h"
-#include "mine/budget/memory_budget.h"
-#include "mine/budget/method_sizes.h"
-#include "mine/corpus/guarded.h"
+#include "mine/budget/budget.h"
+#include "mine/corpus/corpus.h"
 #include "mine/corpus/mine_options.h"
-#include "mine/corpus/rules.h"
 #include "mine/corpus/scorer.h"
 #include "mine/job/job.h"
-#include "mine/job/job_identity.h"
 #include "mine/job/report.h"
-#include "mine/job/row_roles.h"
-#include "mine/job/update_codes.h"
+#include "mine/job/update_rows.h"
 #include "mine/pool/bands.h"
-#include "mine/pool/table_thresholds.h"
 #include "mine/pool/updated_pools.h"
 
 namespace helip {
@@ -160,7 +155,7 @@ class Update {
                                          {mining::FilteredPairs::few, share * (2.0 - share)}),
           found ? mining::with_all_rows(codes->order(), corpus)
                 : mining::walk_along(before, corpus),
-          mining::bytes_beside_codes(corpus, options.k, team.size()), memory_, scratch, team,
+          mining::bytes_without_codes(corpus, options.k, team.size()), memory_, scratch, team,
           codes);
       memory_ = prepared_->memory_left();
       order_ = prepared_->order().rows;
@@ -434,7 +429,7 @@ bool holds_table(const std::filesystem::path& out) { return !out.empty() && has_
 
 HardPairs update(const HardPairs& pairs, const EmbeddingStore& store, const UpdateOptions& options,
                  const ProgressCallback& progress, const std::filesystem::path& out) {
-  return mining::guarded([&] {
+  return mining::entry_point([&] {
     const MineOptions mined = options_of(pairs, options);
     const auto before = store.earlier_state(pairs.size(), pairs.origin().fingerprint);
     if (!before) refuse_store(pairs, store);
@@ -468,7 +463,7 @@ HardPairs update(const HardPairs& pairs, const EmbeddingStore& store, const Upda
 HardPairs add_rows(const HardPairs& pairs, const MatrixView& image, const MatrixView& text,
                    const MineOptions& options, const ProgressCallback& progress,
                    const std::filesystem::path& out, DroppedPairs* dropped) {
-  return mining::guarded(
+  return mining::entry_point(
       [&] { return add_rows_into(pairs, image, text, options, progress, out, dropped); });
 }
 

@@ -45,7 +45,7 @@ struct CodeLimits {
 };
 
 // Products of one tile of codes, and what they are held against.
-struct Sieve {
+struct Prefilter {
   struct Side {
     const float* offset;  // each of these [kTileRows] or [kTileColumns]
     const float* tail;
@@ -70,7 +70,7 @@ struct Kernel {
                             std::int8_t* panel) = nullptr;
   // Bit c of hits[r]: product + offsets + product of the tails reaches the lower of both
   // thresholds.
-  void (*sieve)(const Sieve& sieve, std::uint32_t* hits) = nullptr;
+  void (*prefilter)(const Prefilter& job, std::uint32_t* hits) = nullptr;
   // out[i] = sum over k of row[k] * columns[i][k], see gather_offset; `depth` a multiple of
   // kCodeAlign, everything 64-byte aligned.
   void (*gather_products)(const std::int8_t* row, const std::int8_t* const* columns,
@@ -104,7 +104,7 @@ struct Kernel {
   double (*dot_mixed)(const double* a, const float* b,
                       std::int64_t n) = nullptr;  // a: widened float32
   double (*dot_double)(const double* a, const double* b, std::int64_t n) = nullptr;
-  // Float32 dot product in a fixed order, for distances of a graph.
+  // Float32 dot product in a fixed order.
   float (*dot_short)(const float* a, const float* b, std::int64_t n) = nullptr;
   // out[i] = float(in[i] * factor), the product in float64.
   void (*scale)(const float* in, std::int64_t n, double factor, float* out) = nullptr;

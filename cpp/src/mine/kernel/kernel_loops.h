@@ -318,7 +318,7 @@ void pack_column_codes_by(const std::int8_t* const* codes, std::int64_t depth, s
 // V is a vector of V::kSize floats: load, load_integers, broadcast, +, absolute, min, multiply_add
 // and reaches, which gives one bit a lane.
 template <typename V, bool kAbsolute>
-inline void sieve_rows(const Sieve& job, std::uint32_t* hits) {
+inline void prefilter_rows(const Prefilter& job, std::uint32_t* hits) {
   for (int r = 0; r < kTileRows; ++r) {
     const V offset = V::broadcast(job.rows.offset[r]);
     const V tail = V::broadcast(job.rows.tail[r]);
@@ -336,15 +336,15 @@ inline void sieve_rows(const Sieve& job, std::uint32_t* hits) {
 }
 
 template <typename V>
-void sieve(const Sieve& job, std::uint32_t* hits) {
+void prefilter(const Prefilter& job, std::uint32_t* hits) {
   if (job.absolute) {
-    sieve_rows<V, true>(job, hits);
+    prefilter_rows<V, true>(job, hits);
   } else {
-    sieve_rows<V, false>(job, hits);
+    prefilter_rows<V, false>(job, hits);
   }
 }
 
-// Columns i .. i + 3 and the four that come next, to be fetched meanwhile; the last one stands in
+// Columns i .. i + 3 and the four that come next, to be fetched meanwhile; the last one is taken
 // for those beyond `count`.
 struct FourColumns {
   const std::int8_t* now[4];
@@ -361,7 +361,7 @@ struct FourColumns {
 // A kernel's own functions, completed by the loops of this file.
 template <typename V>
 constexpr Kernel with_loops(Kernel kernel) {
-  kernel.sieve = sieve<V>;
+  kernel.prefilter = prefilter<V>;
   kernel.round_codes = round_codes;
   kernel.missed = missed;
   kernel.sum_codes = sum_codes;

@@ -122,7 +122,7 @@ double dot_wide(const A* a, const B* b, std::int64_t n) {
 }
 
 // The bits of dot_short().
-float dot_graph(const float* a, const float* b, std::int64_t n) {
+float dot_short_neon(const float* a, const float* b, std::int64_t n) {
   float32x4_t sum[16];
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) sum[i] = vdupq_n_f32(0.0F);
@@ -261,7 +261,7 @@ constexpr Kernel kKernel = with_loops<Vector>({
     .dot_float = dot_wide<true, float, float>,
     .dot_mixed = dot_wide<true, double, float>,
     .dot_double = dot_wide<false, double, double>,
-    .dot_short = dot_graph,
+    .dot_short = dot_short_neon,
 });
 
 // The extension is optional before Armv8.4; every Apple processor that runs macOS has it.
@@ -284,6 +284,7 @@ const Kernel* kernel_neon() { return usable() ? &kKernel : nullptr; }
 #else
 
 namespace helip::mining {
+
 const Kernel* kernel_neon() { return nullptr; }
 }  // namespace helip::mining
 

@@ -8,7 +8,7 @@
 
 #include "base/scratch_memory.h"
 #include "helip/error.h"
-#include "mine/budget/method_sizes.h"
+#include "mine/budget/budget.h"
 #include "mine/corpus/scorer.h"
 #include "mine/graph/graph.h"
 #include "mine/method/method.h"

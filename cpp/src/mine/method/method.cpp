@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "mine/budget/method_sizes.h"
+#include "mine/budget/budget.h"
 
 namespace helip::mining {
 
@@ -42,7 +42,7 @@ PreparedCorpus& MethodContext::prepared() {
 
 void MethodContext::prepare(FilterPlan plan, RowOrder order, KeptCodes* codes) {
   prepared_ = std::make_unique<PreparedCorpus>(corpus, std::move(plan), std::move(order),
-                                               bytes_beside_codes(corpus, kept(), team.size()),
+                                               bytes_without_codes(corpus, kept(), team.size()),
                                                memory, scratch, team, codes);
 }
 

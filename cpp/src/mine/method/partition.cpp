@@ -7,7 +7,7 @@
 #include <span>
 
 #include "base/scratch_memory.h"
-#include "mine/budget/method_sizes.h"
+#include "mine/budget/budget.h"
 #include "mine/method/method.h"
 #include "mine/method/recall_sample.h"
 #include "mine/pool/bands.h"

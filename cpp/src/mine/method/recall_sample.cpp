@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
-#include "mine/corpus/draw.h"
-#include "mine/method/exact_pools.h"
+#include "mine/corpus/corpus.h"
+#include "mine/method/method.h"
 #include "mine/pool/bands.h"
 
 namespace helip::mining {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "mine/corpus/draw.h"
+#include "mine/corpus/corpus.h"
 #include "mine/corpus/scorer.h"
 #include "mine/method/method.h"
 #include "mine/method/recall_sample.h"

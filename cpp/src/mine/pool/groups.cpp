@@ -91,10 +91,10 @@ std::vector<std::uint32_t> duplicate_groups(const MatrixView& image, const Matri
       }
     });
   } else {
-    const auto beside = rows * static_cast<std::int64_t>(sizeof(std::uint32_t));
+    const auto other_bytes = rows * static_cast<std::int64_t>(sizeof(std::uint32_t));
     FilterPlan plan = choose_filters(corpus, 1, team);
     RowOrder order = order_rows(corpus, plan, team);
-    PreparedCorpus prepared(corpus, std::move(plan), std::move(order), beside, memory, scratch,
+    PreparedCorpus prepared(corpus, std::move(plan), std::move(order), other_bytes, memory, scratch,
                             team);
     team.begin_stage("collapse", rows, rows * (rows + 1) / 2);
     SweepJob job;

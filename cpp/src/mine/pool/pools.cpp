@@ -70,13 +70,13 @@ void Pools::raise_threshold(std::int64_t target, float threshold) noexcept {
 
 void Pools::score_pair(std::int64_t target, std::int64_t row, std::int64_t mirror, Scorer& scorer) {
   const std::int64_t own = rows_[static_cast<std::size_t>(target)];
-  const Judged judged = scorer.judge(own, row);
-  if (judged.score <= corpus_.rules().min_score) return;
-  if (judged.score >= static_cast<double>(threshold(target))) {
-    offer(target, row, judged.score, judged.target);
+  const Evaluation evaluated = scorer.evaluate(own, row);
+  if (evaluated.score <= corpus_.rules().min_score) return;
+  if (evaluated.score >= static_cast<double>(threshold(target))) {
+    offer(target, row, evaluated.score, evaluated.target);
   }
-  if (mirror >= 0 && judged.score >= static_cast<double>(threshold(mirror))) {
-    offer(mirror, own, judged.score, judged.candidate);
+  if (mirror >= 0 && evaluated.score >= static_cast<double>(threshold(mirror))) {
+    offer(mirror, own, evaluated.score, evaluated.candidate);
   }
 }
 

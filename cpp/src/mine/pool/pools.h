@@ -13,7 +13,6 @@
 #include "helip/dropped_pairs.h"
 #include "helip/hard_pairs.h"
 #include "mine/bound/sweep.h"
-#include "mine/corpus/rounding.h"
 #include "mine/corpus/scorer.h"
 
 namespace helip::mining {

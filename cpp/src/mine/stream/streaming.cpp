@@ -9,9 +9,8 @@
 #include "base/team.h"
 #include "helip/mine_options.h"
 #include "io/mapped_files.h"
-#include "mine/corpus/guarded.h"
+#include "mine/corpus/corpus.h"
 #include "mine/corpus/mine_options.h"
-#include "mine/corpus/rules.h"
 #include "mine/kernel/kernel.h"
 #include "mine/stream/row_memory.h"
 #include "mine/stream/streaming_search.h"
@@ -210,7 +209,7 @@ StreamingMiner::Impl& StreamingMiner::impl() const {
 
 HardPairBand StreamingMiner::add(const std::vector<std::int64_t>& ids, const MatrixView& image,
                                  const MatrixView& text, const ProgressCallback& progress) {
-  return mining::guarded([&] {
+  return mining::entry_point([&] {
     const Impl::Batch batch = impl().read(ids, image, text);
     HardPairBand found = impl().mine(batch, progress);
     impl().memory.put(batch.rows);
@@ -220,7 +219,7 @@ HardPairBand StreamingMiner::add(const std::vector<std::int64_t>& ids, const Mat
 
 void StreamingMiner::remember(const std::vector<std::int64_t>& ids, const MatrixView& image,
                               const MatrixView& text) {
-  mining::guarded([&] {
+  mining::entry_point([&] {
     const Impl::Batch batch = impl().read(ids, image, text);
     impl().memory.put(batch.rows);
   });

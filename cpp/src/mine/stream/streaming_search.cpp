@@ -8,8 +8,8 @@
 #include <memory>
 #include <vector>
 
-#include "mine/corpus/rounding.h"
 #include "mine/corpus/rows.h"
+#include "mine/corpus/scorer.h"
 #include "mine/kernel/product_panels.h"
 #include "mine/pool/bands.h"
 
@@ -109,10 +109,10 @@ struct Search {
 
   // Scores a pair by the definition, and appends it if it counts.
   void append(std::int64_t target, std::uint32_t row, std::vector<Scored>& scored) const {
-    const Judged judged = judge(rules, {cosine(target, row, image_of, dimensions.image),
-                                        cosine(target, row, text_of, dimensions.text)});
-    if (judged.target == Verdict::kept && judged.score > rules.min_score) {
-      scored.push_back({judged.score, rows[row].id});
+    const Evaluation evaluated = evaluate(rules, {cosine(target, row, image_of, dimensions.image),
+                                                  cosine(target, row, text_of, dimensions.text)});
+    if (evaluated.target == Verdict::kept && evaluated.score > rules.min_score) {
+      scored.push_back({evaluated.score, rows[row].id});
     }
   }
 

@@ -17,7 +17,7 @@
 
 #include "base/team.h"
 #include "helip/hard_pairs.h"
-#include "mine/corpus/rules.h"
+#include "mine/corpus/corpus.h"
 #include "mine/kernel/kernel.h"
 #include "mine/stream/row_memory.h"
 

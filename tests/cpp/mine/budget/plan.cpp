@@ -3,7 +3,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include "mine/budget/method_sizes.h"
+#include "mine/budget/budget.h"
 #include "mine/pool/bands.h"
 #include "support/expect_error.h"
 #include "support/mine_reference.h"

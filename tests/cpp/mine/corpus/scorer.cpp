@@ -1,7 +1,9 @@
-// Scores: the bits of the plain float64 definition, whichever row was loaded.
+// Scores: the bits of the plain float64 definition, whichever row was loaded; and their bounds.
 #include "mine/corpus/scorer.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -79,8 +81,8 @@ TEST_CASE("rows of zeros and deleted rows have cosine 0 with every other", "[sco
   REQUIRE(corpus.is_zero(3));
   REQUIRE_FALSE(corpus.is_zero(4));
   for (const std::int64_t row : {0, 3}) {
-    REQUIRE(scorer.judge(row, 7).score == 0.0);
-    REQUIRE(scorer.judge(7, row).score == 0.0);
+    REQUIRE(scorer.evaluate(row, 7).score == 0.0);
+    REQUIRE(scorer.evaluate(7, row).score == 0.0);
   }
 }
 
@@ -95,17 +97,37 @@ TEST_CASE("a near duplicate is one for both rows, a false negative for each by i
   options.margin = 0.1;
   const Corpus corpus = corpus_of(data, options);
   Scorer scorer(corpus);
-  const Judged judged = scorer.judge(0, 1);
-  REQUIRE(judged.target == Verdict::margin);     // 1 > 1 - 0.1
-  REQUIRE(judged.candidate == Verdict::margin);  // 1 > 0.5 - 0.1
-  REQUIRE(judge({true, true, false, 0.4, 1.0}, {0.5, 0.9}).target == Verdict::image_duplicate);
-  REQUIRE(judge({true, true, false, 1.0, 0.4}, {0.5, 0.9}).candidate == Verdict::text_duplicate);
+  const Evaluation evaluated = scorer.evaluate(0, 1);
+  REQUIRE(evaluated.target == Verdict::margin);     // 1 > 1 - 0.1
+  REQUIRE(evaluated.candidate == Verdict::margin);  // 1 > 0.5 - 0.1
+  REQUIRE(evaluate({true, true, false, 0.4, 1.0}, {0.5, 0.9}).target == Verdict::image_duplicate);
+  REQUIRE(evaluate({true, true, false, 1.0, 0.4}, {0.5, 0.9}).candidate == Verdict::text_duplicate);
 }
 
 TEST_CASE("two negative similarities multiply only where products are signed", "[scorer]") {
   Rules rules;
-  REQUIRE(judge(rules, {-0.5, -0.5}).score == 0.0);
+  REQUIRE(evaluate(rules, {-0.5, -0.5}).score == 0.0);
   rules.signed_products = true;
-  REQUIRE(judge(rules, {-0.5, -0.5}).score == 0.25);
-  REQUIRE(judge(rules, {-0.5, 0.5}).score == -0.25);
+  REQUIRE(evaluate(rules, {-0.5, -0.5}).score == 0.25);
+  REQUIRE(evaluate(rules, {-0.5, 0.5}).score == -0.25);
+}
+
+TEST_CASE("a value is rounded to the float32 next to it on either side", "[scorer]") {
+  std::mt19937_64 random(1);
+  std::normal_distribution<double> normal;
+  for (int i = 0; i < 10000; ++i) {
+    const double value = normal(random);
+    const float down = rounded_down(value), up = rounded_up(value);
+    REQUIRE(static_cast<double>(down) <= value);
+    REQUIRE(static_cast<double>(up) >= value);
+    REQUIRE(static_cast<double>(std::nextafter(down, 10.0F)) > value);
+    REQUIRE(static_cast<double>(std::nextafter(up, -10.0F)) < value);
+  }
+}
+
+TEST_CASE("a float32 is rounded to itself", "[scorer]") {
+  for (const float value : {0.0F, 0.1F, -0.98F, 1.0F, std::numeric_limits<float>::infinity()}) {
+    REQUIRE(rounded_down(static_cast<double>(value)) == value);
+    REQUIRE(rounded_up(static_cast<double>(value)) == value);
+  }
 }

@@ -17,8 +17,8 @@
 #include "io/manifest.h"
 #include "io/safetensors.h"
 #include "mine/bound/codes.h"
-#include "mine/budget/method_sizes.h"
-#include "mine/job/job_identity.h"
+#include "mine/budget/budget.h"
+#include "mine/job/report.h"
 #include "support/campaign.h"
 #include "support/data_store.h"
 #include "support/expect_error.h"
@@ -29,8 +29,8 @@
 
 using namespace helip;
 using namespace helip::testing;
-using helip::mining::begun_method;
 using helip::mining::checkpoint_folder;
+using helip::mining::method_of_checkpoint;
 
 namespace {
 
@@ -241,7 +241,7 @@ TEST_CASE("a checkpoint of another job is refused with what differs", "[checkpoi
   const auto stop = [](const Progress& progress) { return progress.stage != "tune"; };
   REQUIRE(stopped(store, options, folder / "p", stop));
   const fs::path left = checkpoint_folder(folder / "p");
-  REQUIRE(begun_method(left) == MiningMethod::hnsw);
+  REQUIRE(method_of_checkpoint(left) == MiningMethod::hnsw);
   const auto refuse = [&](const EmbeddingStore& from, const MineOptions& other,
                           const std::string& words) {
     expect_error(ErrorCode::mismatch, words, [&] { mine(from, other, {}, folder / "p"); });

@@ -229,7 +229,7 @@ TEST_CASE("gathered products of four-bit codes are the plain ones", "[kernel]") 
   }
 }
 
-TEST_CASE("a sieve lets pass what reaches the lower threshold, and nothing clearly below",
+TEST_CASE("a prefilter lets pass what reaches the lower threshold, and nothing clearly below",
           "[kernel]") {
   std::mt19937 random(14);
   std::normal_distribution<float> normal;
@@ -258,14 +258,14 @@ TEST_CASE("a sieve lets pass what reaches the lower threshold, and nothing clear
       };
       fill(sides.row_offset, sides.row_tail, sides.row_threshold, kTileRows);
       fill(sides.column_offset, sides.column_tail, sides.column_threshold, kTileColumns);
-      const Sieve sieve{products.get(),
-                        {sides.row_offset, sides.row_tail, sides.row_threshold},
-                        {sides.column_offset, sides.column_tail, sides.column_threshold},
-                        absolute};
+      const Prefilter job{products.get(),
+                          {sides.row_offset, sides.row_tail, sides.row_threshold},
+                          {sides.column_offset, sides.column_tail, sides.column_threshold},
+                          absolute};
       for (const Kernel* kernel : available_kernels()) {
         INFO(kernel->name << ", absolute " << absolute << ", round " << round);
         std::uint32_t hits[kTileRows];
-        kernel->sieve(sieve, hits);
+        kernel->prefilter(job, hits);
         std::int64_t wrong = 0;
         for (int r = 0; r < kTileRows; ++r) {
           for (int c = 0; c < kTileColumns; ++c) {
@@ -287,7 +287,7 @@ TEST_CASE("a sieve lets pass what reaches the lower threshold, and nothing clear
   }
 }
 
-TEST_CASE("a sieve counts what equals the threshold as reaching it", "[kernel]") {
+TEST_CASE("a prefilter counts what equals the threshold as reaching it", "[kernel]") {
   const auto products = allocate_aligned<std::int32_t>(kTileRows * kTileColumns);
   std::fill_n(products.get(), kTileRows * kTileColumns, -100);
   struct alignas(64) Sides {
@@ -302,11 +302,11 @@ TEST_CASE("a sieve counts what equals the threshold as reaching it", "[kernel]")
         std::fill_n(sides.one, kTileColumns, row_threshold);
         std::fill_n(sides.other, kTileColumns, column_threshold);
         std::uint32_t hits[kTileRows];
-        kernel->sieve({products.get(),
-                       {sides.zeros, sides.zeros, sides.one},
-                       {sides.zeros, sides.zeros, sides.other},
-                       absolute},
-                      hits);
+        kernel->prefilter({products.get(),
+                           {sides.zeros, sides.zeros, sides.one},
+                           {sides.zeros, sides.zeros, sides.other},
+                           absolute},
+                          hits);
         REQUIRE(std::all_of(hits, hits + kTileRows, [&](auto h) { return h == hits[0]; }));
         return hits[0];
       };

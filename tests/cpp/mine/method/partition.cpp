@@ -1,5 +1,5 @@
 // Approximate mining by clusters that widens until its measured recall is what was asked for.
-#include "mine/budget/method_sizes.h"
+#include "mine/budget/budget.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <random>

@@ -4,7 +4,7 @@
 #include <set>
 
 #include "io/json.h"
-#include "mine/corpus/draw.h"
+#include "mine/corpus/corpus.h"
 #include "support/mine_reference.h"
 
 using namespace helip;

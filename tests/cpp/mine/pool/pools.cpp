@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "mine/corpus/rules.h"
+#include "mine/corpus/corpus.h"
 #include "support/mine_reference.h"
 
 using namespace helip;
@@ -186,12 +186,12 @@ TEST_CASE("a margin may keep a candidate from one of two rows", "[pools]") {
     Scorer scorer(corpus);
     for (std::int64_t i = 0; i < 60; ++i) {
       for (std::int64_t j = 0; j < i; ++j) {
-        const Judged judged = scorer.judge(i, j);
-        const Judged mirrored = scorer.judge(j, i);
-        REQUIRE(judged.score == mirrored.score);
-        REQUIRE(judged.target == mirrored.candidate);
-        REQUIRE(judged.candidate == mirrored.target);
-        one_sided = one_sided || judged.target != judged.candidate;
+        const Evaluation evaluated = scorer.evaluate(i, j);
+        const Evaluation mirrored = scorer.evaluate(j, i);
+        REQUIRE(evaluated.score == mirrored.score);
+        REQUIRE(evaluated.target == mirrored.candidate);
+        REQUIRE(evaluated.candidate == mirrored.target);
+        one_sided = one_sided || evaluated.target != evaluated.candidate;
       }
     }
   }

@@ -1,7 +1,9 @@
-#include "mine/budget/method_sizes.h"
+#include "mine/budget/budget.h"
 
 #include <algorithm>
+#include <system_error>
 
+#include "helip/machine.h"
 #include "mine/bound/row_order.h"
 #include "mine/graph/pair_codes.h"
 #include "mine/pool/bands.h"
@@ -48,7 +50,7 @@ std::int64_t bytes_of_notes(std::int64_t rows, int threads) noexcept {
   return rows * threads * static_cast<std::int64_t>(sizeof(std::uint32_t));
 }
 
-std::int64_t bytes_beside_codes(const Corpus& corpus, std::int64_t kept, int threads) noexcept {
+std::int64_t bytes_without_codes(const Corpus& corpus, std::int64_t kept, int threads) noexcept {
   return corpus.size() * (bytes_of_target(std::min(kept, corpus.size())) + 4 * kNeighbours) +
          bytes_of_notes(corpus.size(), threads);
 }
@@ -71,6 +73,25 @@ FilterChoice filter_choice(std::int64_t rows, const MineOptions& options) {
 FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team) {
   const FilterChoice choice = filter_choice(corpus.size(), options);
   return choose_filters(corpus, choice.k, team, choice.comparison);
+}
+
+namespace fs = std::filesystem;
+
+std::int64_t memory_budget(const MineOptions& options) noexcept {
+  if (options.memory > 0) return options.memory;
+  const std::int64_t memory = this_machine().memory;
+  return memory > 0 ? memory / 4 : std::int64_t{1} << 30;
+}
+
+fs::path scratch_folder(const fs::path& out) {
+  // Whoever writes there says what is wrong with a folder: a job may never need it.
+  std::error_code failed;
+  if (!out.empty()) {
+    const fs::path parent = fs::absolute(out, failed).parent_path();
+    if (!failed && fs::is_directory(parent, failed)) return parent;
+  }
+  fs::path temporary = fs::temp_directory_path(failed);
+  return failed ? fs::path("/tmp") : temporary;
 }
 
 }  // namespace helip::mining

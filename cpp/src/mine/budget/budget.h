@@ -1,7 +1,9 @@
-// How large the methods make what they work with: for them, and for what they are planned to cost.
+// What a job may take of the machine, where that lies which does not fit, and how large the methods
+// make what they work with: for them, and for what they are planned to cost.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 
 #include "base/team.h"
 #include "helip/mine_options.h"
@@ -37,7 +39,7 @@ bool partition_pays(std::int64_t rows, std::int64_t kept, double recall);
 std::int64_t bytes_of_notes(std::int64_t rows, int threads) noexcept;
 // What pools of `kept` pairs of all rows take, their neighbours, and the notes of the threads:
 // codes leave room for them.
-std::int64_t bytes_beside_codes(const Corpus& corpus, std::int64_t kept, int threads) noexcept;
+std::int64_t bytes_without_codes(const Corpus& corpus, std::int64_t kept, int threads) noexcept;
 
 // What the filters of a method are chosen for: see choose_filters().
 struct FilterChoice {
@@ -47,5 +49,12 @@ struct FilterChoice {
 FilterChoice filter_choice(std::int64_t rows, const MineOptions& options);
 // The filters that a method's pairs go through.
 FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team);
+
+// options.memory, or a quarter of the physical memory.
+std::int64_t memory_budget(const MineOptions& options) noexcept;
+
+// Where codes and pools go that do not fit into memory: beside the table, or where temporary files
+// go.
+std::filesystem::path scratch_folder(const std::filesystem::path& out);
 
 }  // namespace helip::mining

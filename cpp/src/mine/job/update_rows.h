@@ -1,12 +1,17 @@
-// Rows of a store that changed since a table of it was mined, and what an update does with each
-// row.
+// Rows of a store that changed since a table of it was mined, what an update does with each row,
+// and the codes that an earlier job kept.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "helip/embedding_store.h"
 #include "helip/hard_pairs.h"
+#include "helip/mine_options.h"
+#include "helip/progress.h"
+#include "mine/bound/kept_codes.h"
+#include "mine/bound/row_order.h"
 #include "mine/corpus/corpus.h"
 
 namespace helip::mining {
@@ -37,5 +42,14 @@ struct RowRoles {
 
 // `pairs` are of the first rows of the corpus, which is measured.
 RowRoles sort_rows(const Corpus& corpus, const HardPairs& pairs, const Outdated& outdated);
+
+// Of an earlier state of the store, or of this one, by whatever job; what is made is kept in their
+// place. Nothing where no folder is given.
+std::optional<KeptCodes> codes_for_update(const EmbeddingStore& store, const Corpus& corpus,
+                                          const MineOptions& options,
+                                          const ProgressCallback& progress);
+
+// The order, and then the rows that it lacks. Without clusters.
+RowOrder with_all_rows(const RowOrder& order, const Corpus& corpus);
 
 }  // namespace helip::mining

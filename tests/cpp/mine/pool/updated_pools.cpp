@@ -1,5 +1,5 @@
 // Thresholds along a table: none exceeds what a target keeps in the end.
-#include "mine/pool/table_thresholds.h"
+#include "mine/pool/updated_pools.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <numeric>
@@ -25,7 +25,7 @@ MatrixView first_rows(const Matrix& matrix, std::int64_t rows) {
 }  // namespace
 
 TEST_CASE("no threshold along a table exceeds the last score that a target keeps",
-          "[table_thresholds]") {
+          "[updated_pools]") {
   const DType dtype = DType::float32;
   for (const double noise : {0.3, 1.0}) {
     INFO("noise " << noise);
