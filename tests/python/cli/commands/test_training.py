@@ -98,7 +98,7 @@ def test_a_plan_says_what_a_run_would_take_and_writes_nothing(
 ) -> None:
     code, out, err = run(*call, "--out", tmp_path / "run", "--plan")
     assert code == 0, err
-    assert "steps          6, 4 an epoch" in out
+    assert "steps        6, 4 an epoch" in out
     assert "16 of 16 rows come at least once" in out
     assert "time" not in out
     code, out, err = run(*call, "--out", tmp_path / "run", "--plan", "--time-step", "--json")
