@@ -114,7 +114,6 @@ def test_options_of_two_places_may_be_nested(
         ("mine s --out p -k 2.7", r"-k is 2\.7, must be a whole number"),
         ("train d --model m --out o --epochs 1.5", "--epochs is 1.5, must be a whole number"),
         ("eval d --model m --limit 0.5", "--limit is 0.5, must be a whole number"),
-        ("plan --rows 10 --dims 8 6.5", "--dims is 6.5, must be a whole number"),
     ],
 )
 def test_a_fraction_is_not_rounded(words: str, message: str) -> None:

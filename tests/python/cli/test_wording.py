@@ -75,7 +75,7 @@ def test_a_message_without_options_stays() -> None:
     [
         (("mine", "{tmp}/s", "--out", "p", "-k", "0"), "helip: -k is 0, must be at least 1"),
         (("mine", "{tmp}/s", "--out", "p", "--image-max", "2"), "helip: --image-max is 2.0, must"),
-        (("plan", "--rows", "0", "--dims", "4", "4"), "helip: --rows is 0, must be at least 1"),
+        (("plan", "s", "-k", "0"), "helip: -k is 0, must be at least 1"),
         (("embed", "{tmp}/d.csv", "--out", "p", "--shard-rows", "100"), "--shard-rows is 100"),
         (("index", "{tmp}/image_column.csv", "--out", "p"), "/image_column.csv"),
         (

@@ -146,5 +146,7 @@ def test_a_batch_has_the_rows_of_the_store_and_texts_where_each_row_has_one(
 def test_the_store_of_other_data_is_refused(folder, tmp_path):
     data = helip.open_dataset(folder)
     other = store_of(data, tmp_path / "store", keys=[f"other-{row}" for row in range(ROWS)])
-    with pytest.raises(MismatchError, match=r"another data set.*the keys or their order differ"):
+    with pytest.raises(
+        MismatchError, match=r"belongs to other data.*the keys or their order differ"
+    ):
         loader(data, store=other)

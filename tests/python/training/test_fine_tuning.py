@@ -111,7 +111,7 @@ def test_a_run_is_not_resumed_with_another_table_or_batch_size(tmp_path):
 
 
 def test_a_table_of_another_data_set_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(MismatchError, match="another data set"):
+    with pytest.raises(MismatchError, match="belongs to other data"):
         run(tmp_path / "out", data=Colours(prefix="other"), pairs=table(Colours()))
     assert not (tmp_path / "out").exists()
 

@@ -22,7 +22,7 @@ from helip.common.errors import (
     UnsupportedError,
 )
 from helip.mining.options import HostOptions
-from helip.mining.stages import running
+from helip.mining.stages import runners
 from helip.mining.stages.bases import Changes, changes_of_rebuilt, is_in
 from helip.mining.stages.certificates import certificate_path
 from helip.mining.stages.job import Workplace, begin_update, open_job, stages_folder
@@ -172,7 +172,7 @@ def test_a_stopped_update_leaves_the_table_and_goes_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, was = grow(folder), files_of(folder / "p")
-    run = running.run_unit
+    run = runners.run_unit
 
     def stop(place: Workplace, step: Step, unit: int) -> None:
         if (step.stage, unit) == ("merge", 1):
@@ -180,7 +180,7 @@ def test_a_stopped_update_leaves_the_table_and_goes_on(
         run(place, step, unit)
 
     with monkeypatch.context() as patch:
-        patch.setattr(running, "run_unit", stop)
+        patch.setattr(runners, "run_unit", stop)
         with pytest.raises(CancelledError):
             update(folder)
     assert files_of(folder / "p") == was
