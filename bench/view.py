@@ -26,7 +26,7 @@ from PIL import Image
 import helip
 from helip.data.dataset import KeyedDataset
 from helip.data.packed_strings import KeyList
-from helip.reporting.pools import Similarities
+from helip.reporting.similarities import Similarities
 from helip_view.app import make_app
 from helip_view.cards import ComparedPools
 from helip_view.viewing import ViewCall, viewing

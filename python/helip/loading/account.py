@@ -12,7 +12,7 @@ from helip.common.errors import Error
 from helip.loading.readers.batch import ReadBatch
 
 _LISTED_ROWS = 100  # quarantined rows that an account names; the others are only counted
-_JUDGED_ROWS = 1000  # rows over which the share of quarantined ones is judged, at the least
+_LEAST_ROWS = 1000  # rows over which the share of quarantined ones is counted, at the least
 _PLANNED = (
     "targets", "plain_targets", "hard_pairs", "shared", "replaced", "random_fills", "unfilled",
     "equal_targets", "equal_hard_pairs",
@@ -66,7 +66,7 @@ class EpochCounts:
         free = _LISTED_ROWS - len(self.quarantined_rows)
         self.quarantined_rows.extend(read.failures[: max(free, 0)])
 
-    def judge(
+    def checked(
         self, read: ReadBatch, *, most: float, epoch_rows: int | None, skips: bool
     ) -> dict[str, Any] | None:
         """The batch that was read, unless too many rows have failed by now; None for one to skip.
@@ -77,11 +77,11 @@ class EpochCounts:
         """
         failed = sum(self.quarantined.values())
         total = self.emitted + failed
-        judged = total - self.unreadable_rows
+        counted = total - self.unreadable_rows
         if epoch_rows is not None:
-            judged = max(judged, min(_JUDGED_ROWS, epoch_rows))
+            counted = max(counted, min(_LEAST_ROWS, epoch_rows))
         empty = read.batch is None and not skips
-        if not empty and failed - self.unreadable_rows <= most * judged:
+        if not empty and failed - self.unreadable_rows <= most * counted:
             self.skipped_batches += read.batch is None
             return read.batch
         reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(self.quarantined.items()))

@@ -447,7 +447,7 @@ class HardPairLoader:
                 if read.cache is not None:
                     self._caches.update([read.cache])
                 last = read.step + 1 >= self._steps
-                batch = self._counts.judge(
+                batch = self._counts.checked(
                     read,
                     most=self._max_quarantined,
                     epoch_rows=None if last else len(self) * self._options.batch_size,

@@ -9,8 +9,8 @@ from .plots.recall import plot_recall, read_recall
 from .plots.scores import plot_scores
 from .plots.study import plot_study
 from .plots.validation import plot_validation
-from .pools import Card, Similarities, pool_of, read_scores
 from .rendering import environment, render
+from .similarities import Card, Similarities, pool_of, read_scores
 from .targets import Strip, Target, targets_of
 
 __all__ = [

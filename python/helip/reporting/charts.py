@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from helip.common.text import number
-from helip.reporting.pools import Scores
+from helip.reporting.similarities import Scores
 
 POINTS = 240  # of a curve; more are averaged
 QUANTITIES = (

@@ -20,8 +20,14 @@ from helip.reporting import metrics, statistics
 from helip.reporting.charts import histogram, learning_curves
 from helip.reporting.options import ReportOptions
 from helip.reporting.pictures import Pictures
-from helip.reporting.pools import Scores, Similarities, check_rows, choose_targets, read_scores
 from helip.reporting.rendering import render
+from helip.reporting.similarities import (
+    Scores,
+    Similarities,
+    check_rows,
+    choose_targets,
+    read_scores,
+)
 from helip.reporting.targets import Target, targets_of
 from helip.store.embedding_store import EmbeddingStore
 

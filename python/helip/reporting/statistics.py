@@ -9,7 +9,7 @@ import numpy as np
 
 from helip.common.text import number
 from helip.mining.report_words import drop_words, filter_words, share_words, weight_words
-from helip.reporting.pools import Scores
+from helip.reporting.similarities import Scores
 
 HUBS = 10
 OUTLIERS = 10

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helip.common.errors import MismatchError
-from helip.reporting.pools import Card, Similarities, pool_of
+from helip.reporting.similarities import Card, Similarities, pool_of
 
 
 @dataclass(frozen=True)

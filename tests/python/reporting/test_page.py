@@ -20,8 +20,8 @@ from helip.data.dataset import Dataset
 from helip.evaluation.tasks.retrieval import retrieval
 from helip.pairs.hard_pairs import HardPairs
 from helip.reporting.page import report
-from helip.reporting.pools import Similarities, choose_targets, read_scores
 from helip.reporting.rendering import environment
+from helip.reporting.similarities import Similarities, choose_targets, read_scores
 from helip.store.embedding_store import EmbeddingStore
 
 N, K = 60, 8
@@ -286,7 +286,9 @@ def test_cosines_are_float64_and_masked_pairs_have_product_zero(store):
 
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_single_modality_pools_equal_brute_force_in_blocks(modality, store, monkeypatch):
-    monkeypatch.setattr("helip.reporting.pools.BLOCK_BYTES", 4 * 22 * 7)  # blocks of seven rows
+    monkeypatch.setattr(
+        "helip.reporting.similarities.BLOCK_BYTES", 4 * 22 * 7
+    )  # blocks of seven rows
     rows = dict(zip(("image", "text"), embeddings(), strict=True))[modality]
     ids, scores = top(masked(rows), 5)
     targets = [3, 4, 20, 50, 59]
@@ -314,7 +316,7 @@ def test_targets_are_spread_over_the_quantiles_of_their_best_score(pairs):
 
 def test_the_histogram_counts_every_pair_whatever_the_block(pairs, monkeypatch):
     whole = read_scores(pairs)
-    monkeypatch.setattr("helip.reporting.pools.BLOCK_BYTES", 1)
+    monkeypatch.setattr("helip.reporting.similarities.BLOCK_BYTES", 1)
     piecewise = read_scores(pairs)
     assert whole.all_counts.sum() == pairs.counts.sum()
     assert whole.first_counts.sum() == (pairs.counts > 0).sum()

@@ -281,7 +281,7 @@ class Guard:
         except Error as error:
             raise Error(f"set {name!r}: {error}") from error
 
-    def judge(self, start: Mapping[str, Any], tuned: Mapping[str, Any]) -> dict[str, Any]:
+    def compare(self, start: Mapping[str, Any], tuned: Mapping[str, Any]) -> dict[str, Any]:
         """One joint statement of all sets from two results of `measure`; see `retention`."""
         return retention(start, tuned, tolerance=self._tolerance)
 

@@ -29,8 +29,8 @@ import torch
 from helip import _core
 from helip.common.errors import CancelledError, InvalidArgumentError, UnsupportedError
 from helip.mining.gpu.blocks import Blocks, units_of_band
+from helip.mining.gpu.candidate_pools import CandidatePools, Rerank, Solve
 from helip.mining.gpu.kernel import load_cuda_library, load_library
-from helip.mining.gpu.pools import CandidatePools, Rerank, Solve
 from helip.mining.gpu.products import check_kernel, check_products, exact_products, plain_mode
 from helip.mining.gpu.rows import FORMATS
 from helip.mining.gpu.search import DeviceMemory, Searcher

@@ -13,8 +13,8 @@ import torch
 
 from helip.common.errors import OutOfMemoryError
 from helip.mining.gpu.blocks import BlockPair, Blocks
+from helip.mining.gpu.candidate_pools import CandidatePools
 from helip.mining.gpu.kernel import Survivors, filter_pairs, seed
-from helip.mining.gpu.pools import CandidatePools
 from helip.mining.gpu.rows import STEP_ROWS, RowBlock, padded_width, read_block
 from helip.mining.options import PairRules
 

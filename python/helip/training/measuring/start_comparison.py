@@ -38,9 +38,9 @@ class Guard(Protocol):
     """What a trainer asks of a guard; what it returns are JSON values."""
 
     def measure(self, bundle: ModelBundle) -> Mapping[str, Any]:
-        """All that `judge` needs of a model in eval mode."""
+        """All that `compare` needs of a model in eval mode."""
 
-    def judge(self, start: Mapping[str, Any], tuned: Mapping[str, Any]) -> Mapping[str, Any]:
+    def compare(self, start: Mapping[str, Any], tuned: Mapping[str, Any]) -> Mapping[str, Any]:
         """``verdict``, "lost" where a loss is stated, ``words``, and what else belongs to it."""
 
 
@@ -53,9 +53,9 @@ class StartComparison:
     def __init__(
         self, guard: Guard, bundle: ModelBundle, out: Path, run: RunOptions, processes: Processes
     ) -> None:
-        if not all(callable(getattr(guard, name, None)) for name in ("measure", "judge")):
+        if not all(callable(getattr(guard, name, None)) for name in ("measure", "compare")):
             raise InvalidArgumentError(
-                f"guard is a {type(guard).__name__}, must have measure and judge; give "
+                f"guard is a {type(guard).__name__}, must have measure and compare; give "
                 "helip.Guard(data)"
             )
         self._guard, self._bundle, self._processes = guard, bundle, processes
@@ -165,7 +165,7 @@ class StartComparison:
         try:
             with copy.measured(weights) as bundle:
                 found = dict(self._guard.measure(bundle))
-            statement = _plain(dict(self._guard.judge(self._figures, _plain(found))))
+            statement = _plain(dict(self._guard.compare(self._figures, _plain(found))))
             return {"statement": {"verdict": statement["verdict"], "words": "", **statement}}
         except Exception as error:
             return {"failure": _words(error)}

@@ -26,7 +26,7 @@ def test_it_measures_what_evaluate_does_and_judges_as_retention_does():
         model(), Colours(8), device="cpu", bootstrap=50, keep_ranks=True, progress=False
     )
     assert start["second"] == right
-    said = guard.judge(start, tuned)
+    said = guard.compare(start, tuned)
     assert said == retention(start, tuned)
     assert list(said["sets"]) == ["first", "second"]
     assert json.loads(json.dumps(said)) == said
@@ -64,4 +64,4 @@ def test_a_run_that_ruins_its_model_goes_back_towards_the_start(tmp_path):
     assert all(each["verdict"] == "lost" for each in mixture["tried"][:-1])
     mended = guard.measure(helip.create_model(tmp_path / "ruined" / "guarded"))
     start = json.loads((tmp_path / "ruined" / "guard" / "start.json").read_text())["sets"]
-    assert guard.judge(start, mended)["verdict"] != "lost"
+    assert guard.compare(start, mended)["verdict"] != "lost"

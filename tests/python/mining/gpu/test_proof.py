@@ -13,7 +13,7 @@ import torch
 from helip.common.errors import Error
 from helip.mining.engines.gpu import choose_device
 from helip.mining.gpu import proof
-from helip.mining.gpu.pools import CandidatePools
+from helip.mining.gpu.candidate_pools import CandidatePools
 from helip.mining.options import MineOptions
 
 

@@ -37,7 +37,7 @@ class Keeper:
             raise OSError("the disk is away")
         return {"general": {"sum": float(self.measured[-1][NAME].double().sum())}}
 
-    def judge(self, start, tuned):
+    def compare(self, start, tuned):
         change = tuned["general"]["sum"] - start["general"]["sum"]
         verdict = "lost" if abs(change) > self.bound else "kept"
         sets = {"general": {"change": change}}
@@ -138,7 +138,7 @@ def test_a_look_that_fails_leaves_no_older_verdict_behind(tmp_path):
 
 def test_a_statement_that_is_no_json_is_a_failure(tmp_path):
     class Odd(Keeper):
-        def judge(self, start, tuned):
+        def compare(self, start, tuned):
             return {"verdict": {1, 2}}
 
     result = trainer(tmp_path, guard=Odd(), steps=1).run()

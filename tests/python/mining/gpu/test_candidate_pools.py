@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from helip.mining.gpu import kernel as device_kernel
-from helip.mining.gpu.pools import CandidatePools
+from helip.mining.gpu.candidate_pools import CandidatePools
 
 
 @pytest.fixture(scope="module", autouse=True)
