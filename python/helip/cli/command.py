@@ -43,10 +43,9 @@ def _flag(name: str, words: str) -> Parameter:
     return Parameter(name=names, negative=(), show_default=False, help=words)
 
 
-#: Options of the shell alone, by the type of a command's parameter. Each command has the first
-#: two, also where its function takes neither.
+#: Options of the shell alone, by the type of a command's parameter. Each command has `Quiet`, and
+#: --verbose, also where its function takes neither.
 Quiet = Annotated[bool, _flag("quiet", _QUIET)]
-Verbose = Annotated[bool, _flag("verbose", _VERBOSE)]
 AsJson = Annotated[bool, _flag("json", "Print JSON.")]
 
 _LAST = ("json", "quiet", "verbose")  # in --help

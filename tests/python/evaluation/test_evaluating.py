@@ -192,7 +192,7 @@ def test_similarities_are_never_held_as_a_whole():
         ({"image_features": np.ones((4, 2))}, "the width of text_features is 3, must be 2"),
         ({"image_features": np.ones((5, 3))}, "give image_of"),
         ({"image_features": np.ones((0, 3))}, "at least one row"),
-        ({"image_of": [0, 1, 2, 4]}, r"the span of image_of is \[0, 4\], must be in 0 … 3"),
+        ({"image_of": [0, 1, 2, 4]}, r"image_of\[3\] is 4, must be in 0 … 3"),
         ({"image_of": [0, 1, 2]}, "4.*, one for each of the captions"),
         ({"image_of": [0, 1, 2, 2]}, "query 3 has no right candidate"),
         ({"captions": ["a"]}, "the number of captions is 1, must be 4"),

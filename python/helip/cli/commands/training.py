@@ -38,11 +38,6 @@ _USUAL = (
 )  # fmt: skip
 
 
-def _alone(sentence: str) -> Parameter:
-    """A flag that has no opposite."""
-    return Parameter(help=sentence, negative=(), show_default=False)
-
-
 @command(
     ModelOptions, BatchOptions, ReadOptions, Recipe, RunOptions, OpenOptions, ThreadOptions,
     usual=_USUAL,

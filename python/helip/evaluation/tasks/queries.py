@@ -63,8 +63,8 @@ def checked_numbers(values: Any, name: str, *, count: int, of: str, below: int) 
     numbers = np.asarray(values, dtype=np.int64)
     shape = f"[{count}], one for each of the {of}"
     require(numbers.shape == (count,), f"the shape of {name}", list(numbers.shape), shape)
-    span = [int(numbers.min()), int(numbers.max())]
-    require(span[0] >= 0 and span[1] < below, f"the span of {name}", span, f"in 0 … {below - 1}")
+    for place in np.flatnonzero((numbers < 0) | (numbers >= below))[:1].tolist():
+        require(False, f"{name}[{place}]", int(numbers[place]), f"in 0 … {below - 1}")
     return numbers
 
 

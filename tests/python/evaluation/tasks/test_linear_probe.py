@@ -121,8 +121,8 @@ def test_the_same_seed_gives_the_same_result():
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        ({"train_labels": [0, 1, 5, 1]}, r"the span of train_labels is \[0, 5\], must be in 0 … 1"),
-        ({"labels": [0, -1]}, r"the span of labels is \[-1"),
+        ({"train_labels": [0, 1, 5, 1]}, r"train_labels\[2\] is 5, must be in 0 … 1"),
+        ({"labels": [0, -1]}, r"labels\[1\] is -1"),
         ({"labels": [0]}, "the shape of labels is"),
         ({"train_labels": [0, 0, 0, 0]}, "1 classes have pictures to measure but none to train"),
         ({"image_features": np.ones((2, 2))}, "the width of image_features is 2, must be 3"),
