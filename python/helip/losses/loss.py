@@ -72,8 +72,8 @@ class Loss(Protocol):
 def loss_of(loss: Loss | str, options: Any, *, gather: bool) -> Loss:
     """The loss itself, or the one that a name of `LOSSES` or a ``module:Class`` says.
 
-    A class is made with those of `LossOptions` and ``gather`` that it takes; options: has the
-    fields of `LossOptions`.
+    options: has the fields of `LossOptions`. A class is made with those that it takes and that are
+    not at their defaults, so that it keeps its own, and with ``gather`` where it takes that.
     """
     if not isinstance(loss, str):
         return loss
@@ -87,7 +87,13 @@ def loss_of(loss: Loss | str, options: Any, *, gather: bool) -> Loss:
         ) from error
     if not inspect.isclass(found):
         return cast(Loss, found)
-    given = {**LossOptions.of(options).as_dict(), "gather": gather}
+    usual = LossOptions().as_dict()
+    given = {
+        name: value
+        for name, value in LossOptions.of(options).as_dict().items()
+        if value != usual[name]
+    }
+    given["gather"] = gather
     taken = inspect.signature(found).parameters
     try:
         made = found(**{name: value for name, value in given.items() if name in taken})

@@ -51,8 +51,8 @@ def test_every_built_in_loss_is_made_of_its_name_with_the_options():
 
 def test_a_loss_of_ones_own_is_named_by_its_module(monkeypatch):
     class Weighted:
-        def __init__(self, gamma=1.0, power=2):
-            self.gamma, self.power = gamma, power
+        def __init__(self, gamma=2.0, direction="both", power=2):
+            self.gamma, self.direction, self.power = gamma, direction, power
 
         __call__ = staticmethod(mean_distance)
 
@@ -61,7 +61,9 @@ def test_a_loss_of_ones_own_is_named_by_its_module(monkeypatch):
     own.needs = lambda: None
     own.Needy = type("Needy", (), {"__init__": lambda self, what: None})
     monkeypatch.setitem(sys.modules, "own_losses", own)
-    assert vars(loss_of("own_losses:Weighted", OPTIONS, gather=False)) == {"gamma": 0.7, "power": 2}
+    for options, gamma in ((OPTIONS, 0.7), (LossOptions(margin=0.1), 2.0)):  # or its own
+        made = loss_of("own_losses:Weighted", options, gather=False)
+        assert vars(made) == {"gamma": gamma, "direction": "both", "power": 2}
     assert loss_of("own_losses:function", OPTIONS, gather=False) is mean_distance
     assert loss_of("own_losses:made", OPTIONS, gather=False) is own.made
     with pytest.raises(InvalidArgumentError, match=r"own_losses:None'?, which cannot be imported"):
