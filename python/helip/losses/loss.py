@@ -160,9 +160,10 @@ class BatchLoss:
             **{name: given[name] for name in self._names},
         )
         found = _checked_result(out, self.loss, given["image_features"])
-        if bias is not None:
-            # A softmax does not depend on it, but replicas wait for a gradient of every parameter.
-            found["loss"] = found["loss"] + 0.0 * bias.sum()
+        # A loss need not depend on them, but replicas wait for a gradient of every parameter.
+        for number in (encoded["logit_scale"], bias):
+            if number is not None:
+                found["loss"] = found["loss"] + 0.0 * number.sum()
         return found
 
     def identity(self) -> dict[str, Any]:

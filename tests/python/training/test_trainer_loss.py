@@ -46,6 +46,10 @@ def contrast(image, text, scale, target, *, hard_rows, groups):
     return {"loss": loss, "hard": there, "kinds": 0 if groups is None else groups.shape[1]}
 
 
+def without_scale(image, text, scale, target, *, hard_rows, groups):
+    return contrast(image, text, 10.0, target, hard_rows=hard_rows, groups=groups)
+
+
 class Remembering(nn.Module):
     """Weights its loss with a count of the calls so far, which it keeps."""
 
@@ -166,17 +170,20 @@ class Halves(FakeLoader):
                    "target": targets}  # fmt: skip
 
 
-def of_processes(rank, folder):
-    recipe = Recipe(lr=1e-3, loss=contrast, precision="float32")
-    result = trainer(folder / "two", loader=Halves(), recipe=recipe, steps=3).run()
+def run_of_halves(out, loss):
+    recipe = Recipe(lr=1e-3, loss=loss, precision="float32")
+    result = trainer(out, loader=Halves(), recipe=recipe, steps=3).run()
     return result.metrics["loss"], weights(result.model)
 
 
-def test_it_sees_the_rows_of_all_processes(tmp_path):
-    recipe = Recipe(lr=1e-3, loss=contrast, precision="float32")
-    whole = trainer(tmp_path / "one", loader=Halves(), recipe=recipe, steps=3).run()
-    expected = weights(whole.model)
-    for loss, found in run_processes(of_processes, tmp_path, tmp_path):
-        assert loss == pytest.approx(whole.metrics["loss"], rel=1e-5)
+def of_processes(rank, folder, loss):
+    return run_of_halves(folder / "two", loss)
+
+
+@pytest.mark.parametrize("given", [contrast, without_scale])
+def test_it_sees_the_rows_of_all_processes(tmp_path, given):
+    whole, expected = run_of_halves(tmp_path / "one", given)
+    for loss, found in run_processes(of_processes, tmp_path, tmp_path, given):
+        assert loss == pytest.approx(whole, rel=1e-5)
         for name, value in found.items():
             torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=2e-4, msg=name)
