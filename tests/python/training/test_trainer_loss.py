@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from helip.common.errors import CancelledError, InvalidArgumentError, MismatchEr
 from helip.losses.helip_loss import HelipLoss
 from helip.losses.options import LOSSES
 from helip.models.bundle import create_model
+from helip.store.embedding_store import EmbeddingStore
 from helip.training.logs.metrics import read_metrics
 from helip.training.recipe import Recipe
 from helip.verdicts import Verdicts
@@ -73,6 +75,23 @@ def test_what_it_returns_is_trained_on_and_written_down(tmp_path):
     assert rows[-1]["loss"] == pytest.approx(plain.metrics["loss"], rel=1e-4)
     options = json.loads((result.checkpoint / "state.json").read_text())["state"]["options"]
     assert options["loss"] == f"{__name__}:contrast"
+
+
+def test_it_is_given_the_embeddings_of_the_store(tmp_path):
+    data, seen = Colours(), []
+    embedded = np.random.default_rng(0).normal(size=(2, len(data), 4))
+    with EmbeddingStore.create(tmp_path / "store", image_dim=4, text_dim=4) as writer:
+        writer.append(list(data.keys), *embedded)
+
+    def loss(image, text, scale, target, *, hard_rows, groups, embeddings):
+        seen.append({kind: rows.shape for kind, rows in embeddings.items()})
+        return contrast(image, text, scale, target, hard_rows=hard_rows, groups=groups)
+
+    run(tmp_path / "function", loss=loss, store=tmp_path / "store", steps=1)
+    assert seen[-1] == {"image": (8, 4), "caption": (8, 4)}
+    near = HelipLoss(similar_images=-0.9)
+    result = run(tmp_path / "object", loss=near, store=tmp_path / "store", steps=1)
+    assert result.metrics["equal_rows"] > 0
 
 
 def test_an_object_of_a_built_in_class_is_that_loss(tmp_path):
