@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from helip.common.collectives import gather_blocks, gather_pairs, gather_rows, row_counts
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.losses.equal import BOUNDS, embeddings_of, groups_of
-from helip.losses.options import LOSSES, LossOptions, loss_name
+from helip.losses.options import LOSSES, LossOptions, loss_name, original
 
 _CALL = "loss(image_features, text_features, logit_scale, target, *, hard_rows, groups)"
 _ALWAYS = ("hard_rows", "groups")
@@ -200,18 +200,17 @@ def _checked_names(loss: Any) -> list[str]:
         )
     if not callable(loss):
         raise InvalidArgumentError(f"loss is a {type(loss).__name__}, {expected}")
-    called = loss
-    if isinstance(loss, nn.Module):
-        called = loss.forward
-    elif not (inspect.isroutine(loss) or isinstance(loss, functools.partial)):
-        called = loss.__call__
+    called = original(loss)
+    if isinstance(called, nn.Module):
+        called = called.forward
+    elif not (inspect.isroutine(called) or isinstance(called, functools.partial)):
+        called = called.__call__
     try:
         signature = inspect.signature(called)
     except (TypeError, ValueError):  # not written in Python
         return list(_ALWAYS)
     parameters = signature.parameters
-    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    named = [*_ALWAYS, *(name for name in _ASKED if any_name or name in parameters)]
+    named = [*_ALWAYS, *(name for name in _ASKED if name in parameters)]
     try:
         signature.bind(*[None] * 4, **dict.fromkeys(named))
     except TypeError as error:

@@ -18,10 +18,16 @@ LOSSES = {
 }
 
 
+def original(loss: Any) -> Any:
+    """The module that torch.compile was given; anything else as it is."""
+    return getattr(loss, "_orig_mod", loss)
+
+
 def loss_name(loss: Any) -> str:
     """What a loss is called: its name, or ``module:Class`` of an object or a function."""
     if isinstance(loss, str):
         return loss
+    loss = original(loss)
     kind = loss if hasattr(loss, "__qualname__") else type(loss)
     return f"{kind.__module__}:{kind.__qualname__}"
 

@@ -88,8 +88,8 @@ def test_an_unknown_name_is_refused_with_those_that_there_are():
 def test_an_object_is_given_what_its_call_names():
     seen = {}
 
-    def loss(image, text, scale, target, *, hard_rows, groups, **others):
-        seen.update(others, target=target, hard_rows=hard_rows, groups=groups)
+    def loss(image, text, scale, target, *, hard_rows, groups, logit_bias, embeddings, rank_rows):
+        seen.update(locals())
         return mean_distance(image, text, scale, target, hard_rows=hard_rows, groups=groups)
 
     bias = torch.tensor(-3.0, requires_grad=True)
@@ -102,6 +102,20 @@ def test_an_object_is_given_what_its_call_names():
     out["loss"].backward()
     assert bias.grad == 0  # which replicas wait for
     assert BatchLoss(mean_distance, OPTIONS)(encoded_rows(), {"target": BATCH["target"]})
+
+
+class Plain(nn.Module):
+    def forward(self, image, text, scale, target, *, hard_rows, groups):
+        return mean_distance(image, text, scale, target, hard_rows=hard_rows, groups=groups)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [lambda *rows, **named: mean_distance(*rows, **named), torch.compile(Plain(), backend="eager")],
+)
+def test_a_call_that_takes_any_name_is_given_what_every_loss_is(loss):
+    encoded = encoded_rows(logit_bias=torch.tensor(-3.0))
+    assert BatchLoss(loss, OPTIONS)(encoded, BATCH, [4])["rows"] == 4
 
 
 @pytest.mark.parametrize(
