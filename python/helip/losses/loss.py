@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helip.common.collectives import gather_blocks, gather_pairs, gather_rows, row_counts
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.losses.equal import BOUNDS, embeddings_of, groups_of
 from helip.losses.options import LOSSES, LossOptions, loss_name, original
 
@@ -132,6 +133,13 @@ class BatchLoss:
                 )
             if device is not None:
                 loss.to(device)
+        self._identity = {} if self._is_named else _identity(loss)
+        if hasattr(loss, "state_dict") != hasattr(loss, "load_state_dict"):
+            raise InvalidArgumentError(
+                f"loss is {loss_name(loss)}, which has one of state_dict and load_state_dict; give "
+                "it both, or neither where it keeps no state"
+            )
+        self.state_dict()  # refuses what no checkpoint could hold
 
     def __call__(
         self,
@@ -169,15 +177,15 @@ class BatchLoss:
     def identity(self) -> dict[str, Any]:
         """What must be the same when a run is resumed, plain values; of a loss of `LOSSES` its
         options say it, which are the run's."""
-        if self._is_named:
-            return {}
-        options: Any = getattr(self.loss, "options", None)
-        options = options.plain() if hasattr(options, "plain") else options
-        return {"loss": loss_name(self.loss), "loss_options": options}
+        return self._identity
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of the loss; empty where it has none."""
-        state: dict[str, Any] = getattr(self.loss, "state_dict", dict)()
+        state: Any = getattr(self.loss, "state_dict", dict)()
+        if not isinstance(state, Mapping):
+            raise InvalidArgumentError(
+                f"the state_dict of the loss is a {type(state).__name__}, must be a dict of tensors"
+            )
         odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
         if odd:
             raise InvalidArgumentError(
@@ -188,7 +196,28 @@ class BatchLoss:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         loss: Any = self.loss
-        loss.load_state_dict(dict(state))
+        try:
+            loss.load_state_dict(dict(state))
+        except Exception as error:  # a loss of somebody's own may raise whatever it likes
+            raise MismatchError(
+                f"{loss_name(loss)} does not take the state of the loss of the checkpoint "
+                f"({type(error).__name__}: {error}); resume with the loss that the run began with, "
+                "or begin anew in another out"
+            ) from error
+
+
+def _identity(loss: Any) -> dict[str, Any]:
+    """What a checkpoint records of a loss, as JSON has it; InvalidArgumentError if it has none."""
+    options: Any = getattr(loss, "options", None)
+    options = options.plain() if hasattr(options, "plain") else options
+    try:
+        plain = json.loads(json.dumps(options, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"options of the loss {loss_name(loss)} are {options!r}, must be plain finite values "
+            f"({error}): checkpoints record them"
+        ) from error
+    return {"loss": loss_name(loss), "loss_options": plain}
 
 
 def _checked_names(loss: Any) -> list[str]:

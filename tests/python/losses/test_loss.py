@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.losses.helip_loss import HelipLoss
 from helip.losses.loss import BatchLoss, loss_of
 from helip.losses.options import LOSSES, LossOptions, check_loss_name, loss_name
@@ -173,14 +173,37 @@ def test_its_name_options_and_state_say_which_loss_a_run_has():
     assert BatchLoss(LOSSES["clip"], OPTIONS).identity()["loss_options"]["gamma"] == 0.7
     assert BatchLoss(mean_distance, OPTIONS).state_dict() == {}
 
-    class Odd:
-        __call__ = staticmethod(mean_distance)
 
-        def state_dict(self):
-            return {"count": 3}
+def own_loss(**attributes):
+    return type("Own", (), {"__call__": staticmethod(mean_distance), **attributes})()
 
-    with pytest.raises(InvalidArgumentError, match=r"'count' of the state_dict .* be a tensor"):
-        BatchLoss(Odd(), OPTIONS).state_dict()
+
+def nothing(self, state):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"options": {"weight": torch.ones(())}}, "options of the loss .*Own are .*plain finite"),
+        ({"options": {"margin": float("nan")}}, "nan.* must be plain finite values"),
+        ({"state_dict": dict}, "Own, which has one of state_dict and load_state_dict"),
+        ({"load_state_dict": nothing}, "Own, which has one of state_dict and load_state_dict"),
+        ({"state_dict": lambda self: {"count": 3}, "load_state_dict": nothing},
+         "'count' of the state_dict .* is a int, must be a tensor"),
+        ({"state_dict": lambda self: [3], "load_state_dict": nothing}, "is a list, must be a dict"),
+    ],
+)  # fmt: skip
+def test_what_no_checkpoint_could_hold_is_refused_before_a_step(attributes, said):
+    with pytest.raises(InvalidArgumentError, match=said):
+        BatchLoss(own_loss(**attributes), OPTIONS)
+
+
+def test_a_state_that_does_not_fit_is_a_mismatch():
+    loss = nn.BatchNorm1d(3, affine=False)
+    loss.forward = mean_distance
+    with pytest.raises(MismatchError, match=r"(?s)does not take the state .*begin anew"):
+        BatchLoss(loss, OPTIONS).load_state_dict({"other": torch.ones(())})
 
 
 ROWS = (3, 5)
