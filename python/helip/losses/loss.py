@@ -6,6 +6,7 @@ the rows of all processes where it does not gather them itself, and checks what 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -36,7 +37,8 @@ class Loss(Protocol):
 
     - ``gather``: True where it gathers the rows of other processes itself and returns the share of
       its own. Others are given the rows of all processes, with gradients.
-    - ``options``: plain values, or a group of options, that a resumed run compares.
+    - ``options``: plain values, or a group of options, that a resumed run compares. Without them
+      it compares the fields of a dataclass, and what a functools.partial fixes.
     - ``state_dict()`` and ``load_state_dict()`` of tensors: part of checkpoints, those of rank 0.
 
     Nothing trains parameters of a loss; those of the model are trained.
@@ -208,8 +210,7 @@ class BatchLoss:
 
 def _identity(loss: Any) -> dict[str, Any]:
     """What a checkpoint records of a loss, as JSON has it; InvalidArgumentError if it has none."""
-    options: Any = getattr(loss, "options", None)
-    options = options.plain() if hasattr(options, "plain") else options
+    options = _options_of(loss)
     try:
         plain = json.loads(json.dumps(options, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -218,6 +219,34 @@ def _identity(loss: Any) -> dict[str, Any]:
             f"({error}): checkpoints record them"
         ) from error
     return {"loss": loss_name(loss), "loss_options": plain}
+
+
+def _options_of(loss: Any) -> Any:
+    """The ``options`` of a loss, or of the object of a method; else what a dataclass or a partial
+    call was given."""
+    loss = original(loss)
+    if inspect.ismethod(loss):
+        return _options_of(loss.__self__)
+    if isinstance(loss, functools.partial):
+        return {
+            "args": [_plain(value) for value in loss.args],
+            "keywords": {name: _plain(value) for name, value in loss.keywords.items()},
+            "options": _options_of(loss.func),
+        }
+    if dataclasses.is_dataclass(loss) and not hasattr(loss, "options"):
+        given = [field.name for field in dataclasses.fields(loss) if field.init]
+        return {name: _plain(getattr(loss, name, None)) for name in given}
+    options = getattr(loss, "options", None)
+    return options.plain() if hasattr(options, "plain") else options
+
+
+def _plain(value: Any) -> Any:
+    """``value`` where JSON holds it, else what it is called."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return loss_name(value)
+    return value
 
 
 def _checked_names(loss: Any) -> list[str]:

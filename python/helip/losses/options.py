@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -28,6 +29,8 @@ def loss_name(loss: Any) -> str:
     if isinstance(loss, str):
         return loss
     loss = original(loss)
+    if isinstance(loss, functools.partial):
+        return loss_name(loss.func)
     kind = loss if hasattr(loss, "__qualname__") else type(loss)
     return f"{kind.__module__}:{kind.__qualname__}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import sys
 import types
 
@@ -172,6 +174,39 @@ def test_its_name_options_and_state_say_which_loss_a_run_has():
     assert given["loss"] == LOSSES["clip"] and given["loss_options"]["gamma"] == 0.3
     assert BatchLoss(LOSSES["clip"], OPTIONS).identity()["loss_options"]["gamma"] == 0.7
     assert BatchLoss(mean_distance, OPTIONS).state_dict() == {}
+
+
+@dataclasses.dataclass
+class Powered:
+    power: float
+    called: object = mean_distance
+
+    def __call__(self, *rows, **named):
+        return self.called(*rows, **named)
+
+
+class Holder:
+    def __init__(self, power):
+        self.options = {"power": power}
+
+    def distance(self, *rows, **named):
+        return mean_distance(*rows, **named)
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (Powered, "Powered"),
+        (lambda power: Holder(power).distance, "Holder.distance"),
+        (lambda power: functools.partial(Powered(3.0), power=power), "Powered"),
+        (lambda power: functools.partial(Powered(power), hard=torch.ones(2)), "Powered"),
+        (lambda power: torch.compile(HelipLoss(gamma=power), backend="eager"), "HelipLoss"),
+    ],
+)
+def test_losses_that_were_made_otherwise_are_told_apart(made, name):
+    one, again, other = (BatchLoss(made(power), OPTIONS).identity() for power in (1.0, 1.0, 2.0))
+    assert one == again != other
+    assert one["loss"].split(":")[1] == other["loss"].split(":")[1] == name
 
 
 def own_loss(**attributes):
