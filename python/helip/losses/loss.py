@@ -27,7 +27,11 @@ _CALL = "loss(image_features, text_features, logit_scale, target, *, hard_rows, 
 _ALWAYS = ("hard_rows", "groups")
 _ASKED = ("logit_bias", "embeddings", "rank_rows")  # given where the call names them
 #: Names of a line of metrics that a loss cannot give its own numbers.
-_TAKEN = {"step", "epoch", "event", "lr", "grad_norm", "temperature", "loss_factor", "failed"}
+_TAKEN = {
+    "step", "epoch", "event", "lr", "grad_norm", "logit_scale", "temperature", "loss_factor",
+    "failed", "distill", "ssl", "ssl_accuracy", "samples_per_second", "data_wait_seconds",
+    "plain_targets",
+}  # fmt: skip
 
 
 class Loss(Protocol):
@@ -282,8 +286,10 @@ def _checked_result(out: Any, loss: Any, features: Tensor) -> dict[str, Tensor]:
     """The scalars of a loss as tensors; InvalidArgumentError where it returned something else."""
     expected = f"{loss_name(loss)} must return a dict of scalars with 'loss'"
     if not isinstance(out, Mapping) or "loss" not in out:
-        what = f"a dict of {sorted(out)}" if isinstance(out, Mapping) else type(out).__name__
+        what = f"a dict of {list(out)}" if isinstance(out, Mapping) else type(out).__name__
         raise InvalidArgumentError(f"the loss returned {what}; {expected}")
+    if odd := [name for name in out if not isinstance(name, str)]:
+        raise InvalidArgumentError(f"the loss returned the name {odd[0]!r}, which is no str")
     if taken := sorted(_TAKEN & set(out)):
         raise InvalidArgumentError(
             f"the loss returned {taken[0]!r}, which the metrics have already; name it otherwise"

@@ -145,6 +145,9 @@ def test_a_call_that_does_not_fit_is_refused_before_a_step(loss, said):
         (lambda loss: {"loss": loss[None].repeat(2)}, r"returned 'loss' of shape \(2,\)"),
         (lambda loss: {"loss": loss.detach()}, "has no graph"),
         (lambda loss: {"loss": loss, "lr": 1}, "'lr', which the metrics have already"),
+        (lambda loss: {"loss": loss, "ssl": 1}, "'ssl', which the metrics have already"),
+        (lambda loss: {"loss": loss, 3: 1}, "returned the name 3, which is no str"),
+        (lambda loss: {"clip": loss, 3: 1}, r"returned a dict of \['clip', 3\]"),
     ],
 )
 def test_what_a_loss_returns_is_checked(returned, said):

@@ -173,6 +173,17 @@ def test_a_loss_that_does_not_fit_is_refused_before_anything_is_written(tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_no_number_of_its_own_is_written_over(tmp_path):
+    line = run(tmp_path / "plain", steps=1).metrics
+    for name in line.keys() - {"loss", "hard", "kinds"}:
+
+        def loss(*rows, name=name, **named):
+            return {**contrast(*rows, **named), name: 7.0}
+
+        with pytest.raises(InvalidArgumentError, match=f"{name}', which the metrics have already"):
+            run(tmp_path / name, loss=loss, steps=1)
+
+
 class Halves(FakeLoader):
     """Each process's part of a batch: 2 rows and 6."""
 
