@@ -59,7 +59,8 @@ class Loss(Protocol):
         hard_rows: Tensor | None,
         groups: Tensor | None,
     ) -> Mapping[str, Any]:
-        """Scalars by their names: ``loss`` is trained on, the others are written down.
+        """Scalars by their names: ``loss`` is trained on, the others are written down. The names
+        are the same in every step and on all processes.
 
         image_features, text_features: floating [b, d], as the model gives them; row i of both is
             one pair.

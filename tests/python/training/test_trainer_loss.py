@@ -8,6 +8,7 @@ import traceback
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
@@ -208,6 +209,20 @@ def run_of_halves(out, loss):
 
 def of_processes(rank, folder, loss):
     return run_of_halves(folder / "two", loss)
+
+
+def named_by_rank(image, text, scale, target, *, hard_rows, groups):
+    out = contrast(image, text, scale, target, hard_rows=hard_rows, groups=groups)
+    return {**out, "leads": 1.0} if dist.get_rank() == 0 else out
+
+
+def of_other_names(rank, folder):
+    with pytest.raises(InvalidArgumentError, match="'leads' must be on all processes or on none"):
+        run_of_halves(folder / "two", named_by_rank)
+
+
+def test_names_that_differ_between_processes_are_refused(tmp_path):
+    run_processes(of_other_names, tmp_path, tmp_path)
 
 
 @pytest.mark.parametrize("given", [contrast, without_scale])
