@@ -12,6 +12,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, Protocol, cast
 
 import torch
@@ -130,7 +131,13 @@ class BatchLoss:
         self._is_named = isinstance(loss, str) and loss in LOSSES
         self.loss = loss = loss_of(loss, options, gather=gather)
         self._names = _checked_names(loss)
-        self._gathers = gather and not getattr(loss, "gather", False)
+        gathers = getattr(loss, "gather", False)
+        if not isinstance(gathers, bool):
+            raise InvalidArgumentError(
+                f"gather of the loss {loss_name(loss)} is a {type(gathers).__name__}, must be True "
+                "or False: whether it gathers the rows of other processes itself"
+            )
+        self._gathers = gather and not gathers
         if isinstance(loss, nn.Module):
             trained = [name for name, value in loss.named_parameters() if value.requires_grad]
             if trained:
@@ -297,11 +304,12 @@ def _checked_result(out: Any, loss: Any, features: Tensor) -> dict[str, Tensor]:
         )
     found = {}
     for name, value in out.items():
-        if not isinstance(value, (Tensor, int, float)):
+        if not isinstance(value, (Tensor, Real)):
             raise InvalidArgumentError(
                 f"the loss returned a {type(value).__name__} as {name!r}; {expected}"
             )
-        found[name] = torch.as_tensor(value, device=features.device)
+        number = value if isinstance(value, Tensor) else float(value)
+        found[name] = torch.as_tensor(number, device=features.device)
         if found[name].numel() != 1:
             raise InvalidArgumentError(
                 f"the loss returned {name!r} of shape {tuple(found[name].shape)}; {expected}"

@@ -7,6 +7,7 @@ import functools
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -25,6 +26,14 @@ OPTIONS = LossOptions(gamma=0.7, margin=0.1)
 def mean_distance(image, text, scale, target, *, hard_rows, groups):
     loss = scale * (1 - (image * text).sum(dim=1).mean())
     return {"loss": loss, "rows": len(image), "scale": scale.detach()}
+
+
+def own_loss(**attributes):
+    return type("Own", (), {"__call__": staticmethod(mean_distance), **attributes})()
+
+
+def nothing(self, state):
+    pass
 
 
 def encoded_rows(rows=4, seed=0, **more):
@@ -129,6 +138,7 @@ def test_a_call_that_takes_any_name_is_given_what_every_loss_is(loss):
         (lambda i, t, s, target, hard_rows: {}, "unexpected keyword argument 'groups'"),
         (lambda i, t, s, g, more, *, hard_rows, groups: {}, "missing a required argument: 'more'"),
         (nn.Linear(2, 2), "called as .*input"),
+        (own_loss(gather=nothing), "gather of the loss .*Own is a method, must be True or False"),
     ],
 )
 def test_a_call_that_does_not_fit_is_refused_before_a_step(loss, said):
@@ -156,6 +166,14 @@ def test_what_a_loss_returns_is_checked(returned, said):
 
     with pytest.raises(InvalidArgumentError, match=said):
         BatchLoss(loss, OPTIONS)(encoded_rows(), BATCH)
+
+
+def test_numbers_of_numpy_are_numbers():
+    def loss(image, text, scale, target, *, hard_rows, groups):
+        return {"loss": image.sum(), "share": np.float32(0.5), "rows": np.int64(4), "all": True}
+
+    out = BatchLoss(loss, OPTIONS)(encoded_rows(), BATCH)
+    assert (out["share"], out["rows"], out["all"]) == (0.5, 4, 1)
 
 
 def test_parameters_that_nothing_trains_are_refused():
@@ -210,14 +228,6 @@ def test_losses_that_were_made_otherwise_are_told_apart(made, name):
     one, again, other = (BatchLoss(made(power), OPTIONS).identity() for power in (1.0, 1.0, 2.0))
     assert one == again != other
     assert one["loss"].split(":")[1] == other["loss"].split(":")[1] == name
-
-
-def own_loss(**attributes):
-    return type("Own", (), {"__call__": staticmethod(mean_distance), **attributes})()
-
-
-def nothing(self, state):
-    pass
 
 
 @pytest.mark.parametrize(
