@@ -28,6 +28,7 @@ from helip.loading.options import BatchOptions, ReadOptions
 from helip.loading.row_facts import refuse_another
 from helip.loading.strategy import STRATEGIES, hard_pairs_of, with_strategy
 from helip.loading.views import TwoViews, slip_augmentation
+from helip.losses.loss import BatchLoss
 from helip.losses.options import LOSSES
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle, bundle_of_transformers, create_model
@@ -135,6 +136,7 @@ def make_trainer(
             f"{type(call.pairs).__name__}; pass pairs=StreamingMiner(...), or no embed"
         )
     recipe = Recipe.of(call)
+    BatchLoss(recipe.loss, recipe)  # refuses a wrong one before a model and data are opened
     if call.control or call.pairs is None:
         recipe = dataclasses.replace(recipe, gamma=0.0)
     bundle = bundle or bundle_of(call)

@@ -170,7 +170,7 @@ def test_a_loss_that_does_not_fit_is_refused_before_anything_is_written(tmp_path
         (lambda image, text: {}, "must be an object that is called as loss"),
     ):
         with pytest.raises(InvalidArgumentError, match=said):
-            run(tmp_path / "run", loss=loss)
+            run(tmp_path / "run", loss=loss, model="no model", data=tmp_path / "no data")
     assert not (tmp_path / "run").exists()
 
 
