@@ -35,10 +35,14 @@ def loss_name(loss: Any) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
-def check_loss_name(loss: Any) -> None:
-    """Raise InvalidArgumentError for a text that is neither a name of `LOSSES` nor such as
-    ``module:Class``."""
-    if isinstance(loss, str) and loss not in LOSSES and not re.fullmatch(r"[\w.]+:[\w.]+", loss):
+def check_loss(loss: Any) -> None:
+    """Raise InvalidArgumentError for what is no name of `LOSSES`, no text such as ``module:Class``
+    and cannot be called."""
+    if isinstance(loss, str):
+        fits = loss in LOSSES or re.fullmatch(r"[\w.]+:[\w.]+", loss)
+    else:
+        fits = callable(loss)
+    if not fits:
         raise InvalidArgumentError(
             f"loss is {loss!r}, must be one of {', '.join(map(repr, LOSSES))}, a module:Class, or "
             "an object that is called as helip.losses.Loss says"

@@ -16,7 +16,7 @@ from torch import nn
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.losses.helip_loss import HelipLoss
 from helip.losses.loss import BatchLoss, loss_of
-from helip.losses.options import LOSSES, LossOptions, check_loss_name, loss_name
+from helip.losses.options import LOSSES, LossOptions, check_loss, loss_name
 from helip.losses.siglip import HelipSigmoidLoss
 from support.process_group import run
 
@@ -89,11 +89,12 @@ def test_what_cannot_be_imported_is_refused(name):
         loss_of(name, OPTIONS, gather=False)
 
 
-def test_an_unknown_name_is_refused_with_those_that_there_are():
-    with pytest.raises(InvalidArgumentError, match="'clop', must be one of 'clip', 'siglip', a"):
-        check_loss_name("clop")
+def test_what_is_no_loss_is_refused_with_those_that_there_are():
+    for loss in ("clop", None, 3):
+        with pytest.raises(InvalidArgumentError, match=rf"{loss!r}, must be one of 'clip', 'sigl"):
+            check_loss(loss)
     for name in ("clip", "siglip", "own.losses:Loss", mean_distance):
-        check_loss_name(name)
+        check_loss(name)
 
 
 def test_an_object_is_given_what_its_call_names():
