@@ -29,7 +29,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.loading.loader import HardPairLoader
 from helip.losses.equal import groups_of
 from helip.losses.loss import BatchLoss, Loss
-from helip.losses.options import LossOptions, check_loss_name
+from helip.losses.options import LossOptions, check_loss
 
 
 class TargetSource(Protocol):
@@ -156,7 +156,7 @@ class OpenClipLoss(nn.Module):
 
     def __init__(self, source: TargetSource, *, loss: Loss | str = "clip", **options: Any) -> None:
         super().__init__()
-        check_loss_name(loss)
+        check_loss(loss)
         self._source = source
         self._called = BatchLoss(loss, LossOptions(**options), gather=True)
         self.loss = self._called.loss

@@ -33,7 +33,7 @@ from helip.loading.loader import HardPairLoader
 from helip.loading.options import PairOptions, ReadOptions
 from helip.loading.pair_source import table_of
 from helip.losses.loss import Loss
-from helip.losses.options import LossOptions, check_loss_name
+from helip.losses.options import LossOptions, check_loss
 
 #: Of open_clip_torch, as pyproject.toml has it.
 WORKS_WITH = ">=3.1,<4.3"
@@ -137,7 +137,8 @@ def hard_pair_training(
                 "open_clip's training is given none; leave it out, or train with helip.train"
             )
     program = open_clip_program()
-    check_loss_name(loss)
+    if loss is not None:
+        check_loss(loss)
     training = _Training(program, options, loss)
     names = [*_PROGRAM, *(_TASK if training.tasks else _LOSS)]
     with contextlib.ExitStack() as stack:

@@ -6,10 +6,13 @@ the rows of all processes where it does not gather them itself, and checks what 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import inspect
+import json
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, Protocol, cast
 
 import torch
@@ -17,15 +20,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helip.common.collectives import gather_blocks, gather_pairs, gather_rows, row_counts
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.losses.equal import BOUNDS, embeddings_of, groups_of
-from helip.losses.options import LOSSES, LossOptions, loss_name
+from helip.losses.options import LOSSES, LossOptions, loss_name, original
 
 _CALL = "loss(image_features, text_features, logit_scale, target, *, hard_rows, groups)"
 _ALWAYS = ("hard_rows", "groups")
 _ASKED = ("logit_bias", "embeddings", "rank_rows")  # given where the call names them
 #: Names of a line of metrics that a loss cannot give its own numbers.
-_TAKEN = {"step", "epoch", "event", "lr", "grad_norm", "temperature", "loss_factor", "failed"}
+_TAKEN = {
+    "step", "epoch", "event", "lr", "grad_norm", "logit_scale", "temperature", "loss_factor",
+    "failed", "distill", "ssl", "ssl_accuracy", "samples_per_second", "data_wait_seconds",
+    "plain_targets",
+}  # fmt: skip
 
 
 class Loss(Protocol):
@@ -35,7 +42,8 @@ class Loss(Protocol):
 
     - ``gather``: True where it gathers the rows of other processes itself and returns the share of
       its own. Others are given the rows of all processes, with gradients.
-    - ``options``: plain values, or a group of options, that a resumed run compares.
+    - ``options``: plain values, or a group of options, that a resumed run compares. Without them
+      it compares the fields of a dataclass, and what a functools.partial fixes.
     - ``state_dict()`` and ``load_state_dict()`` of tensors: part of checkpoints, those of rank 0.
 
     Nothing trains parameters of a loss; those of the model are trained.
@@ -52,7 +60,8 @@ class Loss(Protocol):
         hard_rows: Tensor | None,
         groups: Tensor | None,
     ) -> Mapping[str, Any]:
-        """Scalars by their names: ``loss`` is trained on, the others are written down.
+        """Scalars by their names: ``loss`` is trained on, the others are written down. The names
+        are the same in every step and on all processes.
 
         image_features, text_features: floating [b, d], as the model gives them; row i of both is
             one pair.
@@ -72,8 +81,8 @@ class Loss(Protocol):
 def loss_of(loss: Loss | str, options: Any, *, gather: bool) -> Loss:
     """The loss itself, or the one that a name of `LOSSES` or a ``module:Class`` says.
 
-    A class is made with those of `LossOptions` and ``gather`` that it takes; options: has the
-    fields of `LossOptions`.
+    options: has the fields of `LossOptions`. A class is made with those that it takes and that are
+    not at their defaults, so that it keeps its own, and with ``gather`` where it takes that.
     """
     if not isinstance(loss, str):
         return loss
@@ -87,7 +96,13 @@ def loss_of(loss: Loss | str, options: Any, *, gather: bool) -> Loss:
         ) from error
     if not inspect.isclass(found):
         return cast(Loss, found)
-    given = {**LossOptions.of(options).as_dict(), "gather": gather}
+    usual = LossOptions().as_dict()
+    given = {
+        name: value
+        for name, value in LossOptions.of(options).as_dict().items()
+        if value != usual[name]
+    }
+    given["gather"] = gather
     taken = inspect.signature(found).parameters
     try:
         made = found(**{name: value for name, value in given.items() if name in taken})
@@ -116,7 +131,13 @@ class BatchLoss:
         self._is_named = isinstance(loss, str) and loss in LOSSES
         self.loss = loss = loss_of(loss, options, gather=gather)
         self._names = _checked_names(loss)
-        self._gathers = gather and not getattr(loss, "gather", False)
+        gathers = getattr(loss, "gather", False)
+        if not isinstance(gathers, bool):
+            raise InvalidArgumentError(
+                f"gather of the loss {loss_name(loss)} is a {type(gathers).__name__}, must be True "
+                "or False: whether it gathers the rows of other processes itself"
+            )
+        self._gathers = gather and not gathers
         if isinstance(loss, nn.Module):
             trained = [name for name, value in loss.named_parameters() if value.requires_grad]
             if trained:
@@ -126,6 +147,13 @@ class BatchLoss:
                 )
             if device is not None:
                 loss.to(device)
+        self._identity = {} if self._is_named else _identity(loss)
+        if hasattr(loss, "state_dict") != hasattr(loss, "load_state_dict"):
+            raise InvalidArgumentError(
+                f"loss is {loss_name(loss)}, which has one of state_dict and load_state_dict; give "
+                "it both, or neither where it keeps no state"
+            )
+        self.state_dict()  # refuses what no checkpoint could hold
 
     def __call__(
         self,
@@ -154,23 +182,24 @@ class BatchLoss:
             **{name: given[name] for name in self._names},
         )
         found = _checked_result(out, self.loss, given["image_features"])
-        if bias is not None:
-            # A softmax does not depend on it, but replicas wait for a gradient of every parameter.
-            found["loss"] = found["loss"] + 0.0 * bias.sum()
+        # A loss need not depend on them, but replicas wait for a gradient of every parameter.
+        for number in (encoded["logit_scale"], bias):
+            if number is not None:
+                found["loss"] = found["loss"] + 0.0 * number.sum()
         return found
 
     def identity(self) -> dict[str, Any]:
         """What must be the same when a run is resumed, plain values; of a loss of `LOSSES` its
         options say it, which are the run's."""
-        if self._is_named:
-            return {}
-        options: Any = getattr(self.loss, "options", None)
-        options = options.plain() if hasattr(options, "plain") else options
-        return {"loss": loss_name(self.loss), "loss_options": options}
+        return self._identity
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of the loss; empty where it has none."""
-        state: dict[str, Any] = getattr(self.loss, "state_dict", dict)()
+        state: Any = getattr(self.loss, "state_dict", dict)()
+        if not isinstance(state, Mapping):
+            raise InvalidArgumentError(
+                f"the state_dict of the loss is a {type(state).__name__}, must be a dict of tensors"
+            )
         odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
         if odd:
             raise InvalidArgumentError(
@@ -181,7 +210,55 @@ class BatchLoss:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         loss: Any = self.loss
-        loss.load_state_dict(dict(state))
+        try:
+            loss.load_state_dict(dict(state))
+        except Exception as error:  # a loss of somebody's own may raise whatever it likes
+            raise MismatchError(
+                f"{loss_name(loss)} does not take the state of the loss of the checkpoint "
+                f"({type(error).__name__}: {error}); resume with the loss that the run began with, "
+                "or begin anew in another out"
+            ) from error
+
+
+def _identity(loss: Any) -> dict[str, Any]:
+    """What a checkpoint records of a loss, as JSON has it; InvalidArgumentError if it has none."""
+    options = _options_of(loss)
+    try:
+        plain = json.loads(json.dumps(options, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"options of the loss {loss_name(loss)} are {options!r}, must be plain finite values "
+            f"({error}): checkpoints record them"
+        ) from error
+    return {"loss": loss_name(loss), "loss_options": plain}
+
+
+def _options_of(loss: Any) -> Any:
+    """The ``options`` of a loss, or of the object of a method; else what a dataclass or a partial
+    call was given."""
+    loss = original(loss)
+    if inspect.ismethod(loss):
+        return _options_of(loss.__self__)
+    if isinstance(loss, functools.partial):
+        return {
+            "args": [_plain(value) for value in loss.args],
+            "keywords": {name: _plain(value) for name, value in loss.keywords.items()},
+            "options": _options_of(loss.func),
+        }
+    if dataclasses.is_dataclass(loss) and not hasattr(loss, "options"):
+        given = [field.name for field in dataclasses.fields(loss) if field.init]
+        return {name: _plain(getattr(loss, name, None)) for name in given}
+    options = getattr(loss, "options", None)
+    return options.plain() if hasattr(options, "plain") else options
+
+
+def _plain(value: Any) -> Any:
+    """``value`` where JSON holds it, else what it is called."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return loss_name(value)
+    return value
 
 
 def _checked_names(loss: Any) -> list[str]:
@@ -193,18 +270,17 @@ def _checked_names(loss: Any) -> list[str]:
         )
     if not callable(loss):
         raise InvalidArgumentError(f"loss is a {type(loss).__name__}, {expected}")
-    called = loss
-    if isinstance(loss, nn.Module):
-        called = loss.forward
-    elif not (inspect.isroutine(loss) or isinstance(loss, functools.partial)):
-        called = loss.__call__
+    called = original(loss)
+    if isinstance(called, nn.Module):
+        called = called.forward
+    elif not (inspect.isroutine(called) or isinstance(called, functools.partial)):
+        called = called.__call__
     try:
         signature = inspect.signature(called)
     except (TypeError, ValueError):  # not written in Python
         return list(_ALWAYS)
     parameters = signature.parameters
-    any_name = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    named = [*_ALWAYS, *(name for name in _ASKED if any_name or name in parameters)]
+    named = [*_ALWAYS, *(name for name in _ASKED if name in parameters)]
     try:
         signature.bind(*[None] * 4, **dict.fromkeys(named))
     except TypeError as error:
@@ -218,19 +294,22 @@ def _checked_result(out: Any, loss: Any, features: Tensor) -> dict[str, Tensor]:
     """The scalars of a loss as tensors; InvalidArgumentError where it returned something else."""
     expected = f"{loss_name(loss)} must return a dict of scalars with 'loss'"
     if not isinstance(out, Mapping) or "loss" not in out:
-        what = f"a dict of {sorted(out)}" if isinstance(out, Mapping) else type(out).__name__
+        what = f"a dict of {list(out)}" if isinstance(out, Mapping) else type(out).__name__
         raise InvalidArgumentError(f"the loss returned {what}; {expected}")
+    if odd := [name for name in out if not isinstance(name, str)]:
+        raise InvalidArgumentError(f"the loss returned the name {odd[0]!r}, which is no str")
     if taken := sorted(_TAKEN & set(out)):
         raise InvalidArgumentError(
             f"the loss returned {taken[0]!r}, which the metrics have already; name it otherwise"
         )
     found = {}
     for name, value in out.items():
-        if not isinstance(value, (Tensor, int, float)):
+        if not isinstance(value, (Tensor, Real)):
             raise InvalidArgumentError(
                 f"the loss returned a {type(value).__name__} as {name!r}; {expected}"
             )
-        found[name] = torch.as_tensor(value, device=features.device)
+        number = value if isinstance(value, Tensor) else float(value)
+        found[name] = torch.as_tensor(number, device=features.device)
         if found[name].numel() != 1:
             raise InvalidArgumentError(
                 f"the loss returned {name!r} of shape {tuple(found[name].shape)}; {expected}"

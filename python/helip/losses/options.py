@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -18,18 +19,30 @@ LOSSES = {
 }
 
 
+def original(loss: Any) -> Any:
+    """The module that torch.compile was given; anything else as it is."""
+    return getattr(loss, "_orig_mod", loss)
+
+
 def loss_name(loss: Any) -> str:
     """What a loss is called: its name, or ``module:Class`` of an object or a function."""
     if isinstance(loss, str):
         return loss
+    loss = original(loss)
+    if isinstance(loss, functools.partial):
+        return loss_name(loss.func)
     kind = loss if hasattr(loss, "__qualname__") else type(loss)
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
-def check_loss_name(loss: Any) -> None:
-    """Raise InvalidArgumentError for a text that is neither a name of `LOSSES` nor such as
-    ``module:Class``."""
-    if isinstance(loss, str) and loss not in LOSSES and not re.fullmatch(r"[\w.]+:[\w.]+", loss):
+def check_loss(loss: Any) -> None:
+    """Raise InvalidArgumentError for what is no name of `LOSSES`, no text such as ``module:Class``
+    and cannot be called."""
+    if isinstance(loss, str):
+        fits = loss in LOSSES or re.fullmatch(r"[\w.]+:[\w.]+", loss)
+    else:
+        fits = callable(loss)
+    if not fits:
         raise InvalidArgumentError(
             f"loss is {loss!r}, must be one of {', '.join(map(repr, LOSSES))}, a module:Class, or "
             "an object that is called as helip.losses.Loss says"

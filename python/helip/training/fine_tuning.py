@@ -28,6 +28,8 @@ from helip.loading.options import BatchOptions, ReadOptions
 from helip.loading.row_facts import refuse_another
 from helip.loading.strategy import STRATEGIES, hard_pairs_of, with_strategy
 from helip.loading.views import TwoViews, slip_augmentation
+from helip.losses.loss import BatchLoss
+from helip.losses.options import LOSSES
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle, bundle_of_transformers, create_model
 from helip.models.hugging_face import is_transformers_clip
@@ -65,7 +67,8 @@ class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
     asked for; or a StreamingMiner, which is given each batch after its step, and whose finds the
     next batches are drawn from. None trains plainly, with the CLIP loss alone."""
     store: EmbeddingStore | str | os.PathLike[str] | None = None
-    """The embeddings of the data, or their path, for similar_captions and similar_images."""
+    """The embeddings of the data, or their path, for similar_captions and similar_images, and for
+    a loss of one's own that takes embeddings."""
     verdicts: Source | None = None
     """What people said of pairs of the data, or the path of their file: what they took out is no
     hard pair, and the losses do not push it apart where it meets in a batch by chance."""
@@ -133,6 +136,7 @@ def make_trainer(
             f"{type(call.pairs).__name__}; pass pairs=StreamingMiner(...), or no embed"
         )
     recipe = Recipe.of(call)
+    BatchLoss(recipe.loss, recipe)  # refuses a wrong one before a model and data are opened
     if call.control or call.pairs is None:
         recipe = dataclasses.replace(recipe, gamma=0.0)
     bundle = bundle or bundle_of(call)
@@ -244,9 +248,10 @@ def _exclusions(verdicts: Source | None, dataset: Dataset) -> Exclusions | None:
 
 
 def _store(call: TrainCall, dataset: Dataset) -> EmbeddingStore | None:
-    """The store, where a bound on similarity asks for it."""
+    """The store, where a bound on similarity or a loss of one's own may ask for it."""
     if call.similar_captions is None and call.similar_images is None:
-        return None
+        named = isinstance(call.loss, str) and call.loss in LOSSES
+        return None if named or call.store is None else store_of(call.store)
     if call.store is None:
         raise InvalidArgumentError(
             f"similar_captions is {call.similar_captions} and similar_images "

@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from helip.common.errors import MismatchError
 from helip.common.options import Share, Whole, require
-from helip.losses.options import DistillOptions, LossOptions, SslOptions, check_loss_name, loss_name
+from helip.losses.options import DistillOptions, LossOptions, SslOptions, check_loss, loss_name
 from helip.models.options import LockOptions, Lora
 
 
@@ -61,7 +61,7 @@ class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_loss_name(self.loss)
+        check_loss(self.loss)
         object.__setattr__(self, "lora", Lora.of(self.lora))
         object.__setattr__(self, "betas", tuple(self.betas))
         require(self.min_lr <= self.lr, "min_lr", self.min_lr, f"at most lr = {self.lr}")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from helip.common.devices import autocast
+from helip.common.errors import InvalidArgumentError
 from helip.common.processes import Processes
 from helip.training.grad_cache import cached_backward
 from helip.training.kernels import attention_kernel
@@ -55,6 +56,7 @@ class OptimizerStep:
         network.separate(self.optimizer)
         # Whether some step failed, after which none changes the weights.
         self._failed = torch.zeros((), dtype=torch.bool, device=self.device)
+        self._names_agree = self.processes.count == 1
 
     def __call__(
         self,
@@ -144,6 +146,9 @@ class OptimizerStep:
         """Means over processes, by one collective for all of them."""
         first = [name for name in _FIRST if name in out]
         names = [*first, *sorted(set(out) - set(first))]
+        if not self._names_agree:
+            _refuse_others(self.processes.exchange(names))
+            self._names_agree = True
         parts = [out[name].detach().reshape(()).float() for name in names] + [norm.float()]
         means = self.processes.mean(torch.stack(parts))
         return dict(zip([*names, "grad_norm"], means.unbind(), strict=True))
@@ -152,3 +157,13 @@ class OptimizerStep:
         """What float16's loss is multiplied by, without waiting for it as ``get_scale`` does."""
         assert self.scaler is not None
         return self.scaler.scale(torch.ones((), device=self.device))
+
+
+def _refuse_others(names: list[list[str]]) -> None:
+    """Raise InvalidArgumentError unless the losses of all processes have the same names."""
+    for rank, others in enumerate(names):
+        if differ := sorted({*others} ^ {*names[0]}):
+            raise InvalidArgumentError(
+                f"the losses of rank 0 are {names[0]} and those of rank {rank} {others}; "
+                f"{differ[0]!r} must be on all processes or on none"
+            )

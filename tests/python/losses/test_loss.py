@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.losses.helip_loss import HelipLoss
 from helip.losses.loss import BatchLoss, loss_of
-from helip.losses.options import LOSSES, LossOptions, check_loss_name, loss_name
+from helip.losses.options import LOSSES, LossOptions, check_loss, loss_name
 from helip.losses.siglip import HelipSigmoidLoss
 from support.process_group import run
 
@@ -23,6 +26,14 @@ OPTIONS = LossOptions(gamma=0.7, margin=0.1)
 def mean_distance(image, text, scale, target, *, hard_rows, groups):
     loss = scale * (1 - (image * text).sum(dim=1).mean())
     return {"loss": loss, "rows": len(image), "scale": scale.detach()}
+
+
+def own_loss(**attributes):
+    return type("Own", (), {"__call__": staticmethod(mean_distance), **attributes})()
+
+
+def nothing(self, state):
+    pass
 
 
 def encoded_rows(rows=4, seed=0, **more):
@@ -51,8 +62,8 @@ def test_every_built_in_loss_is_made_of_its_name_with_the_options():
 
 def test_a_loss_of_ones_own_is_named_by_its_module(monkeypatch):
     class Weighted:
-        def __init__(self, gamma=1.0, power=2):
-            self.gamma, self.power = gamma, power
+        def __init__(self, gamma=2.0, direction="both", power=2):
+            self.gamma, self.direction, self.power = gamma, direction, power
 
         __call__ = staticmethod(mean_distance)
 
@@ -61,7 +72,9 @@ def test_a_loss_of_ones_own_is_named_by_its_module(monkeypatch):
     own.needs = lambda: None
     own.Needy = type("Needy", (), {"__init__": lambda self, what: None})
     monkeypatch.setitem(sys.modules, "own_losses", own)
-    assert vars(loss_of("own_losses:Weighted", OPTIONS, gather=False)) == {"gamma": 0.7, "power": 2}
+    for options, gamma in ((OPTIONS, 0.7), (LossOptions(margin=0.1), 2.0)):  # or its own
+        made = loss_of("own_losses:Weighted", options, gather=False)
+        assert vars(made) == {"gamma": gamma, "direction": "both", "power": 2}
     assert loss_of("own_losses:function", OPTIONS, gather=False) is mean_distance
     assert loss_of("own_losses:made", OPTIONS, gather=False) is own.made
     with pytest.raises(InvalidArgumentError, match=r"own_losses:None'?, which cannot be imported"):
@@ -76,18 +89,19 @@ def test_what_cannot_be_imported_is_refused(name):
         loss_of(name, OPTIONS, gather=False)
 
 
-def test_an_unknown_name_is_refused_with_those_that_there_are():
-    with pytest.raises(InvalidArgumentError, match="'clop', must be one of 'clip', 'siglip', a"):
-        check_loss_name("clop")
+def test_what_is_no_loss_is_refused_with_those_that_there_are():
+    for loss in ("clop", None, 3):
+        with pytest.raises(InvalidArgumentError, match=rf"{loss!r}, must be one of 'clip', 'sigl"):
+            check_loss(loss)
     for name in ("clip", "siglip", "own.losses:Loss", mean_distance):
-        check_loss_name(name)
+        check_loss(name)
 
 
 def test_an_object_is_given_what_its_call_names():
     seen = {}
 
-    def loss(image, text, scale, target, *, hard_rows, groups, **others):
-        seen.update(others, target=target, hard_rows=hard_rows, groups=groups)
+    def loss(image, text, scale, target, *, hard_rows, groups, logit_bias, embeddings, rank_rows):
+        seen.update(locals())
         return mean_distance(image, text, scale, target, hard_rows=hard_rows, groups=groups)
 
     bias = torch.tensor(-3.0, requires_grad=True)
@@ -102,6 +116,20 @@ def test_an_object_is_given_what_its_call_names():
     assert BatchLoss(mean_distance, OPTIONS)(encoded_rows(), {"target": BATCH["target"]})
 
 
+class Plain(nn.Module):
+    def forward(self, image, text, scale, target, *, hard_rows, groups):
+        return mean_distance(image, text, scale, target, hard_rows=hard_rows, groups=groups)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [lambda *rows, **named: mean_distance(*rows, **named), torch.compile(Plain(), backend="eager")],
+)
+def test_a_call_that_takes_any_name_is_given_what_every_loss_is(loss):
+    encoded = encoded_rows(logit_bias=torch.tensor(-3.0))
+    assert BatchLoss(loss, OPTIONS)(encoded, BATCH, [4])["rows"] == 4
+
+
 @pytest.mark.parametrize(
     ("loss", "said"),
     [
@@ -111,6 +139,7 @@ def test_an_object_is_given_what_its_call_names():
         (lambda i, t, s, target, hard_rows: {}, "unexpected keyword argument 'groups'"),
         (lambda i, t, s, g, more, *, hard_rows, groups: {}, "missing a required argument: 'more'"),
         (nn.Linear(2, 2), "called as .*input"),
+        (own_loss(gather=nothing), "gather of the loss .*Own is a method, must be True or False"),
     ],
 )
 def test_a_call_that_does_not_fit_is_refused_before_a_step(loss, said):
@@ -127,6 +156,9 @@ def test_a_call_that_does_not_fit_is_refused_before_a_step(loss, said):
         (lambda loss: {"loss": loss[None].repeat(2)}, r"returned 'loss' of shape \(2,\)"),
         (lambda loss: {"loss": loss.detach()}, "has no graph"),
         (lambda loss: {"loss": loss, "lr": 1}, "'lr', which the metrics have already"),
+        (lambda loss: {"loss": loss, "ssl": 1}, "'ssl', which the metrics have already"),
+        (lambda loss: {"loss": loss, 3: 1}, "returned the name 3, which is no str"),
+        (lambda loss: {"clip": loss, 3: 1}, r"returned a dict of \['clip', 3\]"),
     ],
 )
 def test_what_a_loss_returns_is_checked(returned, said):
@@ -135,6 +167,14 @@ def test_what_a_loss_returns_is_checked(returned, said):
 
     with pytest.raises(InvalidArgumentError, match=said):
         BatchLoss(loss, OPTIONS)(encoded_rows(), BATCH)
+
+
+def test_numbers_of_numpy_are_numbers():
+    def loss(image, text, scale, target, *, hard_rows, groups):
+        return {"loss": image.sum(), "share": np.float32(0.5), "rows": np.int64(4), "all": True}
+
+    out = BatchLoss(loss, OPTIONS)(encoded_rows(), BATCH)
+    assert (out["share"], out["rows"], out["all"]) == (0.5, 4, 1)
 
 
 def test_parameters_that_nothing_trains_are_refused():
@@ -157,14 +197,62 @@ def test_its_name_options_and_state_say_which_loss_a_run_has():
     assert BatchLoss(LOSSES["clip"], OPTIONS).identity()["loss_options"]["gamma"] == 0.7
     assert BatchLoss(mean_distance, OPTIONS).state_dict() == {}
 
-    class Odd:
-        __call__ = staticmethod(mean_distance)
 
-        def state_dict(self):
-            return {"count": 3}
+@dataclasses.dataclass
+class Powered:
+    power: float
+    called: object = mean_distance
 
-    with pytest.raises(InvalidArgumentError, match=r"'count' of the state_dict .* be a tensor"):
-        BatchLoss(Odd(), OPTIONS).state_dict()
+    def __call__(self, *rows, **named):
+        return self.called(*rows, **named)
+
+
+class Holder:
+    def __init__(self, power):
+        self.options = {"power": power}
+
+    def distance(self, *rows, **named):
+        return mean_distance(*rows, **named)
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (Powered, "Powered"),
+        (lambda power: Holder(power).distance, "Holder.distance"),
+        (lambda power: functools.partial(Powered(3.0), power=power), "Powered"),
+        (lambda power: functools.partial(Powered(power), hard=torch.ones(2)), "Powered"),
+        (lambda power: torch.compile(HelipLoss(gamma=power), backend="eager"), "HelipLoss"),
+    ],
+)
+def test_losses_that_were_made_otherwise_are_told_apart(made, name):
+    one, again, other = (BatchLoss(made(power), OPTIONS).identity() for power in (1.0, 1.0, 2.0))
+    assert one == again != other
+    assert one["loss"].split(":")[1] == other["loss"].split(":")[1] == name
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"options": {"weight": torch.ones(())}}, "options of the loss .*Own are .*plain finite"),
+        ({"options": {"margin": float("nan")}}, "nan.* must be plain finite values"),
+        ({"state_dict": dict}, "Own, which has one of state_dict and load_state_dict"),
+        ({"load_state_dict": nothing}, "Own, which has one of state_dict and load_state_dict"),
+        ({"state_dict": lambda self: {"count": 3}, "load_state_dict": nothing},
+         "'count' of the state_dict .* is a int, must be a tensor"),
+        ({"state_dict": lambda self: [3], "load_state_dict": nothing}, "is a list, must be a dict"),
+    ],
+)  # fmt: skip
+def test_what_no_checkpoint_could_hold_is_refused_before_a_step(attributes, said):
+    with pytest.raises(InvalidArgumentError, match=said):
+        BatchLoss(own_loss(**attributes), OPTIONS)
+
+
+def test_a_state_that_does_not_fit_is_a_mismatch():
+    loss = nn.BatchNorm1d(3, affine=False)
+    loss.forward = mean_distance
+    with pytest.raises(MismatchError, match=r"(?s)does not take the state .*begin anew"):
+        BatchLoss(loss, OPTIONS).load_state_dict({"other": torch.ones(())})
 
 
 ROWS = (3, 5)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import traceback
 
+import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
@@ -15,6 +17,7 @@ from helip.common.errors import CancelledError, InvalidArgumentError, MismatchEr
 from helip.losses.helip_loss import HelipLoss
 from helip.losses.options import LOSSES
 from helip.models.bundle import create_model
+from helip.store.embedding_store import EmbeddingStore
 from helip.training.logs.metrics import read_metrics
 from helip.training.recipe import Recipe
 from helip.verdicts import Verdicts
@@ -46,6 +49,10 @@ def contrast(image, text, scale, target, *, hard_rows, groups):
     return {"loss": loss, "hard": there, "kinds": 0 if groups is None else groups.shape[1]}
 
 
+def without_scale(image, text, scale, target, *, hard_rows, groups):
+    return contrast(image, text, 10.0, target, hard_rows=hard_rows, groups=groups)
+
+
 class Remembering(nn.Module):
     """Weights its loss with a count of the calls so far, which it keeps."""
 
@@ -69,6 +76,23 @@ def test_what_it_returns_is_trained_on_and_written_down(tmp_path):
     assert rows[-1]["loss"] == pytest.approx(plain.metrics["loss"], rel=1e-4)
     options = json.loads((result.checkpoint / "state.json").read_text())["state"]["options"]
     assert options["loss"] == f"{__name__}:contrast"
+
+
+def test_it_is_given_the_embeddings_of_the_store(tmp_path):
+    data, seen = Colours(), []
+    embedded = np.random.default_rng(0).normal(size=(2, len(data), 4))
+    with EmbeddingStore.create(tmp_path / "store", image_dim=4, text_dim=4) as writer:
+        writer.append(list(data.keys), *embedded)
+
+    def loss(image, text, scale, target, *, hard_rows, groups, embeddings):
+        seen.append({kind: rows.shape for kind, rows in embeddings.items()})
+        return contrast(image, text, scale, target, hard_rows=hard_rows, groups=groups)
+
+    run(tmp_path / "function", loss=loss, store=tmp_path / "store", steps=1)
+    assert seen[-1] == {"image": (8, 4), "caption": (8, 4)}
+    near = HelipLoss(similar_images=-0.9)
+    result = run(tmp_path / "object", loss=near, store=tmp_path / "store", steps=1)
+    assert result.metrics["equal_rows"] > 0
 
 
 def test_an_object_of_a_built_in_class_is_that_loss(tmp_path):
@@ -146,8 +170,19 @@ def test_a_loss_that_does_not_fit_is_refused_before_anything_is_written(tmp_path
         (lambda image, text: {}, "must be an object that is called as loss"),
     ):
         with pytest.raises(InvalidArgumentError, match=said):
-            run(tmp_path / "run", loss=loss)
+            run(tmp_path / "run", loss=loss, model="no model", data=tmp_path / "no data")
     assert not (tmp_path / "run").exists()
+
+
+def test_no_number_of_its_own_is_written_over(tmp_path):
+    line = run(tmp_path / "plain", steps=1).metrics
+    for name in line.keys() - {"loss", "hard", "kinds"}:
+
+        def loss(*rows, name=name, **named):
+            return {**contrast(*rows, **named), name: 7.0}
+
+        with pytest.raises(InvalidArgumentError, match=f"{name}', which the metrics have already"):
+            run(tmp_path / name, loss=loss, steps=1)
 
 
 class Halves(FakeLoader):
@@ -166,17 +201,34 @@ class Halves(FakeLoader):
                    "target": targets}  # fmt: skip
 
 
-def of_processes(rank, folder):
-    recipe = Recipe(lr=1e-3, loss=contrast, precision="float32")
-    result = trainer(folder / "two", loader=Halves(), recipe=recipe, steps=3).run()
+def run_of_halves(out, loss):
+    recipe = Recipe(lr=1e-3, loss=loss, precision="float32")
+    result = trainer(out, loader=Halves(), recipe=recipe, steps=3).run()
     return result.metrics["loss"], weights(result.model)
 
 
-def test_it_sees_the_rows_of_all_processes(tmp_path):
-    recipe = Recipe(lr=1e-3, loss=contrast, precision="float32")
-    whole = trainer(tmp_path / "one", loader=Halves(), recipe=recipe, steps=3).run()
-    expected = weights(whole.model)
-    for loss, found in run_processes(of_processes, tmp_path, tmp_path):
-        assert loss == pytest.approx(whole.metrics["loss"], rel=1e-5)
+def of_processes(rank, folder, loss):
+    return run_of_halves(folder / "two", loss)
+
+
+def named_by_rank(image, text, scale, target, *, hard_rows, groups):
+    out = contrast(image, text, scale, target, hard_rows=hard_rows, groups=groups)
+    return {**out, "leads": 1.0} if dist.get_rank() == 0 else out
+
+
+def of_other_names(rank, folder):
+    with pytest.raises(InvalidArgumentError, match="'leads' must be on all processes or on none"):
+        run_of_halves(folder / "two", named_by_rank)
+
+
+def test_names_that_differ_between_processes_are_refused(tmp_path):
+    run_processes(of_other_names, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("given", [contrast, without_scale])
+def test_it_sees_the_rows_of_all_processes(tmp_path, given):
+    whole, expected = run_of_halves(tmp_path / "one", given)
+    for loss, found in run_processes(of_processes, tmp_path, tmp_path, given):
+        assert loss == pytest.approx(whole, rel=1e-5)
         for name, value in found.items():
             torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=2e-4, msg=name)

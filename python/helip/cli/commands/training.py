@@ -81,6 +81,8 @@ def train(
     from helip.evaluation.evaluating import Validation
     from helip.evaluation.sets.opening import open_evaluation_set
     from helip.evaluation.statistics.forgetting import Guard
+    from helip.losses.loss import BatchLoss
+    from helip.losses.options import LossOptions
     from helip.mining.streaming import StreamingMiner
     from helip.models.bundle import create_model
     from helip.models.run_folder import CHECKPOINTS, list_checkpoints
@@ -88,6 +90,7 @@ def train(
     from helip.training.plan import plan_training
 
     # Before the data are opened, so that a wrong name is told at once.
+    BatchLoss(options["loss"], LossOptions())
     weights = {field.name: options.pop(field.name) for field in dataclasses.fields(ModelOptions)}
     # A random start is of the run's seed, as in Python.
     seed = {"seed": options["seed"]} if weights["from_scratch"] else {}

@@ -144,6 +144,12 @@ def test_a_model_without_weights_is_one_line(run: Run, call: tuple[object, ...],
     assert not (tmp_path / "run").exists()
 
 
+def test_a_loss_that_is_not_there_is_told_before_anything_is_opened(run: Run, tmp_path) -> None:
+    words = ("--model", tmp_path / "model", "--out", tmp_path / "run", "--loss", "no_module:Loss")
+    code, _, err = run("train", tmp_path / "data", *words)
+    assert code == 2 and "loss is 'no_module:Loss', which cannot be imported" in err
+
+
 def test_a_named_recipe_reaches_the_run(run: Run, call: tuple[object, ...], tmp_path) -> None:
     named = (*call, "--out", tmp_path / "run", "--recipe", "no-forgetting", "--lr", "2e-5")
     code, out, err = run(*named)
