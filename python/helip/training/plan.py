@@ -31,6 +31,7 @@ from helip.training.checkpoints import random_states, restore_random_states
 from helip.training.fine_tuning import TrainCall, bundle_of, make_trainer
 from helip.training.named_recipes import with_recipe
 from helip.training.optimizing.weight_average import WeightAverage
+from helip.training.step import bytes_of, states_of
 from helip.training.trainer import Trainer
 
 # Rows that are planned one by one; of a longer run the first epoch stands for the others.
@@ -103,7 +104,8 @@ def plan_training(call: PlanTrainingCall) -> TrainingPlan:
     largest, on the device and in the precision of the run, but not compiled. They are taken on a
     copy of the model, which stays as it is.
 
-    Raises UnsupportedError under torchrun: it plans one process.
+    Raises UnsupportedError under torchrun: it plans one process. OutOfMemoryError where a step does
+    not fit on the device, as the run would.
     """
     if launched_processes() > 1:
         raise UnsupportedError(
@@ -179,7 +181,7 @@ class _Steps(Trainer):
         ready = self._ready(batch)
         self._take(ready)
         self.optimizer.zero_grad(set_to_none=True)
-        states = [v for state in self.optimizer.state.values() for v in state.values()]
+        states = states_of(self.optimizer)
         weights = [*self.model.parameters(), *self.model.buffers()]
         known = [v for v in (*weights, *states, *ready.values()) if isinstance(v, Tensor)]
         with LiveBytes(known) as seen:
@@ -232,12 +234,6 @@ class LiveBytes(TorchDispatchMode):
     def _gone(self, key: int, size: int) -> None:
         self.live -= size
         self._seen.pop(key, None)
-
-
-def bytes_of(values: Iterable[Any]) -> int:
-    """Of the tensors among these, each storage once."""
-    storages = [value.untyped_storage() for value in values if isinstance(value, Tensor)]
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 class _Reads:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import helip
-from helip.common.errors import MismatchError, UnsupportedError
+from helip.common.errors import MismatchError, OutOfMemoryError, UnsupportedError
 from helip.data.image_transform import ImageTransform
 from helip.training.plan import LiveBytes
 from helip.training.step import OptimizerStep
@@ -279,6 +279,16 @@ def test_what_train_refuses_a_plan_refuses():
     other = table(Colours(24, prefix="other"))
     with pytest.raises(MismatchError):
         helip.plan_training(model=model(), **calls(data, pairs=other))
+
+
+@pytest.mark.parametrize("action", [helip.plan_training, helip.train])
+def test_a_step_that_does_not_fit_says_what_to_lower(tmp_path, monkeypatch, action):
+    def full(self, *arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(OptimizerStep, "_backward", full)
+    with pytest.raises(OutOfMemoryError, match=r"a step of 8 rows, beside .* lower batch_size"):
+        action(model=model(), out=tmp_path, **calls(Colours(24), pairs=None))
 
 
 def test_several_processes_are_not_planned(monkeypatch):
