@@ -102,7 +102,7 @@ def plan_training(call: PlanTrainingCall) -> TrainingPlan:
     Steps are exact, and so are rows and bytes of pictures, but for samples that cannot be read.
     Memory is that of two real steps on the first batch, its rows repeated up to those of the
     largest, on the device and in the precision of the run, but not compiled. They are taken on a
-    copy of the model, which stays as it is.
+    copy of the model, and of a loss that is an object, which stay as they are.
 
     Raises UnsupportedError under torchrun: it plans one process. OutOfMemoryError where a step does
     not fit on the device, as the run would.
@@ -129,9 +129,9 @@ def _planned(call: PlanTrainingCall) -> TrainingPlan:
     data = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
     # What only watches a run, or keeps copies of it, is counted rather than made.
     bare = dataclasses.replace(
-        call, data=data, out=call.out or "plan", compiled=False, progress=False, hooks=None,
-        validate=None, eval_every=None, patience=None, watch=None, guard=None, when_lost="report",
-        wise_ft=None,
+        call, data=data, out=call.out or "plan", loss=copy.deepcopy(call.loss), compiled=False,
+        progress=False, hooks=None, validate=None, eval_every=None, patience=None, watch=None,
+        guard=None, when_lost="report", wise_ft=None,
     )  # fmt: skip
     trainer, _ = make_trainer(bare, bundle, _Steps)
     assert isinstance(trainer, _Steps) and isinstance(trainer.loader, HardPairLoader)

@@ -313,7 +313,7 @@ class Trainer:
         began = time.perf_counter()
         train_mode(self.model)
         with (
-            nothing_learned(self.model),
+            nothing_learned(self.model, self._loss),
             ProgressBar(
                 wanted, label="warm statistics", unit="batches", enabled=self._show_progress
             ) as bar,

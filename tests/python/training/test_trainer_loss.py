@@ -26,14 +26,14 @@ from support.tune_samples import same
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def run(out, **options):
+def run(out, *, action=helip.train, **options):
     data = Colours()
     call = {
         "model": create_model("tiny", config=CONFIG, from_scratch=True, seed=3),
         "data": data, "pairs": table(data), "batch_size": 8, "device": "cpu", "progress": False,
         "lr": 1e-3, "precision": "float32", "loss": contrast, **options,
     }  # fmt: skip
-    return helip.train(out=out, **call)
+    return action(out=out, **call)
 
 
 def contrast(image, text, scale, target, *, hard_rows, groups):
@@ -129,6 +129,13 @@ def test_a_resumed_run_has_the_state_of_the_loss(tmp_path):
     assert resumed.resumed_from == 3 and resumed.metrics["loss"] == whole.metrics["loss"]
     assert same(weights(whole.model), weights(resumed.model))
     assert (resumed.checkpoint / "loss.safetensors").is_file()
+
+
+def test_a_plan_and_warm_statistics_leave_its_state_as_it_was(tmp_path):
+    loss = Remembering()
+    run(None, loss=loss, steps=1, action=helip.plan_training)
+    assert loss.calls == 0
+    assert run(tmp_path, loss=loss, steps=2, warm_statistics=3).metrics["calls"] == 2
 
 
 def test_a_run_is_not_resumed_with_another_loss(tmp_path):
