@@ -13,7 +13,7 @@ from torch import nn
 import helip
 from helip.common.errors import CancelledError, InvalidArgumentError, MismatchError
 from helip.losses.helip_loss import HelipLoss
-from helip.losses.options import LOSSES
+from helip.losses.options import LOSSES, LossOptions
 from helip.models.bundle import create_model
 from helip.training.logs.metrics import read_metrics
 from helip.training.recipe import Recipe
@@ -69,6 +69,7 @@ def test_what_it_returns_is_trained_on_and_written_down(tmp_path):
     assert rows[-1]["loss"] == pytest.approx(plain.metrics["loss"], rel=1e-4)
     options = json.loads((result.checkpoint / "state.json").read_text())["state"]["options"]
     assert options["loss"] == f"{__name__}:contrast"
+    assert not options.keys() & LossOptions().as_dict().keys()
 
 
 def test_an_object_of_a_built_in_class_is_that_loss(tmp_path):
