@@ -113,7 +113,8 @@ def train(call: TrainCall) -> TrainResult:
     options have changed is refused, naming them.
 
     Raises MismatchError for a table or verdicts of another data set or a changed option,
-    NonFiniteLossError when the loss is NaN, CancelledError when stopped.
+    NonFiniteLossError when the loss is NaN, OutOfMemoryError when a step does not fit on the
+    device, CancelledError when stopped.
     """
     with join_processes(call.device) as device:
         trainer, mixture = make_trainer(dataclasses.replace(call, device=str(device)))

@@ -1,4 +1,4 @@
-"""A copy of the model of a run: what it was at the start, and what measures it, have one."""
+"""A copy of the model of a run: what measures it, and a teacher, have one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from helip.common.weights_digest import weights_digest
 from helip.models.bundle import ModelBundle
-from helip.models.interpolation import interpolated_weights
 from helip.models.weights import fit_state_dict
 from helip.training.checkpoints import random_states, restore_random_states
 
@@ -33,15 +31,6 @@ class ModelCopy:
         if keep:
             model = copy.deepcopy(bundle.model).cpu().eval().requires_grad_(False)
             self.bundle = dataclasses.replace(bundle, model=model)
-
-    def digest(self) -> str:
-        """Of the weights that it has."""
-        return weights_digest(self.bundle.model)
-
-    def mixture(self, tuned: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
-        """(1 - alpha) of its weights and alpha of a state dict of the tuned model (WiSE-FT, arXiv
-        2109.01903)."""
-        return interpolated_weights(self.bundle.model.state_dict(), tuned, alpha)
 
     @contextlib.contextmanager
     def measured(self, weights: Mapping[str, Tensor] | None = None) -> Iterator[ModelBundle]:

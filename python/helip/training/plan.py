@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from helip.common.errors import UnsupportedError
+from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.options import keywords
 from helip.common.processes import join_processes, launched_processes
 from helip.data.dataset import Dataset
@@ -30,6 +31,7 @@ from helip.training.checkpoints import random_states, restore_random_states
 from helip.training.fine_tuning import TrainCall, bundle_of, make_trainer
 from helip.training.named_recipes import with_recipe
 from helip.training.optimizing.weight_average import WeightAverage
+from helip.training.step import bytes_of, states_of
 from helip.training.trainer import Trainer
 
 # Rows that are planned one by one; of a longer run the first epoch stands for the others.
@@ -41,7 +43,7 @@ _TIMED_BATCHES = 6
 @dataclass(frozen=True)
 class StepMemory:
     """Bytes of tensors on the device: what lies there between steps, and ``peak``, the most at one
-    time in the second of two steps on the first batch, all of the former included."""
+    time in the second of two steps on a batch of the most rows, all of the former included."""
 
     weights: int  # and buffers
     optimizer: int  # what it remembers
@@ -98,10 +100,12 @@ def plan_training(call: PlanTrainingCall) -> TrainingPlan:
     """What :func:`train` with these arguments would take, without doing it.
 
     Steps are exact, and so are rows and bytes of pictures, but for samples that cannot be read.
-    Memory is that of two real steps on the first batch, on the device and in the precision of the
-    run, but not compiled. They are taken on a copy of the model, which stays as it is.
+    Memory is that of two real steps on the first batch, its rows repeated up to those of the
+    largest, on the device and in the precision of the run, but not compiled. They are taken on a
+    copy of the model, and of a loss that is an object, which stay as they are.
 
-    Raises UnsupportedError under torchrun: it plans one process.
+    Raises UnsupportedError under torchrun: it plans one process. OutOfMemoryError where a step does
+    not fit on the device, as the run would.
     """
     if launched_processes() > 1:
         raise UnsupportedError(
@@ -125,9 +129,9 @@ def _planned(call: PlanTrainingCall) -> TrainingPlan:
     data = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
     # What only watches a run, or keeps copies of it, is counted rather than made.
     bare = dataclasses.replace(
-        call, data=data, out=call.out or "plan", compiled=False, progress=False, hooks=None,
-        validate=None, eval_every=None, patience=None, watch=None, guard=None, when_lost="report",
-        wise_ft=None,
+        call, data=data, out=call.out or "plan", loss=copy.deepcopy(call.loss), compiled=False,
+        progress=False, hooks=None, validate=None, eval_every=None, patience=None, watch=None,
+        guard=None, when_lost="report", wise_ft=None,
     )  # fmt: skip
     trainer, _ = make_trainer(bare, bundle, _Steps)
     assert isinstance(trainer, _Steps) and isinstance(trainer.loader, HardPairLoader)
@@ -135,8 +139,8 @@ def _planned(call: PlanTrainingCall) -> TrainingPlan:
     grows = isinstance(call.pairs, StreamingMiner) and not call.control
     reads = _Reads(data)
     count = reads.full_batches if grows else reads.planned_batches
-    count(loader, call.batch_size, steps, warm)
-    batch, read_seconds = _first_batch(loader, timed=call.time_step)
+    largest = count(loader, call.batch_size, steps, warm)
+    batch, read_seconds = _full_batch(loader, largest, timed=call.time_step)
     memory = trainer.step_memory(batch)
     step_seconds = trainer.step_seconds(batch) if call.time_step else None
     parameters = list(trainer.model.parameters())
@@ -177,7 +181,7 @@ class _Steps(Trainer):
         ready = self._ready(batch)
         self._take(ready)
         self.optimizer.zero_grad(set_to_none=True)
-        states = [v for state in self.optimizer.state.values() for v in state.values()]
+        states = states_of(self.optimizer)
         weights = [*self.model.parameters(), *self.model.buffers()]
         known = [v for v in (*weights, *states, *ready.values()) if isinstance(v, Tensor)]
         with LiveBytes(known) as seen:
@@ -232,12 +236,6 @@ class LiveBytes(TorchDispatchMode):
         self._seen.pop(key, None)
 
 
-def bytes_of(values: Iterable[Any]) -> int:
-    """Of the tensors among these, each storage once."""
-    storages = [value.untyped_storage() for value in values if isinstance(value, Tensor)]
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
-
-
 class _Reads:
     """Counts rows and bytes of the batches that a run reads."""
 
@@ -263,12 +261,15 @@ class _Reads:
 
     def planned_batches(
         self, loader: HardPairLoader, batch_size: int, steps: int, warm: int
-    ) -> None:
-        """Of every batch, or of the first epoch where they are too many."""
+    ) -> int:
+        """Of every batch, or of the first epoch where they are too many.
+
+        Returns the rows of the largest.
+        """
         length = len(loader)
         whole = (steps + warm) * batch_size <= _PLANNED_ROWS
         epochs = -(-max(steps, warm) // length) if whole else 1
-        rows = read = epoch_rows = epoch_read = 0
+        rows = read = epoch_rows = epoch_read = largest = 0
         for epoch in range(epochs):
             for number, index in enumerate(loader.planned_rows(epoch), start=epoch * length):
                 size = int(self._sizes[index].sum())
@@ -279,19 +280,22 @@ class _Reads:
                 read += size * times
                 if times:
                     self._seen[index] = True
+                    largest = max(largest, len(index))
         if not whole:
             share = steps / length
             rows = round(share * epoch_rows)
             read = round((share + warm / length) * epoch_read)
         self._note(rows, read, epoch_rows, epoch_read, "planned" if whole else "first epoch")
+        return largest
 
-    def full_batches(self, loader: HardPairLoader, batch_size: int, steps: int, warm: int) -> None:
-        """As if each batch were full, of pictures of mean size."""
+    def full_batches(self, loader: HardPairLoader, batch_size: int, steps: int, warm: int) -> int:
+        """As if each batch were full, of pictures of mean size; the rows of one."""
         self._seen[:] = True
         mean = float(self._sizes.mean())
         rows, epoch_rows = steps * batch_size, len(loader) * batch_size
         read = round(mean * (rows + warm * batch_size))
         self._note(rows, read, epoch_rows, round(mean * epoch_rows), "at most")
+        return batch_size
 
     def _note(self, rows: int, read: int, epoch_rows: int, epoch_read: int, origin: str) -> None:
         self._found = {
@@ -303,16 +307,29 @@ class _Reads:
         }
 
 
-def _first_batch(loader: HardPairLoader, *, timed: bool) -> tuple[dict[str, Any], float | None]:
-    """A batch; ``timed``: and the seconds of one, mean of the first few of an iteration."""
+def _full_batch(
+    loader: HardPairLoader, largest: int, *, timed: bool
+) -> tuple[dict[str, Any], float | None]:
+    """The first batch that has rows, repeated up to ``largest`` rows; ``timed``: and the seconds
+    that reading so many takes, by the first few batches of an iteration."""
     with contextlib.closing(iter(loader)) as batches:  # type: ignore[type-var]
-        batch = next(batches)
+        first = next((batch for batch in batches if len(batch["index"])), None)
+    if first is None:
+        raise InvalidArgumentError(
+            "no row of the first epoch can be read, so there is no step to plan; mend the data"
+        )
+    rows = torch.arange(largest) % len(first["index"])
+    batch = {
+        name: (value[:, rows] if name == "views" else value[rows])
+        for name, value in first.items()
+        if isinstance(value, Tensor)
+    }
     if not timed:
         return batch, None
     began = time.perf_counter()
     with contextlib.closing(iter(loader)) as batches:  # type: ignore[type-var]
-        taken = sum(1 for _ in itertools.islice(batches, _TIMED_BATCHES))
-    return batch, (time.perf_counter() - began) / taken
+        taken = sum(len(batch["index"]) for batch in itertools.islice(batches, _TIMED_BATCHES))
+    return batch, (time.perf_counter() - began) / max(taken, 1) * largest
 
 
 def _host_bytes(call: PlanTrainingCall, memory: StepMemory) -> int:

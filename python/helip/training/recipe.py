@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -75,8 +75,13 @@ class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions):
         )  # fmt: skip
 
     def plain(self) -> dict[str, Any]:
-        """As `Options.plain`; a loss that is an object goes by what it is called."""
-        return {**super().plain(), "loss": loss_name(self.loss)}
+        """As `Options.plain`; a loss that is an object goes by what it is called, and has options
+        of its own in place of `LossOptions`."""
+        found = {**super().plain(), "loss": loss_name(self.loss)}
+        if not isinstance(self.loss, str):
+            for field in fields(LossOptions):
+                del found[field.name]
+        return found
 
 
 def refuse_changes(before: Mapping[str, Any], now: Mapping[str, Any], label: str) -> None:

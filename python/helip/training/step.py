@@ -6,15 +6,18 @@ by the device itself, and the host reads of it later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from helip.common.devices import autocast
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, OutOfMemoryError
 from helip.common.processes import Processes
+from helip.common.quantities import bytes_words
 from helip.training.grad_cache import cached_backward
 from helip.training.kernels import attention_kernel
 from helip.training.network import Network
@@ -22,6 +25,7 @@ from helip.training.optimizing.optimizer import (
     MAX_LOGIT_SCALE,
     clamp_logit_scale,
     make_optimizer,
+    own_part,
     set_lr,
     step_unless,
     weights_kept,
@@ -75,11 +79,14 @@ class OptimizerStep:
 
         encode: what the model makes of rows of the batch.
         losses: of what it made, and the batch; ``loss`` is trained on.
+
+        Raises OutOfMemoryError where the device has too little memory for it.
         """
         lr = scheduled_lr(step, self.recipe, self.total_steps)
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
-        out = self._backward(batch, encode, losses)
+        with self._out_of_memory_explained(batch):
+            out = self._backward(batch, encode, losses)
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
         norm = self.network.gradient_norm()
@@ -89,7 +96,8 @@ class OptimizerStep:
         infinite = ~torch.isfinite(numbers["grad_norm"])
         to_blame = infinite if self.scaler is None else infinite & (self._factor() <= _NO_FACTOR)
         self._failed = self._failed | ~torch.isfinite(numbers["loss"]) | to_blame
-        step_unless(self._failed | infinite, self.optimizer, exactly=self.scaler is not None)
+        with self._out_of_memory_explained(batch):
+            step_unless(self._failed | infinite, self.optimizer, exactly=self.scaler is not None)
         clamp_logit_scale(self.network.model, self.scale_bound)
         numbers["failed"] = self._failed
         if self.scaler:
@@ -142,6 +150,20 @@ class OptimizerStep:
         network.gradients_are_ready()
         return out
 
+    @contextlib.contextmanager
+    def _out_of_memory_explained(self, batch: Mapping[str, Tensor]) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            model = self.network.model
+            weights = bytes_words(bytes_of([*model.parameters(), *model.buffers()]))
+            states = bytes_words(bytes_of(states_of(self.optimizer)))
+            raise OutOfMemoryError(
+                f"{self.device} has too little memory for a step of {len(batch['index'])} rows, "
+                f"beside {weights} of weights and {states} of the optimizer; lower batch_size, or "
+                "raise accumulate or take grad_checkpointing=True"
+            ) from error
+
     def _of_all(self, out: Mapping[str, Tensor], norm: Tensor) -> dict[str, Tensor]:
         """Means over processes, by one collective for all of them."""
         first = [name for name in _FIRST if name in out]
@@ -167,3 +189,14 @@ def _refuse_others(names: list[list[str]]) -> None:
                 f"the losses of rank 0 are {names[0]} and those of rank {rank} {others}; "
                 f"{differ[0]!r} must be on all processes or on none"
             )
+
+
+def states_of(optimizer: torch.optim.Optimizer) -> list[Any]:
+    """What it remembers of the weights so far."""
+    return [value for state in optimizer.state.values() for value in state.values()]
+
+
+def bytes_of(values: Iterable[Any]) -> int:
+    """Of the tensors among these, each storage once."""
+    storages = [own_part(value).untyped_storage() for value in values if isinstance(value, Tensor)]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())

@@ -72,6 +72,11 @@ class Trainer:
 
     @method_keywords(TrainerCall)
     def __init__(self, call: TrainerCall) -> None:
+        if hasattr(self, "compute_loss"):
+            raise InvalidArgumentError(
+                f"{type(self).__name__} has compute_loss, which is not called; override losses, or "
+                "give a loss of your own to the recipe"
+            )
         if call.embed is not None and call.miner is None:
             raise InvalidArgumentError(
                 "embed makes what a miner is given, but there is none; pass miner=, or drop embed="
@@ -313,7 +318,7 @@ class Trainer:
         began = time.perf_counter()
         train_mode(self.model)
         with (
-            nothing_learned(self.model),
+            nothing_learned(self.model, self._loss),
             ProgressBar(
                 wanted, label="warm statistics", unit="batches", enabled=self._show_progress
             ) as bar,

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from helip.losses.loss import BatchLoss
 from helip.training.checkpoints import random_states, restore_random_states
 
 
@@ -44,9 +45,11 @@ class WarmStatistics:
 
 
 @contextlib.contextmanager
-def nothing_learned(model: nn.Module) -> Iterator[None]:
-    """Buffers, such as batch norms' statistics, and random generators are as before, after it."""
+def nothing_learned(model: nn.Module, loss: BatchLoss) -> Iterator[None]:
+    """Buffers, such as batch norms' statistics, the state of a loss and random generators are as
+    before, after it."""
     states = random_states()
+    kept = {name: value.clone() for name, value in loss.state_dict().items()}
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     try:
         yield
@@ -54,6 +57,8 @@ def nothing_learned(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
+        if kept:
+            loss.load_state_dict(kept)
         restore_random_states(states)
 
 

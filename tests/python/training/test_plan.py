@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import helip
-from helip.common.errors import MismatchError, UnsupportedError
+from helip.common.errors import MismatchError, OutOfMemoryError, UnsupportedError
 from helip.data.image_transform import ImageTransform
 from helip.training.plan import LiveBytes
 from helip.training.step import OptimizerStep
@@ -132,6 +132,44 @@ def test_with_a_streaming_miner_batches_are_taken_as_full(tmp_path, read):
     assert sum(map(len, read)) <= plan.rows == 8 * result.steps
 
 
+class Unreadable(Colours):
+    """The rows of the first batch cannot be read, but for one."""
+
+    def __init__(self) -> None:
+        super().__init__(24)
+        order = helip.HardPairLoader(
+            Colours(24), None, batch_size=8, hard_per_target=0, transform=ImageTransform.train(16)
+        )
+        self.unreadable = next(iter(order.planned_rows(0)))[:7]
+
+    def _read_image(self, row):
+        if row in self.unreadable:
+            raise ValueError("no picture")
+        return super()._read_image(row)
+
+
+@pytest.mark.parametrize(
+    ("data", "pairs"),
+    [
+        (lambda: Colours(24), lambda: helip.StreamingMiner(memory=24)),
+        (Unreadable, lambda: None),
+    ],
+    ids=["streaming", "unreadable"],
+)
+def test_the_steps_have_the_rows_of_a_full_batch(monkeypatch, data, pairs):
+    rows = []
+    original = OptimizerStep.__call__
+
+    def watched(self, step, batch, **computing):
+        rows.extend({len(value) for value in batch.values()})
+        return original(self, step, batch, **computing)
+
+    monkeypatch.setattr(OptimizerStep, "__call__", watched)
+    options = {"max_quarantined": 1.0, "time_step": True}
+    plan = helip.plan_training(model=model(), pairs=pairs(), **calls(data()), **options)
+    assert rows == [8, 8, 8] and plan.read_seconds > 0
+
+
 def test_pictures_whose_size_is_not_known_are_counted():
     data = Colours(24)
     plan = helip.plan_training(model=model(), **calls(data, pairs=table(data)))
@@ -241,6 +279,16 @@ def test_what_train_refuses_a_plan_refuses():
     other = table(Colours(24, prefix="other"))
     with pytest.raises(MismatchError):
         helip.plan_training(model=model(), **calls(data, pairs=other))
+
+
+@pytest.mark.parametrize("action", [helip.plan_training, helip.train])
+def test_a_step_that_does_not_fit_says_what_to_lower(tmp_path, monkeypatch, action):
+    def full(self, *arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(OptimizerStep, "_backward", full)
+    with pytest.raises(OutOfMemoryError, match=r"a step of 8 rows, beside .* lower batch_size"):
+        action(model=model(), out=tmp_path, **calls(Colours(24), pairs=None))
 
 
 def test_several_processes_are_not_planned(monkeypatch):

@@ -15,7 +15,7 @@ from torch import nn
 import helip
 from helip.common.errors import CancelledError, InvalidArgumentError, MismatchError
 from helip.losses.helip_loss import HelipLoss
-from helip.losses.options import LOSSES
+from helip.losses.options import LOSSES, LossOptions
 from helip.models.bundle import create_model
 from helip.store.embedding_store import EmbeddingStore
 from helip.training.logs.metrics import read_metrics
@@ -29,14 +29,14 @@ from support.tune_samples import same
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def run(out, **options):
+def run(out, *, action=helip.train, **options):
     data = Colours()
     call = {
         "model": create_model("tiny", config=CONFIG, from_scratch=True, seed=3),
         "data": data, "pairs": table(data), "batch_size": 8, "device": "cpu", "progress": False,
         "lr": 1e-3, "precision": "float32", "loss": contrast, **options,
     }  # fmt: skip
-    return helip.train(out=out, **call)
+    return action(out=out, **call)
 
 
 def contrast(image, text, scale, target, *, hard_rows, groups):
@@ -76,6 +76,7 @@ def test_what_it_returns_is_trained_on_and_written_down(tmp_path):
     assert rows[-1]["loss"] == pytest.approx(plain.metrics["loss"], rel=1e-4)
     options = json.loads((result.checkpoint / "state.json").read_text())["state"]["options"]
     assert options["loss"] == f"{__name__}:contrast"
+    assert not options.keys() & LossOptions().as_dict().keys()
 
 
 def test_it_is_given_the_embeddings_of_the_store(tmp_path):
@@ -153,6 +154,13 @@ def test_a_resumed_run_has_the_state_of_the_loss(tmp_path):
     assert resumed.resumed_from == 3 and resumed.metrics["loss"] == whole.metrics["loss"]
     assert same(weights(whole.model), weights(resumed.model))
     assert (resumed.checkpoint / "loss.safetensors").is_file()
+
+
+def test_a_plan_and_warm_statistics_leave_its_state_as_it_was(tmp_path):
+    loss = Remembering()
+    run(None, loss=loss, steps=1, action=helip.plan_training)
+    assert loss.calls == 0
+    assert run(tmp_path, loss=loss, steps=2, warm_statistics=3).metrics["calls"] == 2
 
 
 def test_a_run_is_not_resumed_with_another_loss(tmp_path):

@@ -239,6 +239,13 @@ def test_a_mixture_with_the_start_is_saved_beside_the_run(tmp_path):
     run(tmp_path, wise_ft=0.25)  # finished: nothing is written again
 
 
+def test_a_model_that_cannot_be_copied_is_mixed_with_its_start(tmp_path):
+    model = tiny()
+    model.model.latest = model.model.logit_scale * 2  # has a graph, which deepcopy refuses
+    run(tmp_path, model, wise_ft=0.25, steps=1)
+    assert (tmp_path / "wise-ft").is_dir()
+
+
 def test_a_mixture_is_with_the_average_of_the_weights_where_there_is_one(tmp_path):
     result = run(tmp_path, wise_ft=0.25, ema=0.9)
     mixed = weights(create_model(tmp_path / "wise-ft").model)

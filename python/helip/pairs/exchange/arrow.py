@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from helip import _core
-from helip.common.errors import StorageError, needed
-from helip.common.files import publish_file, storage_errors
+from helip.common.errors import needed
+from helip.common.files import publish_file
 from helip.pairs.cosines import TableCosines
 from helip.pairs.options import Layout
 from helip.store.embedding_store import EmbeddingStore
@@ -157,28 +157,6 @@ class ArrowExport:
         if sum(part.nbytes for part in parts) >= _STRING_BYTES:
             parts = [part.cast(arrow.large_string()) for part in parts]
         return arrow.concat_arrays(parts) if parts else arrow.array([], type=arrow.string())
-
-
-def metadata_of_parquet(path: Path) -> list[Any]:
-    """What a Parquet file says beside its rows: plain values of JSON, or texts.
-
-    UnsupportedError: pyarrow is absent. StorageError: it is no Parquet file.
-    """
-    with needed("Arrow and Parquet need the pyarrow library", "helip[data]"):
-        from pyarrow import ArrowInvalid, parquet
-    try:
-        with storage_errors("read", path):
-            texts = (parquet.read_schema(path).metadata or {}).values()
-    except ArrowInvalid as error:
-        raise StorageError(f"{path} is no Parquet file: {error}") from error
-    return [_value_of(text.decode("utf-8", "replace")) for text in texts]
-
-
-def _value_of(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def write_parquet(

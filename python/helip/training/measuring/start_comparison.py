@@ -21,10 +21,11 @@ from helip.common.files import discard_directory, read_json, replace_file
 from helip.common.processes import Processes
 from helip.common.weights_digest import weights_digest
 from helip.models.bundle import ModelBundle
+from helip.models.interpolation import interpolated_weights
 from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
 from helip.training.checkpoints import read_sealed, sealed
-from helip.training.measuring.wise_ft import check_saved, tuned_model
+from helip.training.measuring.wise_ft import check_saved, tuned_model, weights_of
 from helip.training.model_copy import ModelCopy
 from helip.training.options import RunOptions
 
@@ -61,14 +62,14 @@ class StartComparison:
         self._guard, self._bundle, self._processes = guard, bundle, processes
         self._folder, self._mixture = out / "guard", out / "guarded"
         self._mends = run.when_lost == "interpolate"
-        self._start: ModelCopy | None = None
+        self._start: dict[str, Tensor] | None = None
         self._given = ""
         self._figures: Any = None  # of the start
         if self._mends:
             check_saved(bundle, "when_lost='interpolate'")
         if processes.leads:
             self._given = weights_digest(bundle.model)
-            self._start = ModelCopy(bundle) if self._mends else None
+            self._start = weights_of(bundle) if self._mends else None
 
     def begin(
         self, copy: ModelCopy, record: dict[str, Any], step: int, *, resumed: bool
@@ -186,7 +187,7 @@ class StartComparison:
         tried: list[dict[str, Any]] = []
         found: dict[str, Any] = {"share": 0.0, "verdict": "kept", "words": _NONE}
         for share in SHARES:
-            outcome = self._statement(copy, self._start.mixture(tuned, share))
+            outcome = self._statement(copy, interpolated_weights(self._start, tuned, share))
             if "failure" in outcome:
                 return dict(outcome)
             statement = outcome["statement"]
@@ -194,7 +195,7 @@ class StartComparison:
             if statement["verdict"] != "lost":
                 found = {"share": share, **statement}
                 break
-        mixed = self._start.mixture(tuned, found["share"])
+        mixed = interpolated_weights(self._start, tuned, found["share"])
         fit_state_dict(copy.bundle.model, mixed, "the mixture")
         save_model(copy.bundle, self._mixture)
         found |= {"path": str(self._mixture), "tried": tried}

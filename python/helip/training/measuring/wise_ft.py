@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from helip.common.errors import InvalidArgumentError
+from helip.common.weights_digest import weights_digest
 from helip.models.bundle import ModelBundle, create_model
+from helip.models.interpolation import interpolated_weights
 from helip.models.saving import save_model
 from helip.models.weights import fit_state_dict
-from helip.training.model_copy import ModelCopy
 
 
 class WiseFt:
@@ -25,11 +28,11 @@ class WiseFt:
                 "makes no mixture"
             )
         check_saved(bundle, "wise_ft")
-        self._alpha, self._start = alpha, ModelCopy(bundle)
+        self._alpha, self._start = alpha, weights_of(bundle)
 
     def identity(self) -> dict[str, Any]:
         """What must be the same when the run is resumed: a mixture needs the same start."""
-        return {"wise_ft": self._alpha, "start": self._start.digest()}
+        return {"wise_ft": self._alpha, "start": weights_digest(self._start)}
 
     def save(self, checkpoint: Path, out: Path) -> Path:
         """The mixture with a checkpoint's weights, as ``out``/wise-ft; one that is there stays.
@@ -40,9 +43,15 @@ class WiseFt:
         if path.exists():
             return path
         mixed = tuned_model(checkpoint)
-        weights = self._start.mixture(mixed.model.state_dict(), self._alpha)
+        weights = interpolated_weights(self._start, mixed.model.state_dict(), self._alpha)
         fit_state_dict(mixed.model, weights, "the mixture")
         return save_model(mixed, path)
+
+
+def weights_of(bundle: ModelBundle) -> dict[str, Tensor]:
+    """A copy on the CPU: of these alone, since not every module can be copied."""
+    state = bundle.model.state_dict()
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
 
 def check_saved(bundle: ModelBundle, purpose: str) -> None:
