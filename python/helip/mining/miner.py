@@ -18,10 +18,10 @@ from helip.common.remote.urls import url_of
 from helip.mining.call import Engine, MineCall, MineJob
 from helip.mining.engines.checkpoints import remove_checkpoint
 from helip.mining.engines.gpu import Gpu
-from helip.mining.engines.hnswlib import Hnswlib
+from helip.mining.engines.hnswlib import Hnswlib, why_not_graph
 from helip.mining.engines.parts import OnePart, remove_parts
 from helip.mining.engines.ray import Ray
-from helip.mining.engines.stages import Stages, goes_in_stages
+from helip.mining.engines.stages import Stages, goes_in_stages, why_not_method
 from helip.mining.engines.threads import Threads
 from helip.mining.options import EXACT_ROWS, HnswOptions, MineOptions
 from helip.mining.report_words import shortfall_words
@@ -163,6 +163,9 @@ def _answer(job: MineJob) -> HardPairs | None:
     path, call = job.path, job.call
     if not path or not os.path.exists(os.path.join(path, "manifest.json")):
         return None
+    for reason in (job.on_ray_unfollowed(), why_not_method(call), why_not_graph(call)):
+        if reason is not None:
+            raise reason
     table = _existing(path, job.store, call, resume=call.resume)
     if call.verdicts is not None:
         refuse_other_verdicts(table, _exclusions(job))
