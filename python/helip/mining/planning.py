@@ -53,8 +53,7 @@ from helip.mining.stages.certificates import (
     still_exact,
     tag_of,
 )
-from helip.mining.stages.job import cut_of, cut_of_update
-from helip.mining.stages.runners import unit_memory
+from helip.mining.stages.job import cut_of, cut_of_update, unit_memory
 from helip.mining.stages.stage_plans import (
     CODE_BYTES,
     Changed,

@@ -20,7 +20,7 @@ from typing import Any
 
 from helip.common.errors import Error, UnsupportedError
 from helip.common.files import make_directory
-from helip.common.machine import memory_bound, usable_processors
+from helip.common.machine import usable_processors
 from helip.common.ray_parts import (
     import_ray,
     ray_running,
@@ -29,7 +29,7 @@ from helip.common.ray_parts import (
     smallest_cpus,
 )
 from helip.mining.options import HostOptions, JobOptions
-from helip.mining.stages.job import StageJob, Workplace, open_job, place_of
+from helip.mining.stages.job import StageJob, Workplace, open_job, place_of, unit_memory
 from helip.mining.stages.steps import THREADED, Step, step_named
 from helip.mining.stages.units import run_unit
 from helip.store.embedding_store import EmbeddingStore
@@ -63,11 +63,6 @@ def runner_of(
     else:
         place = Workplace(job, store, HostOptions(threads=asked.threads, memory=asked.memory))
         yield functools.partial(_run_here, place)
-
-
-def unit_memory(engine: str, threads: int, memory: int | str | None) -> int:
-    """Bytes that one unit may take: the processes of a machine share what the job may take."""
-    return max(memory_bound(memory) // (threads if engine == "local" else 1), 1)
 
 
 def _run_here(place: Workplace, step: Step, units: list[int], done: Done) -> None:
