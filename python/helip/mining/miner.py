@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from dataclasses import replace
 
 from helip.common.errors import Error, InvalidArgumentError, MismatchError
 from helip.common.options import keywords
@@ -18,10 +19,10 @@ from helip.common.remote.urls import url_of
 from helip.mining.call import Engine, MineCall, MineJob
 from helip.mining.engines.checkpoints import remove_checkpoint
 from helip.mining.engines.gpu import Gpu
-from helip.mining.engines.hnswlib import Hnswlib
+from helip.mining.engines.hnswlib import Hnswlib, why_not_graph
 from helip.mining.engines.parts import OnePart, remove_parts
 from helip.mining.engines.ray import Ray
-from helip.mining.engines.stages import Stages, goes_in_stages
+from helip.mining.engines.stages import Stages, goes_in_stages, why_not_method
 from helip.mining.engines.threads import Threads
 from helip.mining.options import EXACT_ROWS, HnswOptions, MineOptions
 from helip.mining.report_words import shortfall_words
@@ -103,18 +104,25 @@ def mine(call: MineCall) -> HardPairs:
             HardPairs.open if call.part is None else HardPairsPart.open,
             answers=True, resumes=True, progress=call.progress,
         )  # fmt: skip
-    job = MineJob.of(call)
+    return _mined(MineJob.of(call))
+
+
+def _mined(job: MineJob, *, warns: bool = True) -> HardPairs:
+    """The table of a call whose input was looked at; ``warns`` of what its user should know."""
+    call = job.call
     if call.part is None and (table := _answer(job)) is not None:
         return table
-    engine = next(each for each in ENGINES if each.is_asked(job))
+    for engine in ENGINES:
+        if engine.is_asked(job):
+            break
     if (reason := engine.accepts(job)) is not None:
         raise reason
     _log.info("mine: %s targets, k %s, method %s", f"{job.rows:,}", call.k, call.method)
-    if call.modality == "both" and call.part is None and call.verdicts is None:
-        warn_of_unrelated(job.inputs, stacklevel=4)
+    if warns and call.modality == "both" and call.part is None:
+        warn_of_unrelated(job.inputs, stacklevel=5)
     table = engine.run(job)
-    if words := shortfall_words(table.report, call.recall):
-        warnings.warn(words, stacklevel=3)
+    if warns and (words := shortfall_words(table.report, call.recall)):
+        warnings.warn(words, stacklevel=4)
     return table
 
 
@@ -136,11 +144,13 @@ class UnderVerdicts:
 
     def run(self, job: MineJob) -> HardPairs:
         call = job.call
-        plain = {**call.as_dict(), "store": job.store, "verdicts": None, "skip": 0}
-        return mine_without(
-            _exclusions(job), lambda k, out: mine(**{**plain, "k": k, "out": out or None}),
-            k=call.k, skip=call.skip, out=job.path,
-        )  # fmt: skip
+        plain = replace(call, verdicts=None, skip=0)
+
+        def longer(k: int, out: str) -> HardPairs:
+            asked = replace(job, call=replace(plain, k=k, out=out or None), path=out)
+            return _mined(asked, warns=False)
+
+        return mine_without(_exclusions(job), longer, k=call.k, skip=call.skip, out=job.path)
 
 
 #: Who mines, in the order in which they are asked.
@@ -163,6 +173,9 @@ def _answer(job: MineJob) -> HardPairs | None:
     path, call = job.path, job.call
     if not path or not os.path.exists(os.path.join(path, "manifest.json")):
         return None
+    for reason in (job.on_ray_unfollowed(), why_not_method(call), why_not_graph(call)):
+        if reason is not None:
+            raise reason
     table = _existing(path, job.store, call, resume=call.resume)
     if call.verdicts is not None:
         refuse_other_verdicts(table, _exclusions(job))

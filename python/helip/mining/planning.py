@@ -16,7 +16,7 @@ from helip.common.options import keywords
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import url_of
 from helip.mining.engines.gpu import choose_device
-from helip.mining.engines.hnswlib import why_not_hnswlib
+from helip.mining.engines.hnswlib import why_not_graph, why_not_hnswlib
 from helip.mining.engines.stages import (
     NEEDS_STORE,
     goes_in_stages,
@@ -53,8 +53,7 @@ from helip.mining.stages.certificates import (
     still_exact,
     tag_of,
 )
-from helip.mining.stages.job import cut_of, cut_of_update
-from helip.mining.stages.runners import unit_memory
+from helip.mining.stages.job import cut_of, cut_of_update, unit_memory
 from helip.mining.stages.stage_plans import (
     CODE_BYTES,
     Changed,
@@ -365,7 +364,7 @@ def _graph_planned(call: PlanCall) -> Plan:
     from helip.mining.hnswlib_graph import first_ef, graph_bytes
 
     job = JobOptions(engine=call.engine, device=call.device)
-    if (reason := why_not_hnswlib(call, job)) is not None:
+    if (reason := why_not_graph(call) or why_not_hnswlib(call, job)) is not None:
         raise reason
     inputs = inputs_of(call.store, call.image, call.text, call.modalities, stacklevel=6)
     rows, width = inputs.rows, sum(each.cols for each in inputs.matrices)

@@ -25,7 +25,6 @@ from helip.mining.report_words import shortfall_words
 from helip.mining.stages.bases import REBUILT, changes_of_rebuilt, mined_with
 from helip.mining.stages.certificates import certificate_path
 from helip.mining.stages.job import remove_stages
-from helip.mining.stages.running import update_in_stages
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore, store_of
@@ -168,6 +167,8 @@ def _afresh(
 
 
 def _in_stages(call: UpdateCall, pairs: HardPairs, store: EmbeddingStore, path: str) -> HardPairs:
+    from helip.mining.stages.running import update_in_stages
+
     if (reason := why_not_codes(call.codes)) is not None:
         raise reason
     if not path or not pairs.path:

@@ -224,6 +224,17 @@ def test_the_door_opens_without_heavy_libraries(arguments: list[str]) -> None:
     assert not loaded & set(HEAVY)
 
 
+def test_planning_and_updating_load_no_torch() -> None:
+    code = (
+        "import sys, helip, numpy as np\n"
+        "helip.update\n"
+        "rows = np.ones((9, 2), np.float32)\n"
+        "helip.plan(image=rows, text=rows, device='cpu')\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_importing_helip_starts_no_thread_and_opens_no_connection() -> None:
     code = (
         "import socket, threading\n"

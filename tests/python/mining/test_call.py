@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import helip
 from helip.mining.call import MineCall, MineJob
 from helip.mining.miner import ENGINES
 
@@ -49,3 +51,25 @@ def test_the_engine_that_is_asked_for_says_why_it_cannot(
 def test_the_last_engine_takes_whatever_no_other_is_asked_for() -> None:
     assert [type(each).__name__ for each in ENGINES][-1] == "Threads"
     assert ENGINES[-1].is_asked(job(method="sample", device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"cluster_rows": 1000}, "stages are of method 'partition'"),
+        ({"engine": "local"}, "stages are of method 'partition'"),
+        ({"engine": "ray", "on_progress": print}, "on_progress is given and engine is"),
+        ({"graph": "hnswlib"}, "a graph is of method 'hnsw'"),
+    ],
+    ids=str,
+)
+def test_a_table_that_is_there_answers_no_call_that_is_refused(
+    tmp_path: Path, options: dict[str, Any], reason: str
+) -> None:
+    path = tmp_path / "s"
+    with helip.EmbeddingStore.create(path, image_dim=8, text_dim=8) as writer:
+        writer.append([str(row) for row in range(len(ROWS))], ROWS, ROWS)
+    call: dict[str, Any] = {"out": tmp_path / "p", "method": "exact", "modality": "image"}
+    helip.mine(path, **call)
+    with pytest.raises(helip.InvalidArgumentError, match=reason):
+        helip.mine(path, **call, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,17 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         helip.mine(store, verdicts=beyond, progress=False)
     with pytest.raises(InvalidArgumentError, match=r"part is \(1, 2\), and verdicts are given"):
         helip.mine(store, verdicts=excluded(), part=(1, 2), out=tmp_path / "part", progress=False)
+
+
+def test_what_the_user_should_know_is_told_once_and_of_the_users_line(tmp_path: Path) -> None:
+    path, image = tmp_path / "s", np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
+    with helip.EmbeddingStore.create(path, image_dim=6, text_dim=6) as writer:
+        writer.append([str(row) for row in range(300)], image, image)
+        writer.commit({"complete": False})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        helip.mine(path, k=5, verdicts=excluded(), method="hnsw", recall=1.0)
+    words = [str(each.message) for each in told]
+    for part in ("has 300 rows so far", "image and text are the same", "below recall = 1.0"):
+        assert sum(part in each for each in words) == 1, words
+    assert {each.filename for each in told} == {__file__}

@@ -35,7 +35,7 @@ class Gpu:
             return False
         if path and (has_checkpoint(path) or begun_parts(path)):
             return False
-        return choose_device("auto", call, deleted=_deleted(job), stacklevel=6) != "cpu"
+        return choose_device("auto", call, deleted=_deleted(job), stacklevel=7) != "cpu"
 
     def accepts(self, job: MineJob) -> Error | None:
         call = job.call
@@ -55,7 +55,7 @@ class Gpu:
 
     def run(self, job: MineJob) -> HardPairs:
         call = job.call
-        device = choose_device(call.device, call, deleted=_deleted(job), stacklevel=6)
+        device = choose_device(call.device, call, deleted=_deleted(job), stacklevel=7)
         if job.rows > _EXACT_ROWS:
             return Threads().run(job)
         return mine_on_torch_device(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from helip.common.errors import Error, InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.parts import parts_folder
@@ -25,8 +26,9 @@ class Hnswlib:
         call, out = job.call, job.path
         if call.part is not None:
             return _of_one_process("part", call.part)
-        if (reason := why_not_hnswlib(call, call) or why_not_method(call)) is not None:
-            return reason
+        for reason in (why_not_graph(call), why_not_hnswlib(call, call), why_not_method(call)):
+            if reason is not None:
+                return reason
         left = checkpoint_folder(out) if has_checkpoint(out) else None
         left = parts_folder(out) if begun_parts(out) else left
         left = stages_folder(out) if has_stages(out) else left
@@ -47,13 +49,18 @@ class Hnswlib:
         )  # fmt: skip
 
 
+def why_not_graph(call: Any) -> Error | None:
+    """A graph of hnswlib goes with method hnsw alone."""
+    if call.graph == "own" or call.method == "hnsw":
+        return None
+    return InvalidArgumentError(
+        f"graph is {call.graph!r} and method is {call.method!r}; a graph is of method 'hnsw': use "
+        "that, or drop graph="
+    )
+
+
 def why_not_hnswlib(options: MineOptions, job: JobOptions) -> Error | None:
     """What a graph of hnswlib does not know of these options; or that the package is absent."""
-    if options.method != "hnsw":
-        return InvalidArgumentError(
-            f"graph is 'hnswlib' and method is {options.method!r}; a graph is of method 'hnsw': "
-            "use that, or drop graph="
-        )
     if options.collapse != "none":
         return UnsupportedError(
             f"collapse is {options.collapse!r}, which looks for groups among all rows, and graph "

@@ -11,9 +11,6 @@ from helip.mining.stages.steps import Step
 from helip.mining.stages.unit_files import write_unit_file
 
 _STREAM = 0x63656E747265
-_ROWS_PER_CLUSTER = 256  # of the sample
-_LEAST_ROWS = 16_384
-_MOST_ROWS = 262_144  # whatever the memory is, on which no byte depends
 _ITERATIONS = 12
 _EVENINGS = 24  # most
 _SPLIT_ITERATIONS = 4
@@ -33,18 +30,12 @@ def make_centres(place: Workplace, step: Step, unit: int) -> None:
     write_unit_file(step.place(job, unit), arrays, job=job.digest, notes=notes)
 
 
-def sample_rows(clusters: int) -> int:
-    """Rows of the sample for so many centres, where there are as many."""
-    return min(max(_ROWS_PER_CLUSTER * clusters, _LEAST_ROWS), _MOST_ROWS)
-
-
 def _sample(place: Workplace) -> torch.Tensor:
     """Random rows that are neither zero nor deleted, in float32."""
     job = place.job
     width = sum(place.columns[name].shape[1] for name in job.options.modalities)
-    count = min(job.rows, sample_rows(job.clusters))
     draw = np.random.default_rng([job.options.seed, _STREAM])
-    drawn = np.sort(draw.choice(job.rows, count, replace=False, shuffle=False))
+    drawn = np.sort(draw.choice(job.rows, job.centre_rows, replace=False, shuffle=False))
     drawn = np.setdiff1d(drawn, place.store.deleted, assume_unique=True)
     rows, count = torch.empty(len(drawn), width), 0  # at once: blocks side by side take it twice
     for begin in range(0, len(drawn), BLOCK):

@@ -57,6 +57,8 @@ from helip.store.embedding_store import EmbeddingStore
 _FORMAT = 2
 CLUSTER_ROWS = 1_000_000
 _MOST_ROWS = 2**31 - 1  # of the core
+_CENTRE_ROWS, _LEAST_CENTRE_ROWS = 256, 16_384  # of their sample: for each cluster, at least
+_MOST_CENTRE_ROWS = 262_144  # whatever the memory is, on which no byte depends
 _UNITS = 16  # of a job of few rows: certify takes a second for a range however small it is
 _UNIT_BYTES = 1 << 30  # that a unit of rows holds at most, whatever memory there is
 _JOB, _CHANGES, _KNOWN = "job.json", "changes.safetensors", "known.safetensors"
@@ -77,6 +79,12 @@ class Cut:
     def ranges(self) -> int:
         """Units of a stage that goes through the rows."""
         return -(-self.rows // self.unit_rows)
+
+    @property
+    def centre_rows(self) -> int:
+        """Rows of the sample that the clusters' centres are the means of."""
+        wanted = max(_CENTRE_ROWS * self.clusters, _LEAST_CENTRE_ROWS)
+        return min(self.rows, wanted, _MOST_CENTRE_ROWS)
 
     def rows_of(self, unit: int) -> tuple[int, int]:
         """First and last + 1 of such a unit."""
@@ -335,6 +343,11 @@ def _base_of(said: dict[str, Any]) -> Base | None:
 def place_of(store: EmbeddingStore) -> str:
     """What other processes open a store by: its URL, or its path whatever their folder is."""
     return store.path if url_of(store.path) else os.path.abspath(store.path)
+
+
+def unit_memory(engine: str, threads: int, memory: int | str | None) -> int:
+    """Bytes that one unit may take: the processes of a machine share what the job may take."""
+    return max(memory_bound(memory) // (threads if engine == "local" else 1), 1)
 
 
 def in_one_cluster(rows: int, stages: ClusterOptions) -> bool:

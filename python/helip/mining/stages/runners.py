@@ -11,16 +11,16 @@ import signal
 import sys
 import threading
 import types
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import Error
+from helip.common.errors import Error, UnsupportedError
 from helip.common.files import make_directory
-from helip.common.machine import memory_bound, usable_processors
+from helip.common.machine import usable_processors
 from helip.common.ray_parts import (
     import_ray,
     ray_running,
@@ -29,7 +29,7 @@ from helip.common.ray_parts import (
     smallest_cpus,
 )
 from helip.mining.options import HostOptions, JobOptions
-from helip.mining.stages.job import StageJob, Workplace, open_job, place_of
+from helip.mining.stages.job import StageJob, Workplace, open_job, place_of, unit_memory
 from helip.mining.stages.steps import THREADED, Step, step_named
 from helip.mining.stages.units import run_unit
 from helip.store.embedding_store import EmbeddingStore
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 Done = Callable[[], None]  # called after each unit
 Runner = Callable[[Step, list[int], Done], None]  # runs units of a step
 
-_TRIES = 3  # of a unit whose process died
+_DEATHS = 3  # of processes, with no unit done between them
 # One thread each: all processes together take the cores, and products are always the same.
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -63,11 +63,6 @@ def runner_of(
     else:
         place = Workplace(job, store, HostOptions(threads=asked.threads, memory=asked.memory))
         yield functools.partial(_run_here, place)
-
-
-def unit_memory(engine: str, threads: int, memory: int | str | None) -> int:
-    """Bytes that one unit may take: the processes of a machine share what the job may take."""
-    return max(memory_bound(memory) // (threads if engine == "local" else 1), 1)
 
 
 def _run_here(place: Workplace, step: Step, units: list[int], done: Done) -> None:
@@ -123,11 +118,16 @@ _kept_workplace = functools.lru_cache(maxsize=1)(_workplace)
 class _Processes:
     """``count`` processes of one thread each, a unit at a time, until the end of the with block.
 
-    A unit whose process died runs again: it is there whole, or not at all. The processes watch a
-    pipe that this one holds open, so that none outlives it, however it ends.
+    Where a process died, the units that ran do so again: each is there whole, or not at all. All
+    watch a pipe that this one holds open, so that none outlives it, however it ends.
     """
 
     def __init__(self, job: StageJob, store: EmbeddingStore, *, count: int, memory: int) -> None:
+        if multiprocessing.current_process().daemon:
+            raise UnsupportedError(
+                "engine is 'local', and this process is daemonic, so that it may have no children; "
+                "use engine='threads'"
+            )
         self._job, self._count = job, count
         self._place = (os.path.abspath(job.out), place_of(store), 1, memory)
         self._begin()
@@ -149,10 +149,10 @@ class _Processes:
     def run(self, step: Step, units: list[int], done: Done) -> None:
         """Has the units of a step done.
 
-        Raises what a unit raised; Error where the processes of one unit died three times.
+        Raises what a unit raised; Error where processes died three times with no unit done between.
         """
         named = (step.stage, step.round, step.number)
-        waiting, deaths = deque(units), Counter[int]()
+        waiting, deaths = deque(units), 0
         running: dict[Future[None], int] = {}
         while waiting or running:
             try:
@@ -164,25 +164,27 @@ class _Processes:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     future.result()
                     del running[future]
+                    deaths = 0
                     done()
             except BrokenProcessPool as error:
-                deaths.update(running.values())
+                self._held.close()
+                self._pool.shutdown()
+                deaths += 1
+                if deaths == _DEATHS:
+                    raise self._too_many(step, sorted(running.values())) from error
+                _log.warning("stage %s: a process ended; what was running runs again", step.stage)
                 waiting.extendleft(running.values())
                 running.clear()
-                self._after_a_death(step, deaths, error)
+                self._begin()
 
-    def _after_a_death(self, step: Step, deaths: Counter[int], error: BrokenProcessPool) -> None:
-        self._held.close()
-        self._pool.shutdown()
-        for unit, times in deaths.items():
-            if times >= _TRIES:
-                raise Error(
-                    f"stage {step.stage}, unit {unit + 1} of {step.units(self._job)}: a process "
-                    f"ended {_TRIES} times while it ran, as where memory runs out and the system "
-                    "kills one; give less memory= or fewer threads=; units that are done stay"
-                ) from error
-        _log.warning("stage %s: a process ended; its unit runs again", step.stage)
-        self._begin()
+    def _too_many(self, step: Step, running: list[int]) -> Error:
+        units = ", ".join(str(unit + 1) for unit in running)
+        which = f"one of the units {units}" if len(running) > 1 else f"unit {units}"
+        return Error(
+            f"stage {step.stage}, {which} of {step.units(self._job)}: a process ended {_DEATHS} "
+            "times and no unit was done, as where memory runs out and the system kills one; give "
+            "less memory= or fewer threads=; units that are done stay"
+        )
 
 
 def _watch(held: Any) -> None:

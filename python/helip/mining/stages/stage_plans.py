@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helip.mining.stages.centres import sample_rows
 from helip.mining.stages.job import Cut
 from helip.mining.stages.rows import BLOCK
 from helip.mining.stages.steps import CENTRES, CERTIFY, JOINING, MOST_ROUNDS, Step
@@ -127,7 +126,7 @@ class _Sizes:
         )  # fmt: skip
 
     def _centres(self, round: int) -> _Size:
-        sample = min(self.rows, sample_rows(self.clusters))
+        sample = self.cut.centre_rows
         largest = min(1.0, 2 * self.cut.overlap / self.clusters)  # of the sample, where it splits
         return _Size(
             memory=4 * sample * self.shape.dimensions * (1 + largest)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import helip
 from helip.common.errors import Error
 from helip.mining.engines.gpu import choose_device
 from helip.mining.gpu import proof
@@ -75,6 +76,13 @@ def test_auto_is_the_cpu_until_a_gpu_of_this_kind_is_proven(gpu, cache):
     gpu.name = "another GPU"
     with pytest.warns(RuntimeWarning, match="unproven"):
         assert choose("auto") == "cpu"
+
+
+def test_the_warning_names_the_line_that_mines(gpu):
+    rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    with pytest.warns(RuntimeWarning, match="unproven") as told:
+        helip.mine(image=rows, text=rows, k=2, progress=False)
+    assert [each.filename for each in told] == [__file__]
 
 
 def test_a_gpu_that_is_named_is_taken_with_a_warning(gpu):

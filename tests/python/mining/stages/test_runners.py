@@ -7,7 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -87,6 +91,64 @@ def test_a_unit_whose_process_dies_again_and_again_is_named(
 ) -> None:
     monkeypatch.setattr(runners, "_watch", os.abort)  # takes no argument, and so fails
     with pytest.raises(Error, match=r"stage centres, unit 1 of 1: a process ended 3 times"):
+        helip.mine(store, out=tmp_path / "p", **LOCAL)
+
+
+class Pools:
+    """Pools of processes that all die with the unit ``deadly``; unit 0 is never done beside one."""
+
+    def __init__(self, deadly: set[int], *, each_time: bool) -> None:
+        self.deadly, self.each_time, self.running = deadly, each_time, list[Future[None]]()
+
+    def __call__(self, *_: Any) -> Pools:
+        self.running = []
+        return self
+
+    def submit(self, work: Any, *call: Any) -> Future[None]:
+        unit, future = call[-1], Future[None]()
+        if unit in self.deadly:
+            self.deadly -= set() if self.each_time else {unit}
+            for each in (future, *self.running):
+                each.set_exception(BrokenProcessPool())
+        elif unit == 0 and self.deadly:
+            self.running.append(future)
+        else:
+            future.set_result(None)
+        return future
+
+    def shutdown(self) -> None: ...
+
+
+def run_six_units(pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(runners, "ProcessPoolExecutor", pools)
+    step: Any = SimpleNamespace(stage="solve", round=0, number=0, units=lambda job: 6)
+    place: Any = SimpleNamespace(out=tmp_path / "p", path=str(tmp_path / "s"))
+    done: list[None] = []
+    with runners._Processes(place, place, count=2, memory=1) as processes:
+        processes.run(step, list(range(6)), lambda: done.append(None))
+    return len(done)
+
+
+def test_deaths_beside_a_long_unit_do_not_count_where_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools = Pools({1, 2, 3, 4, 5}, each_time=False)
+    assert run_six_units(pools, tmp_path, monkeypatch) == 6
+
+
+def test_each_unit_that_ran_is_named_where_processes_die_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools = Pools({1}, each_time=True)
+    with pytest.raises(Error, match=r"stage solve, one of the units 1, 2 of 6: .* ended 3 times"):
+        run_six_units(pools, tmp_path, monkeypatch)
+
+
+def test_a_process_that_may_have_no_children_is_told_so(
+    store: helip.EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    with pytest.raises(helip.UnsupportedError, match="no children; use engine='threads'"):
         helip.mine(store, out=tmp_path / "p", **LOCAL)
 
 
