@@ -14,11 +14,13 @@ from typing import Any, Literal
 from helip import _core
 from helip.common.errors import InvalidArgumentError, StorageError
 from helip.common.files import make_directory, own_cache, publish_file, storage_errors
+from helip.common.hub.cards import refuse_paths
 from helip.common.hub.options import HubOptions, PullOptions, PushOptions
 
 Kind = Literal["model", "dataset"]
 
 CARD = "README.md"
+_VOCABULARIES = ("vocab.json", "tokenizer.json")  # pieces of words, by chance any
 _LOG_IN = "set HF_TOKEN, run `hf auth login`, or give token= in Python"
 _ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
 _ERRNO |= {412: errno.EAGAIN, 429: errno.EAGAIN}
@@ -41,8 +43,8 @@ def push(
         weights beside new ones.
     with_card: whether README.md goes too. card: makes it, from OWNER/NAME; None: it is there.
 
-    Returns the address of the commit. Raises InvalidArgumentError for a ``repo_id`` that is none,
-    StorageError for what the hub refuses.
+    Returns the address of the commit. Raises InvalidArgumentError for a ``repo_id`` that is none
+    and for a text that names a path of this machine, StorageError for what the hub refuses.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -54,8 +56,11 @@ def push(
             for path in sorted(folder.iterdir())
             if path.is_file() and _matches(path.name, names)
         }
+        for name, path in contents.items():
+            if name.endswith((".json", CARD)) and name not in _VOCABULARIES:
+                refuse_paths(name, path.read_text("utf-8", errors="replace"))
     if card is not None and with_card:  # what is refused here leaves no empty repository behind
-        card(repo_id)
+        refuse_paths(CARD, card(repo_id))
     api, branch = _api(options), options.revision
     with _hub_errors("upload to", repo_id, api.endpoint):
         repo_id = api.create_repo(

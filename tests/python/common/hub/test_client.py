@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 from pathlib import Path
@@ -194,6 +195,27 @@ def test_a_folder_that_cannot_be_read_is_no_fault_of_the_hub(hub, folder):
     with pytest.raises(StorageError, match=r"\] cannot read .*absent"):
         upload(folder / "absent")
     assert not hub.requests
+
+
+@pytest.mark.parametrize("name", ["a.json", "README.md"])
+def test_what_names_the_machine_is_refused_before_anything_is_asked(hub, folder, name):
+    words = json.dumps({"from": str(Path.home() / "acme")})
+    (folder / name).write_text(words)
+    told = rf"{name} names .*, a path of this machine, and would be public"
+    call = PushOptions(progress=False)
+    with pytest.raises(InvalidArgumentError, match=told):
+        push(folder, "me/x", "model", call, owned=OWNED)
+    (folder / name).write_text("{}")
+    with pytest.raises(InvalidArgumentError, match=r"README\.md names"):
+        upload(folder, card=lambda repository: words)
+    assert not hub.requests
+
+
+def test_vocabularies_are_no_words_of_anybody(hub, folder):
+    for name in ("vocab.json", "tokenizer.json"):
+        (folder / name).write_text(json.dumps({str(Path.home()): 1}))
+    upload(folder)
+    assert set(hub.repos["models/me/x"].files()) == {*FILES, "vocab.json", "tokenizer.json"}
 
 
 @pytest.mark.parametrize("linked", [True, False], ids=["shared", "copied"])
