@@ -41,7 +41,8 @@ def push_to_hub(call: PushCall) -> str:
     have been edited. Of a run it is the newest checkpoint, and the card says how it was trained.
 
     Raises:
-        InvalidArgumentError: no name of a repository; an option that the folder has no use for.
+        InvalidArgumentError: no name of a repository; an option that the folder has no use for; a
+            path of this machine in a card or a configuration.
         StorageError: no such folder, no token, one that may not write, a hub that is not reached.
     """
     path = Path(call.path)

@@ -101,7 +101,8 @@ class ModelBundle:
         """Upload what `save_pretrained` writes, and no other file; the address of the commit.
 
         Raises:
-            InvalidArgumentError: no name of a repository; metadata of a card that are refused.
+            InvalidArgumentError: no name of a repository; metadata of a card that are refused;
+                a path of this machine in it.
             StorageError: no token, one that may not write, a hub that cannot be reached.
         """
         return push_model(self, call, None)

@@ -31,7 +31,10 @@ from helip.models.source import CONFIG_FILE
 from helip.models.weights import WEIGHTS_FILE, fit_state_dict, write_tensors
 
 # What transformers notes of how a tokenizer was opened here.
-_OF_THIS_MACHINE = ("is_local", "local_files_only", "name_or_path")
+_OF_THIS_MACHINE = (
+    "is_local", "local_files_only", "name_or_path", "cache_dir", "special_tokens_map_file",
+    "tokenizer_file",
+)  # fmt: skip
 
 
 class SavedParts(Protocol):

@@ -459,7 +459,8 @@ class HardPairs(ExportsPairs):
     def push_to_hub(self, call: PushTableCall) -> str:
         """Uploads what :meth:`save_pretrained` writes; returns the address of the commit.
 
-        InvalidArgumentError: no name of a repository. StorageError: no token; the hub refuses.
+        InvalidArgumentError: no name of a repository; a path of this machine in the card.
+        StorageError: no token; the hub refuses.
         """
         return push_table(self._whole()._core, self.stats(), call)
 

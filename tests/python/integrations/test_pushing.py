@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -62,6 +65,18 @@ def test_a_saved_folder_goes_as_it_is_with_its_edited_card(hub, tmp_path):
         helip.push_to_hub(folder, "me/model", license="mit", **QUIET)
 
 
+@pytest.mark.parametrize(
+    "name", ["config.json", "preprocessor_config.json", "tokenizer_config.json", "README.md"]
+)
+def test_a_saved_folder_that_names_the_machine_is_refused(hub, tmp_path, name):
+    folder = tmp_path / "saved"
+    tiny().save_pretrained(folder, layout="transformers")
+    (folder / name).write_text(json.dumps({"from": str(Path.home() / "acme")}))
+    with pytest.raises(InvalidArgumentError, match=rf"{name} names .*, a path of this machine"):
+        helip.push_to_hub(folder, "me/model", **QUIET)
+    assert not hub.requests
+
+
 def test_a_table_goes_to_a_data_set(hub, tmp_path):
     pairs = table(Colours())
     pairs.save(tmp_path / "pairs")
@@ -91,6 +106,9 @@ def test_an_edited_table_that_names_the_machine_goes_without_that(hub, tmp_path)
     assert parquet.read_table(tmp_path / "pushed.parquet").num_rows == 2
     for name, contents in files.items():
         assert str(tmp_path).encode() not in contents, name
+    (tmp_path / "pairs" / "README.md").write_text(f"Of {Path.home()}.\n")
+    with pytest.raises(InvalidArgumentError, match=r"README\.md names .*, a path of this machine"):
+        helip.push_to_hub(tmp_path / "pairs", "me/pairs", **QUIET)
 
 
 def test_what_does_not_fit_the_folder_is_refused(hub, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import huggingface_hub
 import pytest
 import torch
@@ -138,10 +140,20 @@ def test_nothing_names_the_machine(tmp_path):
     tiny().save_pretrained(helip_saved, layout="transformers")
     bundle = create_model(helip_saved)
     bundle.name = str(tmp_path / "start")
+    noted = ("cache_dir", "special_tokens_map_file", "tokenizer_file")
+    bundle.tokenizer.tokenizer.init_kwargs.update(dict.fromkeys(noted, str(tmp_path / "x")))
     bundle.save_pretrained(folder)
     for path in folder.iterdir():
         assert str(tmp_path).encode() not in path.read_bytes(), path.name
     assert "is_local" not in (folder / "tokenizer_config.json").read_text()
+
+
+def test_words_that_name_the_machine_are_not_pushed(hub):
+    with pytest.raises(InvalidArgumentError, match=r"README\.md names .*take it out of data"):
+        tiny().push_to_hub(
+            "me/clip", layout="open_clip", data=f"Of {Path.home()}/icons.", progress=False
+        )
+    assert not hub.requests
 
 
 def test_the_card_of_a_repository_can_be_kept(hub):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import huggingface_hub
 import numpy as np
@@ -162,6 +163,12 @@ def test_a_push_that_cannot_be_writes_no_files_first(hub, mined, monkeypatch):
     monkeypatch.setattr("helip.pairs.hub._write", lambda *_, **__: pytest.fail("it was written"))
     with pytest.raises(StorageError, match="no access token"):
         mined.push_to_hub("me/pairs", progress=False)
+
+
+def test_words_that_name_the_machine_are_not_pushed(hub, mined):
+    with pytest.raises(InvalidArgumentError, match=r"README\.md names .*, a path of this machine"):
+        mined.push_to_hub("me/pairs", data=f"Of {Path.home()}/icons.", progress=False)
+    assert not hub.requests
 
 
 def test_what_is_no_table_is_refused(hub, tmp_path):

@@ -1,10 +1,12 @@
 """Cards: the README.md of a repository, with the metadata that a hub reads, from templates.
 
-They are public, so paths of a machine and credentials in URLs stay out of them.
+They are public, so paths of a machine and credentials in URLs stay out of them, and out of the
+files that go with them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import re
@@ -16,6 +18,7 @@ from typing import Any, Literal
 import jinja2
 
 from helip import _core
+from helip.common.errors import InvalidArgumentError
 from helip.common.remote.urls import without_secrets
 from helip.common.text import number, plain
 
@@ -30,6 +33,8 @@ _PART = r"""[^\s/\\'",;()|]+"""
 # better to lose them than to tell a path.
 _FOLDER = rf"""{_PART}(?: [^\s/\\'",;():|`<>]+){{0,4}}[/\\]"""
 _PATH = re.compile(rf"{_BEFORE}{_ROOT}(?:{_FOLDER})*{_PART}")
+# Before a folder of the machine: not the host or path of an address, nor of a relative path.
+_LEFT = r"(?:(?<![\w/.~-])(?<!:(?=//))|(?<=file://)|(?<=\\[nrt]))"
 
 
 def model_card(metadata: Mapping[str, Any], **values: Any) -> str:
@@ -65,6 +70,20 @@ def without_paths(value: Any) -> Any:
 def markdown_without_paths(text: str | None) -> str | None:
     """The same Markdown, of absolute paths only the last part, of URLs no credentials."""
     return None if text is None else _last_parts(without_secrets(text, markdown=True))
+
+
+def refuse_paths(name: str, text: str) -> None:
+    """InvalidArgumentError where the file ``name`` names the home or the working directory."""
+    folders = [os.path.expanduser("~")]
+    with contextlib.suppress(OSError):  # it may be deleted
+        folders.append(os.getcwd())
+    for folder in folders:
+        place = rf"{_LEFT}{re.escape(folder)}(?!\.?[\w-])"
+        if len(folder) > 1 and re.search(place, text):
+            raise InvalidArgumentError(
+                f"{name} names {folder}, a path of this machine, and would be public; take it out "
+                "of data, results or the file"
+            )
 
 
 def _last_parts(text: str) -> str:

@@ -13,14 +13,17 @@ from typing import Any, Literal
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, StorageError
-from helip.common.files import make_directory, own_cache, publish_file
+from helip.common.files import make_directory, own_cache, publish_file, storage_errors
+from helip.common.hub.cards import refuse_paths
 from helip.common.hub.options import HubOptions, PullOptions, PushOptions
 
 Kind = Literal["model", "dataset"]
 
 CARD = "README.md"
+_VOCABULARIES = ("vocab.json", "tokenizer.json")  # pieces of words, by chance any
 _LOG_IN = "set HF_TOKEN, run `hf auth login`, or give token= in Python"
-_ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT, 412: errno.EAGAIN}
+_ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
+_ERRNO |= {412: errno.EAGAIN, 429: errno.EAGAIN}
 
 
 def push(
@@ -35,35 +38,55 @@ def push(
 ) -> str:
     """Commit files of ``folder`` to a repository, which is made where there is none.
 
-    owned: patterns of names that helip writes. What the repository has of these and the folder has
-        not is deleted in that commit, since somebody would open old weights beside new ones.
+    owned: patterns of names that helip writes, none in a subfolder. What the repository has of
+        these and the folder has not is deleted in that commit, since somebody would open old
+        weights beside new ones.
     with_card: whether README.md goes too. card: makes it, from OWNER/NAME; None: it is there.
 
-    Returns the address of the commit. Raises InvalidArgumentError for a ``repo_id`` that is none,
-    StorageError for what the hub refuses.
+    Returns the address of the commit. Raises InvalidArgumentError for a ``repo_id`` that is none
+    and for a text that names a path of this machine, StorageError for what the hub refuses.
     """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
     require_ready(repo_id, options.token)
+    names = (*owned, CARD) if with_card else owned
+    with storage_errors("read", folder):
+        contents: dict[str, Any] = {
+            path.name: path
+            for path in sorted(folder.iterdir())
+            if path.is_file() and _matches(path.name, names)
+        }
+        for name, path in contents.items():
+            if name.endswith((".json", CARD)) and name not in _VOCABULARIES:
+                refuse_paths(name, path.read_text("utf-8", errors="replace"))
     if card is not None and with_card:  # what is refused here leaves no empty repository behind
-        card(repo_id)
+        refuse_paths(CARD, card(repo_id))
     api, branch = _api(options), options.revision
-    with _hub_errors("upload to", repo_id, api.endpoint), _bars(options.progress):
+    with _hub_errors("upload to", repo_id, api.endpoint):
         repo_id = api.create_repo(
             repo_id, repo_type=kind, private=options.private, exist_ok=True
         ).repo_id
         if branch not in (None, "main") and not branch.startswith("refs/"):
             api.create_branch(repo_id, branch=branch, repo_type=kind, exist_ok=True)
-        if card is not None and with_card:
-            (folder / CARD).write_text(card(repo_id), encoding="utf-8")
-        commit = api.upload_folder(
-            repo_id=repo_id,
+        there = api.list_repo_files(repo_id, repo_type=kind, revision=branch)
+    if card is not None and with_card:
+        contents[CARD] = card(repo_id).encode()
+    stale = [name for name in there if _matches(name, owned) and name not in contents]
+    with storage_errors("read", folder):
+        operations = [
+            *(CommitOperationAdd(name, what) for name, what in contents.items()),
+            *(CommitOperationDelete(name, is_folder=False) for name in stale),
+        ]
+    # Not upload_folder: its patterns reach into subfolders, and it may make several commits.
+    with _hub_errors("upload to", repo_id, api.endpoint), _bars(options.progress):
+        commit = api.create_commit(
+            repo_id,
+            operations,
             repo_type=kind,
             revision=branch,
-            folder_path=folder,
-            allow_patterns=[*owned, CARD] if with_card else [*owned],
-            delete_patterns=[*owned],
             commit_message=options.commit_message or f"Upload by helip {_core.__version__}",
         )
-        return str(commit.commit_url)
+    return str(commit.commit_url)
 
 
 def require_ready(repo_id: str, token: str | None) -> None:
@@ -125,7 +148,7 @@ def without_links(snapshot: Path, options: PullOptions, patterns: Collection[str
     since the snapshot was not whole before, is added.
     """
     links = [path.name for path in snapshot.iterdir() if path.is_symlink()]
-    names = [name for name in links if any(fnmatch.fnmatchcase(name, p) for p in patterns)]
+    names = [name for name in links if _matches(name, patterns)]
     if not names:
         return snapshot
     cache = own_cache() if options.cache_dir is None else Path(options.cache_dir) / "helip"
@@ -135,6 +158,11 @@ def without_links(snapshot: Path, options: PullOptions, patterns: Collection[str
         if not (place / name).exists():
             _link_or_copy((snapshot / name).resolve(), place / name)
     return place
+
+
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    """Whether it is the name of a file of these patterns, and not the path of one in a folder."""
+    return "/" not in name and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

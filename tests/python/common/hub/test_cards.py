@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from helip.common.hub.cards import markdown_without_paths, without_paths
+from helip.common.errors import InvalidArgumentError
+from helip.common.hub.cards import markdown_without_paths, refuse_paths, without_paths
 
 CASES = {
     "absolute": ("/home/ada/runs/start.pt", "start.pt"),
@@ -43,3 +44,45 @@ def test_markdown_keeps_its_links_and_cells():
     assert markdown_without_paths("/mnt/a/run beats\n/mnt/b/c") == "run beats\nc"
     assert markdown_without_paths("(https://me@h/d?sig=x) | 1") == "(https://***@h/d?***) | 1"
     assert markdown_without_paths(None) is None
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    monkeypatch.setenv("HOME", "/root")
+    monkeypatch.setattr("os.getcwd", lambda: "/srv/acme")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://example.org/srv/acme", "https://e.org/root/a", "a/root", "/rooted", "../root/x"],
+    ids=range(5),
+)
+def test_what_is_no_path_of_the_machine_is_not_refused(machine, text):
+    refuse_paths("README.md", f"see {text} there")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/root/q",
+        "x:/root/q",
+        "file:///root/q",
+        "=/srv/acme/x",
+        "'/root'",
+        "a\\n/root/q",
+        "/srv/acme.",
+    ],
+    ids=range(7),
+)
+def test_a_path_of_the_machine_is_refused(machine, text):
+    with pytest.raises(InvalidArgumentError, match="a path of this machine, and would be public"):
+        refuse_paths("README.md", f"see {text}")
+
+
+def test_a_working_directory_that_is_gone_or_the_root_refuses_nothing(monkeypatch):
+    def gone():
+        raise FileNotFoundError
+
+    monkeypatch.setenv("HOME", "/")
+    monkeypatch.setattr("os.getcwd", gone)
+    refuse_paths("README.md", "see /srv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 from pathlib import Path
@@ -83,6 +84,19 @@ def test_the_same_files_again_make_no_commit(hub, folder):
     assert len(hub.repos["models/me/x"].messages) == 2  # the first is of the empty repository
 
 
+def test_subfolders_stay_here_and_those_of_the_repository_stay_there(hub, folder):
+    for name in ("old/a.json", "vocab.old/private.safetensors"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text("private")
+    upload(folder)
+    repo = hub.repos["models/me/x"]
+    assert set(repo.files()) == FILES
+    repo.files().update({"other/mine.json": b"{}", "[b].json": b"{}"})
+    (folder / "[a].json").write_text("{}\n")
+    upload(folder)
+    assert set(repo.files()) == {*FILES, "[a].json", "other/mine.json"}
+
+
 @pytest.mark.parametrize("name", ["a/b/c", "me/x--y", ".x", "me/x.git", "", "x" * 97, 7])
 def test_an_invalid_repo_id_is_refused_before_anything_is_asked(hub, folder, name):
     with pytest.raises(InvalidArgumentError, match=r"repo_id is .* must be NAME or OWNER/NAME"):
@@ -136,14 +150,18 @@ def test_what_is_not_there_is_told(hub, folder):
         pull(revision="v9")
 
 
-def test_a_busy_hub_is_told_in_its_words(hub, folder):
-    hub.faults["/commit/"] = 503
+@pytest.mark.parametrize(
+    ("status", "words", "number"),
+    [(503, "Service Unavailable", errno.EIO), (429, "Too Many Requests", errno.EAGAIN)],
+)
+def test_a_busy_hub_is_told_in_its_words(hub, folder, status, words, number):
+    hub.faults["/commit/"] = status
     with pytest.raises(
         StorageError,
-        match=r"cannot upload to me/x at .*503 Service Unavailable.* as the test wishes",
+        match=rf"cannot upload to me/x at .*{status} {words}.* as the test wishes",
     ) as caught:
         upload(folder)
-    assert caught.value.errno == errno.EIO and "\n" not in str(caught.value)
+    assert caught.value.errno == number and "\n" not in str(caught.value)
 
 
 def test_a_hub_that_is_not_there_is_told(hub, folder):
@@ -161,6 +179,43 @@ def test_a_card_that_cannot_be_made_leaves_no_repository_behind(hub, folder):
     with pytest.raises(InvalidArgumentError, match="no card of me/x"):
         upload(folder, card=fail)
     assert not hub.repos
+
+
+def test_a_card_that_cannot_be_made_of_the_whole_name_says_so_itself(hub, folder):
+    def fail(repository):
+        if repository == "me/x":
+            raise InvalidArgumentError("no card of it")
+        return repository
+
+    with pytest.raises(InvalidArgumentError, match=r"^no card of it$"):
+        upload(folder, "x", card=fail)
+
+
+def test_a_folder_that_cannot_be_read_is_no_fault_of_the_hub(hub, folder):
+    with pytest.raises(StorageError, match=r"\] cannot read .*absent"):
+        upload(folder / "absent")
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("name", ["a.json", "README.md"])
+def test_what_names_the_machine_is_refused_before_anything_is_asked(hub, folder, name):
+    words = json.dumps({"from": str(Path.home() / "acme")})
+    (folder / name).write_text(words)
+    told = rf"{name} names .*, a path of this machine, and would be public"
+    call = PushOptions(progress=False)
+    with pytest.raises(InvalidArgumentError, match=told):
+        push(folder, "me/x", "model", call, owned=OWNED)
+    (folder / name).write_text("{}")
+    with pytest.raises(InvalidArgumentError, match=r"README\.md names"):
+        upload(folder, card=lambda repository: words)
+    assert not hub.requests
+
+
+def test_vocabularies_are_no_words_of_anybody(hub, folder):
+    for name in ("vocab.json", "tokenizer.json"):
+        (folder / name).write_text(json.dumps({str(Path.home()): 1}))
+    upload(folder)
+    assert set(hub.repos["models/me/x"].files()) == {*FILES, "vocab.json", "tokenizer.json"}
 
 
 @pytest.mark.parametrize("linked", [True, False], ids=["shared", "copied"])
