@@ -39,7 +39,7 @@ def check_loss(loss: Any) -> None:
     """Raise InvalidArgumentError for what is no name of `LOSSES`, no text such as ``module:Class``
     and cannot be called."""
     if isinstance(loss, str):
-        fits = loss in LOSSES or re.fullmatch(r"[\w.]+:[\w.]+", loss)
+        fits = loss in LOSSES or re.fullmatch(r"[\w.]+:[\w.]+", loss) is not None
     else:
         fits = callable(loss)
     if not fits:

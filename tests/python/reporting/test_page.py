@@ -286,9 +286,7 @@ def test_cosines_are_float64_and_masked_pairs_have_product_zero(store):
 
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_single_modality_pools_equal_brute_force_in_blocks(modality, store, monkeypatch):
-    monkeypatch.setattr(
-        "helip.reporting.similarities.BLOCK_BYTES", 4 * 22 * 7
-    )  # blocks of seven rows
+    monkeypatch.setattr("helip.reporting.similarities.BLOCK_BYTES", 4 * 22 * 7)  # of seven rows
     rows = dict(zip(("image", "text"), embeddings(), strict=True))[modality]
     ids, scores = top(masked(rows), 5)
     targets = [3, 4, 20, 50, 59]
