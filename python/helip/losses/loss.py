@@ -248,7 +248,7 @@ def _options_of(loss: Any) -> Any:
     if dataclasses.is_dataclass(loss) and not hasattr(loss, "options"):
         given = [field.name for field in dataclasses.fields(loss) if field.init]
         return {name: _plain(getattr(loss, name, None)) for name in given}
-    options = getattr(loss, "options", None)
+    options: Any = getattr(loss, "options", None)
     return options.plain() if hasattr(options, "plain") else options
 
 

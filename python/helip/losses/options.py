@@ -38,11 +38,8 @@ def loss_name(loss: Any) -> str:
 def check_loss(loss: Any) -> None:
     """Raise InvalidArgumentError for what is no name of `LOSSES`, no text such as ``module:Class``
     and cannot be called."""
-    if isinstance(loss, str):
-        fits = loss in LOSSES or re.fullmatch(r"[\w.]+:[\w.]+", loss)
-    else:
-        fits = callable(loss)
-    if not fits:
+    named = isinstance(loss, str)
+    if not (loss in LOSSES or re.fullmatch(r"[\w.]+:[\w.]+", loss) if named else callable(loss)):
         raise InvalidArgumentError(
             f"loss is {loss!r}, must be one of {', '.join(map(repr, LOSSES))}, a module:Class, or "
             "an object that is called as helip.losses.Loss says"
