@@ -44,9 +44,9 @@ import os
 import signal
 import sys
 import helip
-from helip.mining import miner
+from helip.mining.engines import threads
 
-class Killing(miner.Follower):
+class Killing(threads.Follower):
     calls = 0
 
     def __call__(self, stage, done, total):
@@ -55,7 +55,7 @@ class Killing(miner.Follower):
             os.kill(os.getpid(), signal.SIGKILL)
 
 if len(sys.argv) > 4:
-    miner.Follower = Killing
+    threads.Follower = Killing
 helip.mine(
     sys.argv[1], k=20, method="exact", device="cpu", threads=1, out=sys.argv[2],
     memory=int(sys.argv[3]) if len(sys.argv) > 3 else None, progress=False,
