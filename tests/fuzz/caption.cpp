@@ -1,4 +1,5 @@
 // What a data set takes for a caption, of a text and of a .json member.
+#include "base/text.h"
 #include "fuzz.h"
 #include "samples/caption_text.h"
 
