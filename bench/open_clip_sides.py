@@ -92,7 +92,7 @@ def _watch() -> dict[str, list[Any]]:
     from helip.losses.helip_loss import HelipLoss
 
     seen: dict[str, list[Any]] = {"rows": [], "loss": []}
-    iterate, forward = HardPairLoader.__iter__, HelipLoss._loss
+    iterate, forward = HardPairLoader.__iter__, HelipLoss.forward
 
     def batches(self: Any) -> Any:
         for batch in iterate(self):
@@ -104,7 +104,7 @@ def _watch() -> dict[str, list[Any]]:
         seen["loss"].append(float(out["loss"].detach()))
         return out
 
-    HardPairLoader.__iter__, HelipLoss._loss = batches, losses  # type: ignore[method-assign]
+    HardPairLoader.__iter__, HelipLoss.forward = batches, losses  # type: ignore[method-assign]
     return seen
 
 
