@@ -39,11 +39,16 @@ def no_waits():
 
 
 class Unwaiting(Trainer):
-    """Its steps, all between a batch and the end of its line of metrics, must not wait."""
+    """Its steps, all between a batch and the end of its line of metrics, must not wait; but for the
+    first one of several processes, which tell each other the names of their losses."""
+
+    _told = False
 
     def _train_on(self, *arguments):
-        with no_waits():
+        alone = self.processes.count == 1
+        with no_waits() if alone or self._told else contextlib.nullcontext():
             super()._train_on(*arguments)
+        self._told = True
 
 
 def unwaiting(out: Path, **options) -> None:
