@@ -5,13 +5,13 @@ Most jobs ask the core's sampler what rows make a batch; some read them by a loa
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from typing import Any
 
 import numpy as np
 from dice import Dice
+from loaders import check_loader
 
 import helip
 from helip import _core
@@ -191,7 +191,7 @@ def check(job: Job) -> Counter[str]:
         return covered
     whole = check_epoch(job, pools, table, eligible, covered)
     if job["loader"]:
-        check_loader(job, table, whole, covered)
+        check_loader(job, table, pools_of(job), whole, covered)
     else:
         check_places(job, table, whole, eligible, covered)
     return covered
@@ -423,89 +423,3 @@ def check_places(
     assert max(sizes, default=0) - min(sizes, default=0) <= 1, sizes
     covered["places to go on"] += len(job["places"])
     covered["on other ranks"] += world != job["world_size"]
-
-
-class Data:
-    """Row i is the number i."""
-
-    fingerprint = "a" * 32
-
-    def __init__(self, rows: int) -> None:
-        self.keys = [str(row) for row in range(rows)]
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, row: int) -> Job:
-        return {"key": self.keys[row], "image": row, "text": f"caption {row}", "index": row}
-
-
-def loader_of(job: Job, table: Any, rank: int, **division: int) -> Any:
-    names = (
-        "hard_per_target",
-        "rank_min",
-        "fraction",
-        "short",
-        "strategy",
-        "order",
-        "block",
-        "walk_rows",
-        "schedule",
-        "batch_size",
-        "world_size",
-        "seed",
-    )
-    given: Job = {name: job[name] for name in names}
-    for name in ("rank_max", "draw_temperature", "targets_per_batch"):
-        given[name] = job[name] or None
-    if job["strategy"] == "communities":
-        given["community_rows"] = job["community_rows"]
-    given |= division
-    return helip.HardPairLoader(
-        Data(job["rows"]), table, rank=rank, epoch=job["epoch"], workers=job["workers"], **given
-    )
-
-
-def check_loader(job: Job, table: Any, whole: list[list[Any]], covered: Counter[str]) -> None:
-    """The batches of the sampler, and the rest of them after a state, also as JSON."""
-    pools = pools_of(job)
-    for rank, batches in enumerate(whole):
-        loader = loader_of(job, table, rank)
-        assert [rows.tolist() for rows in loader.planned_rows(job["epoch"])] == [
-            index for index, *_ in batches
-        ]
-        stop = int(np.random.default_rng(job["seed"]).integers(0, len(batches)))
-        found, state = [], loader.state_dict()
-        for number, batch in enumerate(loader):
-            found.append(batch)
-            if number + 1 == stop:
-                state = json.loads(json.dumps(loader.state_dict()))
-        assert len(found) == len(batches)
-        again = loader_of(job, table, rank)
-        again.load_state_dict(state)
-        rest = list(again)
-        assert len(rest) == len(batches) - stop
-        for batch, (index, target, _) in zip(
-            [*found, *rest], [*batches, *batches[stop:]], strict=True
-        ):
-            assert batch["index"].tolist() == index and batch["target"].tolist() == target, (
-                "not the planned rows"
-            )
-            assert batch["image"] == index and batch["text"] == [f"caption {row}" for row in index]
-            if job["strategy"] == "communities":
-                check_hard_rows(pools, batch, loader, job)
-        stats = loader.stats()
-        assert stats["emitted"] == sum(len(index) for index, *_ in batches) and stats[
-            "batches"
-        ] == len(batches)
-        assert stats["targets"] == sum(targets for *_, targets in batches)
-    covered["read by a loader"] += 1
-
-
-def check_hard_rows(pools: Any, batch: Any, loader: Any, job: Job) -> None:
-    index = batch["index"].tolist()
-    loader._sampler.set_epoch(job["epoch"])
-    first, last, *_ = loader._sampler.hardness(0)
-    for row, found in zip(index, batch["hard_rows"].tolist(), strict=True):
-        wanted = [index.index(other) for other, _ in pools[row][first:last] if other in index]
-        assert found == wanted + [-1] * (len(found) - len(wanted)), "hard_rows"
