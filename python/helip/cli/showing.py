@@ -292,36 +292,19 @@ def show_training_plan(plan: Any, as_json: bool) -> None:
     if as_json:
         print_json(plan.to_dict())
         return
-    memory, about = plan.memory, "" if plan.rows_from == "planned" else f" ({plan.rows_from})"
     parts = ("weights", "optimizer", "copies", "batch")
-    timed = []
-    if plan.seconds is not None:
-        step, read = f"{plan.step_seconds:.3g} s", f"{plan.read_seconds:.3g} s"
-        timed = [
-            ("step", f"{step}, reading a batch {read}"),
-            ("time", duration_words(plan.seconds)),
-        ]
     show_table(
         [
             ("steps", f"{plan.steps:,}, {plan.steps_per_epoch:,} an epoch"),
             *([("warm-up", f"{plan.warm_batches:,} batches before")] if plan.warm_batches else []),
-            ("rows", f"{plan.rows:,}{about}, {plan.rows_per_epoch:,} an epoch"),
-            ("data", f"{plan.distinct_rows:,} of {plan.data_rows:,} rows come at least once"),
-            (
-                "reads",
-                f"{bytes_words(plan.read_bytes)} of pictures{about}, "
-                f"{bytes_words(plan.read_bytes_per_epoch)} an epoch"
-                + (f"; size of {plan.unknown_sizes:,} unknown" if plan.unknown_sizes else ""),
-            ),
+            ("rows", f"{plan.rows:,}"),
             (
                 "parameters",
                 f"{plan.parameters:,}, of which {plan.trained_parameters:,} train",
             ),
-            ("memory", f"{bytes_words(memory.peak)} at the peak on {plan.device}"),
-            *((f"  {name}", bytes_words(getattr(memory, name))) for name in parts),
-            ("host", f"{bytes_words(plan.host_bytes)} beside it"),
+            ("memory", f"{bytes_words(plan.memory.peak)} at the peak on {plan.device}"),
+            *((f"  {name}", bytes_words(getattr(plan.memory, name))) for name in parts),
             ("checkpoint", f"{bytes_words(plan.checkpoint_bytes)} each"),
-            *timed,
         ]
     )
 

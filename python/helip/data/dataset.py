@@ -131,11 +131,6 @@ class Dataset(ABC):
         """
         return self._image_digests(rows), self._caption_digests(rows)
 
-    def picture_bytes(self, rows: np.ndarray) -> np.ndarray:
-        """int64 [n]: how many bytes the pictures of ``rows`` [n] have where they lie, compressed as
-        they are; 0 where that is not known without reading them, as of Parquet."""
-        return (self._image_digests(rows) & np.uint64(0xFFFFFFFF)).astype(np.int64)
-
     def _image_digests(self, rows: np.ndarray) -> np.ndarray:
         return np.zeros(len(rows), dtype=np.uint64)
 
@@ -354,9 +349,6 @@ class Subset(KeyedDataset):
 
     def _read_pair(self, row: int) -> tuple[Image.Image, tuple[str, ...]]:
         return self._parent._read_pair(int(self._rows[row]))
-
-    def picture_bytes(self, rows: np.ndarray) -> np.ndarray:
-        return self._parent.picture_bytes(self._rows[rows])
 
     def row_digests(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._parent.row_digests(self._rows[rows])

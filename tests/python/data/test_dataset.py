@@ -1,4 +1,4 @@
-"""What all data sets have: sizes and places of pictures, and hints of rows that will be read."""
+"""What all data sets have: places of pictures, and hints of rows that will be read."""
 
 from __future__ import annotations
 
@@ -10,26 +10,6 @@ from helip.data.dataset import AHEAD, Dataset, read_ahead
 from helip.data.opening import open_dataset
 from support.data_samples import png, write_shard
 from support.train_samples import Colours
-
-ROWS = np.array([4, 0, 4])
-
-
-def test_of_a_shard_they_are_the_sizes_of_its_members(tmp_path):
-    data = open_dataset(str(write_shard(tmp_path / "0.tar", range(5))))
-    assert data.picture_bytes(ROWS).tolist() == [len(png(number)) for number in ROWS]
-
-
-def test_of_a_folder_they_are_the_sizes_of_its_files(tmp_path):
-    for number in range(5):
-        (tmp_path / f"{number}.png").write_bytes(png(number) + b"\0" * number)
-        (tmp_path / f"{number}.txt").write_text("a picture")
-    data = open_dataset(str(tmp_path))
-    assert data.picture_bytes(ROWS).tolist() == [len(png(number)) + number for number in ROWS]
-    assert data.subset([3, 1]).picture_bytes(np.array([1])).tolist() == [len(png(1)) + 1]
-
-
-def test_of_pictures_in_memory_they_are_not_known():
-    assert Colours(5).picture_bytes(ROWS).tolist() == [0, 0, 0]
 
 
 def test_a_picture_with_a_file_of_its_own_has_a_path(tmp_path):

@@ -61,9 +61,6 @@ def train(
     plan: Annotated[
         bool, Parameter(negative=(), help="Say what it would take; train not.")
     ] = False,
-    time_step: Annotated[
-        bool, Parameter(negative=(), help="With --plan: also time a step here.")
-    ] = False,
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
@@ -74,8 +71,6 @@ def train(
             f"--stream {stream} mines while training, and --pairs {pairs} is mined already; give "
             "no --pairs, or no --stream"
         )
-    if time_step and not plan:
-        raise InvalidArgumentError("--time-step belongs to --plan; give both, or neither")
 
     from helip.common.processes import launched_rank
     from helip.evaluation.evaluating import Validation
@@ -110,7 +105,7 @@ def train(
         **options,
     }  # fmt: skip
     if plan:
-        show_training_plan(plan_training(time_step=time_step, **call), json)
+        show_training_plan(plan_training(**call), json)
         return Done()
     if pairs is None and stream is None and launched_rank() <= 0:
         say("no --pairs and no --stream: batches without hard pairs, and no margin loss")
