@@ -22,10 +22,14 @@ CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.trun
 
 def checkpoint(root: Path, step: int) -> Checkpoint:
     return Checkpoint(
-        path=root / f"step-{step:08d}", step=step, model={"w": torch.full((40,), float(step))},
-        optimizer={"m": torch.full((40,), -float(step))}, random={"torch": torch.get_rng_state()},
+        path=root / f"step-{step:08d}",
+        step=step,
+        tensors={
+            "model": {"w": torch.full((40,), float(step))},
+            "optimizer": {"m": torch.full((40,), -float(step))},
+        },
         state={"rows": step},
-    )  # fmt: skip
+    )
 
 
 def save(root: Path, step: int) -> None:
@@ -89,7 +93,7 @@ def test_killed_at_any_change_of_a_save_the_old_or_the_new_checkpoint_is_whole(
         found, damage = newest_checkpoint(root)
         assert found is not None
         assert damage == []
-        assert found.model["w"].tolist() == [found.step] * 40
+        assert found.tensors["model"]["w"].tolist() == [found.step] * 40
         seen.add(found.step)
         # The next run goes on, and leaves nothing of the killed one.
         remove_leftovers(root)

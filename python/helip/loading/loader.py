@@ -170,20 +170,33 @@ class HardPairLoader:
             exclusions = exclusions_of(call.verdicts, len(data), data.fingerprint or "")
             table, self._left_out = table_without(table, exclusions)
         self._rank, self._world_size = distributed_place(call.rank, call.world_size)
-        # What a state may bring.
-        self._open = [name for name in ("community_rows", "short") if getattr(call, name) is None]
         call = with_strategy(
             call,
             whole_table=call.pairs is not None and not self._grows,
             rows=len(data),
             step_rows=call.batch_size * self._world_size,
         )
-        self._table = table
         gives = STRATEGIES[call.strategy].gives_hard_rows
         self._row_facts = RowFacts(data, call.store, table if gives else None, exclusions)
-        self._data, self._seed = data, call.seed
-        self._verdicts = None if exclusions is None else exclusions.digest
-        self._make_batches_by(BatchOptions.of(call))
+        self._data = data
+        self._options = BatchOptions.of(call)
+        self._sampler = make_sampler(
+            table,
+            data,
+            self._options,
+            seed=call.seed,
+            rank=self._rank,
+            world_size=self._world_size,
+        )
+        self._identity = {  # whatever changes the batches; state.py says what may differ
+            "seed": call.seed,
+            **sampler_identity(self._options),
+            "world_size": self._world_size,
+            "fingerprint": data.fingerprint or "",
+            "rows": len(data),
+            "eligible_targets": self._sampler.eligible_targets,
+            "verdicts": None if exclusions is None else exclusions.digest,
+        }
         self._reads = choose_reads(
             data, call.transform, call.views, call.tokenizer, call.seed, ReadOptions.of(call)
         )
@@ -193,27 +206,6 @@ class HardPairLoader:
         self._caches: dict[int, dict[str, int]] = {}  # of worker processes, by their numbers
         self._counts = EpochCounts(call.epoch)
         self._begin(call.epoch)
-
-    def _make_batches_by(self, options: BatchOptions) -> None:
-        """Make the sampler, and what states record of it."""
-        self._options = options
-        self._sampler = make_sampler(
-            self._table,
-            self._data,
-            options,
-            seed=self._seed,
-            rank=self._rank,
-            world_size=self._world_size,
-        )
-        self._identity = {  # whatever changes the batches; state.py says what may differ
-            "seed": self._seed,
-            **sampler_identity(options),
-            "world_size": self._world_size,
-            "fingerprint": self._data.fingerprint or "",
-            "rows": len(self._data),
-            "eligible_targets": self._sampler.eligible_targets,
-            "verdicts": self._verdicts,
-        }
 
     def __len__(self) -> int:
         """Batches of a whole epoch, the same on every rank."""
@@ -305,8 +297,7 @@ class HardPairLoader:
         With as many ranks and the same batch size and targets per batch, the batches are those of a
         run that was not interrupted. With others, every target that is left comes exactly once,
         over all ranks; with pairs that grow, batches that were planned ahead are planned anew. The
-        number of workers may always be another one. ``community_rows`` and ``short`` are those of
-        ``state`` where they were not given.
+        number of workers may always be another one.
 
         Counts go on where ``state`` comes from the same rank of as many; else they begin here.
 
@@ -316,12 +307,7 @@ class HardPairLoader:
             MismatchError: seed, data set or another option differ; the message names them.
         """
         saved = LoaderState.from_dict(state)
-        own = self._options, self._sampler, self._identity
-        try:
-            first, batches = self._place_of(saved)
-        except Exception:
-            self._options, self._sampler, self._identity = own
-            raise
+        first, batches = self._place_of(saved)
         counts, plans = EpochCounts(saved.epoch), saved.plans
         if saved.rank == self._rank and saved.divides_as(self._identity):
             counts = saved.counts
@@ -332,12 +318,7 @@ class HardPairLoader:
         self._iteration += 1
 
     def _place_of(self, saved: LoaderState) -> tuple[int, int]:
-        """(targets before batch 0, batches after them) of ``saved``, whose options are taken where
-        none were given."""
-        if saved.options.get("strategy") == self._identity["strategy"]:
-            theirs = {name: value for name in self._open if (value := saved.options.get(name))}
-            if any(self._identity[name] != value for name, value in theirs.items()):
-                self._make_batches_by(dataclasses.replace(self._options, **theirs))
+        """(targets before batch 0, batches after them) of ``saved``."""
         refuse_another_loader(saved.options, self._identity)
         first, batches = saved.place_for(self._identity, self._sampler.targets_before)
         steps = self._sampler.batches_after(first)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,9 +13,6 @@ from helip.loading.options import PairOptions
 P = TypeVar("P", bound=PairOptions)
 
 _log = logging.getLogger(__name__)
-
-#: What "auto" is, or was in earlier versions, where no option asks for hard pairs to be drawn.
-_DEFAULTS = ("communities", "uniform", "scheduled")
 
 
 @dataclass(frozen=True)
@@ -62,14 +58,7 @@ def community_rows_for(rows: int, step_rows: int) -> int:
     return min(most, next(size for least, size in _ROWS_BY_STEPS if steps >= least))
 
 
-def with_strategy(
-    options: P,
-    *,
-    whole_table: bool,
-    rows: int,
-    step_rows: int,
-    begun: Mapping[str, Any] | None = None,
-) -> P:
+def with_strategy(options: P, *, whole_table: bool, rows: int, step_rows: int) -> P:
     """``options`` with the strategy that "auto" stands for, the rows of a community, what becomes
     of short targets, and None hard pairs a target as 1.
 
@@ -79,43 +68,30 @@ def with_strategy(
     a draw_temperature, else "uniform". The log says which it is, and why.
 
     rows, step_rows: of the data, and of a step of all ranks together.
-    begun: the recorded options of the run that is gone on with, which stay where nothing is asked.
     """
-    before = {} if begun is None else as_recorded_now(begun)
     chosen = options.strategy
     if chosen == "auto":
         why = _why_drawn(options, whole_table)
-        chosen = _drawn(options) if why else _open(before.get("strategy"))
+        chosen = _drawn(options) if why else "communities"
         if hard_pairs_of(options):
-            _log.info("batches: strategy %s, since %s", chosen, why or _why_open(before, chosen))
-    size = options.community_rows or before.get("community_rows")
+            why = why or "no option asks for hard pairs to be drawn"
+            _log.info("batches: strategy %s, since %s", chosen, why)
+    size = options.community_rows
     if size is None and chosen == "communities":
         size = community_rows_for(rows, step_rows)
-    short = options.short
-    if short is None and before.get("strategy") == chosen:
-        short = before.get("short")
+    short: Any = "keep" if STRATEGIES[chosen].targets_alone else "skip"
     return dataclasses.replace(
         options,
         strategy=chosen,
         community_rows=size,
         hard_per_target=hard_pairs_of(options),
-        short=short or ("keep" if STRATEGIES[chosen].targets_alone else "skip"),
+        short=options.short or short,
     )
 
 
 def hard_pairs_of(options: PairOptions) -> int:
     """Hard pairs a target (p)."""
     return 1 if options.hard_per_target is None else options.hard_per_target
-
-
-def as_recorded_now(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded ``options`` of a run with its strategy by name: earlier versions recorded "auto",
-    which was "scheduled" with a schedule, "temperature" with a draw_temperature, else "uniform"."""
-    if options.get("strategy") != "auto":
-        return dict(options)
-    schedule, temperature = options.get("schedule"), options.get("draw_temperature")
-    drawn = "uniform" if temperature is None else "temperature"
-    return {**options, "strategy": drawn if schedule is None else "scheduled"}
 
 
 def _why_drawn(options: PairOptions, whole_table: bool) -> str:
@@ -134,17 +110,7 @@ def _why_drawn(options: PairOptions, whole_table: bool) -> str:
     return " and ".join(given)
 
 
-def _why_open(before: Mapping[str, Any], chosen: str) -> str:
-    if before.get("strategy") == chosen:
-        return "the run that is gone on with has it"
-    return "no option asks for hard pairs to be drawn"
-
-
 def _drawn(options: PairOptions) -> Any:
     if options.schedule is not None:
         return "scheduled"
     return "uniform" if options.draw_temperature is None else "temperature"
-
-
-def _open(begun: str | None) -> Any:
-    return begun if begun in _DEFAULTS else _DEFAULTS[0]

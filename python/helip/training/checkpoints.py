@@ -1,7 +1,7 @@
 """Training checkpoints: directories of safetensors and JSON, published whole or not at all.
 
     <root>/step-000042/model.safetensors      the model's state dict
-                       optimizer.safetensors  "parameter|state" and "rng|..." tensors
+                       optimizer.safetensors  "parameter|state" tensors
                        streaming.safetensors  of a run that mines: what the miner remembers
                        NAME.safetensors       what a hook of that name keeps, such as averages
                        loss.safetensors       what a loss of one's own keeps
@@ -18,7 +18,7 @@ import json
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,9 @@ from helip.models.weights import read_tensors, write_tensors
 
 _FORMAT = "helip.checkpoint"
 _VERSION = 1
-_TENSORS = ("model.safetensors", "optimizer.safetensors")
-_STREAMING = "streaming.safetensors"
 _SUFFIX = ".safetensors"
 _CONFIG = "open_clip_config.json"
-_RNG = "rng|"
+_OWN_FILES = ("loss", "model", "optimizer", "streaming")
 
 
 @dataclass(frozen=True)
@@ -53,12 +51,8 @@ class Checkpoint:
 
     path: Path
     step: int
-    model: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    random: dict[str, Any]  # for `restore_random_states`
+    tensors: dict[str, dict[str, Tensor]]  # by their files: model, optimizer and what else is kept
     state: dict[str, Any]  # what the trainer put there
-    streaming: dict[str, Tensor] = field(default_factory=dict)  # for StreamingMiner.load_state_dict
-    hooks: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # by name
 
 
 def write_checkpoint(
@@ -75,14 +69,8 @@ def write_checkpoint(
             return
         except Error:
             discard_directory(path)
-    random = checkpoint.random.items()
-    tensors = {f"{_RNG}{k}": v for k, v in random if isinstance(v, Tensor)}
     with publish_directory(path) as directory:
-        write_tensors(checkpoint.model, directory / _TENSORS[0])
-        write_tensors({**checkpoint.optimizer, **tensors}, directory / _TENSORS[1])
-        if checkpoint.streaming:
-            write_tensors(checkpoint.streaming, directory / _STREAMING)
-        for name, kept in checkpoint.hooks.items():
+        for name, kept in checkpoint.tensors.items():
             write_tensors(kept, directory / f"{name}{_SUFFIX}")
         if config:
             write_json(directory / _CONFIG, config)
@@ -95,7 +83,6 @@ def write_checkpoint(
             "version": _VERSION,
             "step": checkpoint.step,
             "files": files,
-            "random": {k: v for k, v in random if not isinstance(v, Tensor)},
             "state": checkpoint.state,
         }
         write_json(directory / "state.json", sealed(body))
@@ -103,29 +90,12 @@ def write_checkpoint(
         discard_directory(old)
 
 
-def recorded_options(root: Path) -> dict[str, Any] | None:
-    """The options that a run began with, of its newest checkpoint that can be read; None where
-    there is none.
-
-    Whoever resumes says what is wrong with a damaged one.
-    """
-    for _, path in list_checkpoints(root):
-        try:
-            found = read_json(path / "state.json")["state"]["options"]
-        except (CorruptError, StorageError, KeyError, TypeError):
-            continue
-        if isinstance(found, dict):
-            return found
-    return None
-
-
 def check_hook_name(name: str) -> None:
     """Raise InvalidArgumentError unless a checkpoint can hold a file of that name."""
-    taken = {"loss", *(Path(file).stem for file in (*_TENSORS, _STREAMING))}
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in taken:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _OWN_FILES:
         raise InvalidArgumentError(
             f"a hook is named {name!r}, must be lower-case letters, digits and underscores, and "
-            f"none of {', '.join(sorted(taken))}: it names a file of the checkpoint"
+            f"none of {', '.join(_OWN_FILES)}: it names a file of the checkpoint"
         )
 
 
@@ -150,39 +120,27 @@ def newest_checkpoint(root: Path) -> tuple[Checkpoint | None, list[str]]:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read and verify one checkpoint; CorruptError names the file that is damaged."""
     body = _verify(path)
-    model, optimizer = (read_tensors(path / name) for name in _TENSORS)
-    return Checkpoint(
-        path=path,
-        step=body["step"],
-        model=model,
-        optimizer={k: v for k, v in optimizer.items() if not k.startswith(_RNG)},
-        random={
-            **body["random"],
-            **{k[len(_RNG) :]: v for k, v in optimizer.items() if k.startswith(_RNG)},
-        },
-        state=body["state"],
-        streaming=read_tensors(path / _STREAMING) if _STREAMING in body["files"] else {},
-        hooks={
-            name.removesuffix(_SUFFIX): read_tensors(path / name)
-            for name in body["files"]
-            if name.endswith(_SUFFIX) and name not in (*_TENSORS, _STREAMING)
-        },
-    )
+    tensors = {
+        name.removesuffix(_SUFFIX): read_tensors(path / name)
+        for name in body["files"]
+        if name.endswith(_SUFFIX)
+    }
+    return Checkpoint(path, body["step"], tensors, body["state"])
 
 
 def random_states() -> dict[str, Any]:
-    """The states of Python's, NumPy's and torch's global generators, tensors and JSON values."""
+    """The states of Python's, NumPy's and torch's global generators, JSON values."""
     version, words, gauss = random.getstate()
     legacy: Any = np.random.get_state(legacy=True)
     kind, array, position, has_gauss, cached = legacy
     states: dict[str, Any] = {
         "python": [version, list(words), gauss],
         "numpy": [kind, array.tolist(), int(position), int(has_gauss), float(cached)],
-        "torch": torch.get_rng_state(),
+        "torch": _text_of(torch.get_rng_state()),
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         for index, state in enumerate(torch.cuda.get_rng_state_all()):
-            states[f"cuda:{index}"] = state
+            states[f"cuda:{index}"] = _text_of(state)
     return states
 
 
@@ -200,13 +158,21 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
         random.setstate((version, tuple(words), gauss))
         kind, array, position, has_gauss, cached = states["numpy"]
         np.random.set_state((kind, np.array(array, dtype=np.uint32), position, has_gauss, cached))
-        torch.set_rng_state(states["torch"])
+        torch.set_rng_state(_bytes_of(states["torch"]))
         if torch.cuda.is_available():
             for index in range(torch.cuda.device_count()):
                 if f"cuda:{index}" in states:
-                    torch.cuda.set_rng_state(states[f"cuda:{index}"], index)
+                    torch.cuda.set_rng_state(_bytes_of(states[f"cuda:{index}"]), index)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CorruptError(f"the random states of the checkpoint are damaged: {error}") from error
+
+
+def _text_of(state: Tensor) -> str:
+    return bytes(state.numpy()).hex()
+
+
+def _bytes_of(text: str) -> Tensor:
+    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
 
 
 def _verify(path: Path) -> dict[str, Any]:

@@ -34,11 +34,9 @@ from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle, bundle_of_transformers, create_model
 from helip.models.hugging_face import is_transformers_clip
 from helip.models.options import ModelOptions
-from helip.models.run_folder import CHECKPOINTS
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore, store_of
-from helip.training.checkpoints import recorded_options
 from helip.training.measuring.wise_ft import WiseFt
 from helip.training.named_recipes import recipe_named, with_recipe
 from helip.training.options import RunOptions
@@ -147,7 +145,8 @@ def make_trainer(
     if isinstance(table, (str, os.PathLike)):
         table = HardPairs.open(table)
     exclusions = _exclusions(call.verdicts, dataset)
-    call = _with_strategy(call, whole_table=isinstance(table, HardPairs), rows=len(dataset))
+    whole = isinstance(table, HardPairs)
+    call = with_strategy(call, whole_table=whole, rows=len(dataset), step_rows=call.batch_size)
     teacher = None if call.teacher is None else _teacher(call.teacher, dataset)
     loader, steps = _loader(call, bundle, dataset, table, exclusions)
     loader.gives_empty_batches = True
@@ -176,18 +175,6 @@ def make_trainer(
         **{**RunOptions.of(call).as_dict(), "steps": steps},
     )
     return trainer, mixture
-
-
-def _with_strategy(call: TrainCall, *, whole_table: bool, rows: int) -> TrainCall:
-    """The call with a strategy and its size of communities, which a run that is gone on with
-    keeps."""
-    return with_strategy(
-        call,
-        whole_table=whole_table,
-        rows=rows,
-        step_rows=call.batch_size,
-        begun=recorded_options(Path(call.out) / CHECKPOINTS) if call.resume else None,
-    )
 
 
 def _loader(

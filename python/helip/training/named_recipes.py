@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from helip.common.options import require
@@ -382,20 +381,11 @@ def recipe_named(name: str) -> NamedRecipe:
 
 
 def recipe_for(given: Mapping[str, Any]) -> str | None:
-    """The name of the recipe of a call with these options.
-
-    A run with ``from_scratch`` that names none takes FROM_SCRATCH, but one that began without.
-    """
-    if "recipe" in given or not given.get("from_scratch"):
-        name: str | None = given.get("recipe")
-        return name
-    if given.get("out") is None or not given.get("resume", True):
-        return FROM_SCRATCH
-    from helip.models.run_folder import CHECKPOINTS
-    from helip.training.checkpoints import recorded_options
-
-    begun = recorded_options(Path(given["out"]) / CHECKPOINTS)
-    return None if begun is not None and begun.get("recipe") is None else FROM_SCRATCH
+    """The name of the recipe of a call with these options: FROM_SCRATCH with ``from_scratch``,
+    where they name none, not even None."""
+    usual = FROM_SCRATCH if given.get("from_scratch") else None
+    name: str | None = given.get("recipe", usual)
+    return name
 
 
 def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
-from typing import get_args
 
 import torch
 
 from helip.common.devices import multiplies_bfloat16
+from helip.common.errors import CorruptError, StorageError
+from helip.common.files import read_json
 from helip.common.options import Precision
 from helip.common.processes import Processes
-from helip.training.checkpoints import recorded_options
+from helip.models.run_folder import list_checkpoints
 from helip.training.recipe import Recipe
 
 
@@ -41,6 +43,9 @@ def precision_of(recipe: Recipe) -> Precision:
 
 
 def _begun_with(checkpoints: Path) -> Precision | None:
-    known: tuple[Precision, ...] = get_args(Precision)
-    found = (recorded_options(checkpoints) or {}).get("precision")
-    return next((precision for precision in known if precision == found), None)
+    """As the newest checkpoint that can be read records it; who resumes tells of damaged ones."""
+    for _, path in list_checkpoints(checkpoints):
+        with contextlib.suppress(CorruptError, StorageError, KeyError, TypeError):
+            found: Precision = read_json(path / "state.json")["state"]["options"]["precision"]
+            return found
+    return None

@@ -38,14 +38,18 @@ class BatchLoader(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-class StepHook(Protocol):
+class KeepsTensors(Protocol):
+    """Something whose state is a file of each checkpoint, but where it is empty."""
+
+    def state_dict(self) -> Mapping[str, Tensor]: ...
+    def load_state_dict(self, state: Mapping[str, Tensor], /) -> None: ...
+
+
+class StepHook(KeepsTensors, Protocol):
     """Something done after each optimizer step, such as averaging weights; part of checkpoints."""
 
     def after_step(self, model: nn.Module, step: int) -> Mapping[str, float] | None:
         """``step`` steps are done. What is returned goes into the metrics."""
-
-    def state_dict(self) -> Mapping[str, Tensor]: ...
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None: ...
 
 
 class NonFiniteLossError(Error):

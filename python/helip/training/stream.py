@@ -79,9 +79,9 @@ class StepMiner:
     def options(self) -> dict[str, Any]:
         return {**self._miner.options, "embed": self._embed is not None}
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """The miner's state."""
         return {name: torch.from_numpy(part) for name, part in self._miner.state_dict().items()}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        self._miner.load_state_dict(tensors)
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._miner.load_state_dict(state)

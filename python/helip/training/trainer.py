@@ -161,10 +161,12 @@ class Trainer:
             optimizer=self.optimizer,
             scaler=self._optimizer_step.scaler,
             loader=loader,
-            stream=self._stream,
-            loss=self._loss,
-            hooks=self.hooks,
-            options=self._identity,
+            kept={
+                **self.hooks,
+                "loss": self._loss,
+                **({"streaming": self._stream} if self._stream else {}),
+            },
+            options={**self._identity, "hooks": sorted(self.hooks)},
             config={"name": model.name, **model.config} if model.config else None,
             keep=call.keep,
         )

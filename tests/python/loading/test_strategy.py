@@ -10,12 +10,10 @@ import pytest
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.options import choices_of, hints_of
 from helip.loading.loader import HardPairLoader
-from helip.loading.options import BatchOptions, PairOptions
+from helip.loading.options import PairOptions
 from helip.loading.strategy import (
     STRATEGIES,
-    as_recorded_now,
     community_rows_for,
-    with_strategy,
 )
 from helip.mining.streaming import StreamingMiner
 from support.loader_samples import FakeData, random_pools, table_of, to_tensor
@@ -102,24 +100,6 @@ def test_communities_train_on_the_rows_that_a_control_sees():
         assert set(rows_of(drawn)) == set(range(20))
 
 
-@pytest.mark.parametrize("strategy", ["communities", "walk"])
-def test_a_state_of_a_run_that_skipped_short_targets_goes_on_so(strategy):
-    def loader(**options) -> HardPairLoader:
-        return HardPairLoader(
-            FakeData(200), sparse_table(), batch_size=4, transform=to_tensor,
-            strategy=strategy, **options,
-        )  # fmt: skip
-
-    first = loader(short="skip")
-    next(batches := iter(first))
-    second = loader()
-    second.load_state_dict(first.state_dict())
-    for before, after in zip(batches, second, strict=True):
-        assert before["index"].tolist() == after["index"].tolist()
-    with pytest.raises(MismatchError, match="short"):
-        loader(short="keep").load_state_dict(first.state_dict())
-
-
 def test_pairs_that_grow_are_drawn_from():
     assert loader_of(StreamingMiner(memory=10)).strategy == "uniform"
     growing = loader_of(StreamingMiner(memory=10), schedule=NARROWING)
@@ -133,17 +113,6 @@ def test_plain_batches_have_no_strategy():
         loader_of(None)
 
 
-def test_a_run_that_is_gone_on_with_keeps_what_becomes_of_short_targets():
-    def short_of(begun, **options) -> str:
-        sizes = {"whole_table": True, "rows": ROWS, "step_rows": 16}
-        return with_strategy(BatchOptions(**options), **sizes, begun=begun).short
-
-    assert short_of(None) == "keep"
-    assert short_of({"strategy": "communities", "short": "skip"}) == "skip"
-    assert short_of({"strategy": "communities", "short": "skip"}, short="keep") == "keep"
-    assert short_of({"strategy": "communities", "short": "keep"}, hard_per_target=2) == "skip"
-
-
 def test_what_is_asked_for_and_cannot_be_is_refused():
     with pytest.raises(InvalidArgumentError, match="an order of its own"):
         loader_of(community_rows=4, order="blocks")
@@ -151,31 +120,6 @@ def test_what_is_asked_for_and_cannot_be_is_refused():
         loader_of(StreamingMiner(memory=10), community_rows=4)
     with pytest.raises(InvalidArgumentError, match='with "uniform" a batch has'):
         loader_of(hard_per_target=2, targets_per_batch=4)
-
-
-@pytest.mark.parametrize(
-    ("begun", "options", "strategy"),
-    [
-        ("uniform", {}, "uniform"),
-        ("scheduled", {"schedule": NARROWING}, "scheduled"),
-        ("communities", {}, "communities"),
-        (None, {}, "communities"),
-        ("walk", {}, "communities"),  # so that the change is seen
-        ("communities", {"hard_per_target": 2}, "uniform"),
-        ("uniform", {"strategy": "communities"}, "communities"),
-    ],
-)
-def test_a_run_that_is_gone_on_with_keeps_its_default(begun, options, strategy):
-    kept = None if begun is None else {"strategy": begun, "community_rows": 5}
-    found = with_strategy(
-        BatchOptions(**options), whole_table=True, rows=ROWS, step_rows=16, begun=kept
-    )
-    assert found.strategy == strategy
-    if kept is not None:
-        assert found.community_rows == 5
-    named = BatchOptions(**{**options, "community_rows": 3, "strategy": strategy})
-    found = with_strategy(named, whole_table=True, rows=ROWS, step_rows=16, begun=kept)
-    assert found.community_rows == 3
 
 
 @pytest.mark.parametrize(
@@ -214,15 +158,8 @@ def test_a_loader_sizes_its_communities_by_the_steps_of_all_ranks():
     assert size(strategy="uniform") is None
 
 
-def test_a_state_brings_its_size_of_communities_where_none_was_given():
-    first = loader_of(community_rows=5)
-    next(batches := iter(first))
-    state = first.state_dict()
-    second = loader_of()
-    second.load_state_dict(state)
-    assert second.state_dict() == state
-    for before, after in zip(batches, second, strict=True):
-        assert before["index"].tolist() == after["index"].tolist()
+def test_a_state_of_communities_of_another_size_is_refused():
+    state = loader_of(community_rows=5).state_dict()
     with pytest.raises(MismatchError, match="community_rows"):
         loader_of(community_rows=8).load_state_dict(state)
 
@@ -233,25 +170,10 @@ def test_a_state_that_is_refused_leaves_the_loader_as_it_was():
     other = loader_of(community_rows=5, short="skip", seed=7).state_dict()
     with pytest.raises(MismatchError, match=r"in seed \(state: 7, loader: 0\);"):
         loader.load_state_dict(other)
-    outside = loader_of(community_rows=5).state_dict() | {"batches": 10_000}
+    outside = loader_of().state_dict() | {"batches": 10_000}
     with pytest.raises(InvalidArgumentError):
         loader.load_state_dict(outside)
     assert loader.state_dict() == before and rows_of(loader) == rows
-
-
-@pytest.mark.parametrize(
-    ("options", "strategy"),
-    [
-        ({"strategy": "auto"}, "uniform"),
-        ({"strategy": "auto", "draw_temperature": 0.1}, "temperature"),
-        ({"strategy": "auto", "draw_temperature": 0.1, "schedule": {"epochs": 1}}, "scheduled"),
-        ({"strategy": "auto", "schedule": None, "draw_temperature": None}, "uniform"),
-        ({"strategy": "communities"}, "communities"),
-    ],
-)
-def test_what_earlier_versions_recorded_is_told_by_name(options, strategy):
-    assert as_recorded_now(options) == {**options, "strategy": strategy}
-    assert as_recorded_now({"seed": 3}) == {"seed": 3}  # of a loader of one's own
 
 
 def test_every_strategy_says_what_it_is():

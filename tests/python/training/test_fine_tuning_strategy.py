@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ import torch
 from helip.common.errors import CancelledError, MismatchError
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import create_model
-from helip.training.checkpoints import newest_checkpoint, write_checkpoint
+from helip.training.checkpoints import newest_checkpoint
 from helip.training.fine_tuning import train
 from support.train_samples import CONFIG, Colours, table
 
@@ -46,15 +44,6 @@ def same(first, second) -> bool:
     return all(torch.equal(value, expected[name]) for name, value in weights(first).items())
 
 
-def as_earlier(out: Path) -> None:
-    """The newest checkpoint as versions wrote it that recorded "auto"."""
-    checkpoint, _ = newest_checkpoint(out / "checkpoints")
-    options = {**checkpoint.state["options"], "strategy": "auto"}
-    shutil.rmtree(checkpoint.path)
-    old = dataclasses.replace(checkpoint, state={**checkpoint.state, "options": options})
-    write_checkpoint(old, config=None, keep=9)
-
-
 def test_batches_are_made_of_communities(tmp_path):
     result = run(tmp_path / "run")
     assert (result.strategy, result.steps) == ("communities", 2 * 3)  # 24 targets, 8 a batch
@@ -86,34 +75,8 @@ def test_the_paper_and_a_miner_draw(tmp_path):
     assert run(tmp_path / "miner", pairs=miner).strategy == "uniform"
 
 
-@pytest.mark.parametrize("step", [5, 7])
-@pytest.mark.parametrize("again", [{}, {"strategy": "uniform"}], ids=["open", "named"])
-def test_a_run_of_an_earlier_version_goes_on_as_it_began(tmp_path, step, again):
-    whole = run(tmp_path / "whole", strategy="uniform")
-    cut(tmp_path / "cut", step, strategy="uniform")
-    as_earlier(tmp_path / "cut")
-    resumed = run(tmp_path / "cut", **again)
-    assert (resumed.resumed_from, resumed.steps, resumed.strategy) == (step, 10, "uniform")
-    assert same(resumed, whole)
-    assert recorded(tmp_path / "cut")["strategy"] == "uniform"
-
-
-@pytest.mark.parametrize(
-    "options", [{"draw_temperature": 0.1}, {"schedule": {"epochs": 2, "rank_max": 1}}], ids=str
-)
-def test_so_does_one_with_a_temperature_or_a_schedule(tmp_path, options):
-    name = "temperature" if "draw_temperature" in options else "scheduled"
-    whole = run(tmp_path / "whole", strategy=name, **options)
-    cut(tmp_path / "cut", 7, strategy=name, **options)
-    as_earlier(tmp_path / "cut")
-    resumed = run(tmp_path / "cut", **options)
-    assert resumed.strategy == name
-    assert same(resumed, whole)
-
-
 def test_a_run_is_not_resumed_with_another_strategy(tmp_path):
     cut(tmp_path / "old", 2, strategy="uniform")
-    as_earlier(tmp_path / "old")
     with pytest.raises(MismatchError, match="strategy was 'uniform', is 'communities'"):
         run(tmp_path / "old", strategy="communities")
     cut(tmp_path / "new", 2)

@@ -81,11 +81,12 @@ def test_the_first_step_has_the_moments_of_adams_formula_over_the_batches_before
     reference.move(LR)
     state = read_checkpoint(result.checkpoint)
     for name, parameter in reference.model.named_parameters():
-        assert state.optimizer[f"{name}|step"] == 4
+        assert state.tensors["optimizer"][f"{name}|step"] == 4
         for kept, right in (("exp_avg", reference.first), ("exp_avg_sq", reference.second)):
-            ours = state.optimizer[f"{name}|{kept}"]
+            ours = state.tensors["optimizer"][f"{name}|{kept}"]
             torch.testing.assert_close(ours, right[name], rtol=1e-10, atol=1e-14)
-        torch.testing.assert_close(state.model[name], parameter.detach(), rtol=1e-9, atol=1e-11)
+        trained = state.tensors["model"][name]
+        torch.testing.assert_close(trained, parameter.detach(), rtol=1e-9, atol=1e-11)
 
 
 def test_gradients_are_clipped_as_those_of_a_step(tmp_path):
@@ -173,7 +174,7 @@ def test_a_resumed_run_ends_with_the_same_bits_and_does_not_do_it_again(tmp_path
     assert not loader.given
     assert same(weights(whole.model), weights(result.model))
     ours, theirs = read_checkpoint(whole.checkpoint), read_checkpoint(result.checkpoint)
-    assert same(ours.optimizer, theirs.optimizer)
+    assert same(ours.tensors["optimizer"], theirs.tensors["optimizer"])
     assert result.warm_statistics["batches"] == 3
     rows = read_metrics(tmp_path / "cut" / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(11))
@@ -229,7 +230,7 @@ def test_batches_in_parts_give_the_moments_of_whole_ones(tmp_path):
             tmp_path / str(accumulate), model=doubles(), loader=Doubles(), steps=1,
             recipe=recipe(), accumulate=accumulate,
         ).run()  # fmt: skip
-        states.append(read_checkpoint(result.checkpoint).optimizer)
+        states.append(read_checkpoint(result.checkpoint).tensors["optimizer"])
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, rtol=1e-9, atol=1e-12, msg=name)
 
@@ -238,7 +239,7 @@ def test_an_average_of_the_weights_begins_at_the_start(tmp_path):
     start = weights(bundle())
     result = trainer(tmp_path, steps=1, recipe=recipe(ema=0.75)).run()
     now = weights(result.model)
-    average = read_checkpoint(result.checkpoint).hooks["ema"]
+    average = read_checkpoint(result.checkpoint).tensors["ema"]
     for name, value in start.items():
         torch.testing.assert_close(average[name], 0.75 * value + 0.25 * now[name])
 

@@ -63,7 +63,8 @@ def test_two_processes_take_the_moments_of_one_and_keep_the_weights(tmp_path):
     theirs = read_checkpoint(one.checkpoint)
     for name in ("ddp-1", "ddp-2", "fsdp-1", "fsdp-2"):
         ours = read_checkpoint(tmp_path / name / "checkpoints" / "step-000003")
-        for mine, right in ((ours.optimizer, theirs.optimizer), (ours.model, theirs.model)):
+        for part in ("optimizer", "model"):
+            mine, right = ours.tensors[part], theirs.tensors[part]
             assert mine.keys() == right.keys()
             for key, value in right.items():
                 torch.testing.assert_close(mine[key], value, rtol=1e-7, atol=1e-9, msg=key)
