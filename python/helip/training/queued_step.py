@@ -13,7 +13,7 @@ from torch import Tensor
 
 from helip.common.processes import Processes
 from helip.training.checkpoints import list_checkpoints
-from helip.training.logs.sinks import RunLog
+from helip.training.logs.metrics import RunLog
 from helip.training.result import NonFiniteLossError
 
 _COMPARED = ("hard_similarity", "ordinary_similarity")  # of batches that hold hard pairs

@@ -40,8 +40,7 @@ from helip.training.batch import captions_that_fill, on_device
 from helip.training.checkpoints import random_states, restore_random_states, seed_all
 from helip.training.checks import check_chunks, check_run, given_again
 from helip.training.kernels import takes_channels_last
-from helip.training.logs.metrics import Meter
-from helip.training.logs.sinks import RunLog, open_log
+from helip.training.logs.metrics import Meter, RunLog, open_log
 from helip.training.measuring.measuring import Measuring
 from helip.training.network import Network, named_outputs, whole
 from helip.training.optimizing.optimizer import logit_scale_bound

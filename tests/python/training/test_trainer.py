@@ -24,7 +24,7 @@ from helip.common.errors import (
 from helip.models.bundle import create_model
 from helip.models.run_folder import list_checkpoints
 from helip.training.checkpoints import read_checkpoint
-from helip.training.logs.metrics import read_metrics
+from helip.training.logs.metrics import RunLog, read_metrics
 from helip.training.recipe import Recipe
 from helip.training.result import NonFiniteLossError
 from helip.training.trainer import Trainer
@@ -436,12 +436,12 @@ def test_a_recipe_is_checked_when_it_is_made(options, message):
 
 
 def test_metrics_are_valid_json_whatever_the_numbers(tmp_path):
-    from helip.training.logs.metrics import MetricsLog
-
-    log = MetricsLog(tmp_path / "m.jsonl")
+    log = RunLog(tmp_path)
     log.write(step=1, loss=math.nan, rates=[math.inf, 1.0])
     log.close()
-    with (tmp_path / "m.jsonl").open("a") as file:
+    with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 2, "lo')
-    assert json.loads((tmp_path / "m.jsonl").read_text().splitlines()[0])["loss"] is None
-    assert read_metrics(tmp_path / "m.jsonl") == [{"step": 1, "loss": None, "rates": [None, 1.0]}]
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])["loss"] is None
+    assert read_metrics(tmp_path / "metrics.jsonl") == [
+        {"step": 1, "loss": None, "rates": [None, 1.0]}
+    ]

@@ -1,49 +1,123 @@
-"""Metrics as JSON lines, one object a line, appended while a job runs; and their clock."""
+"""Metrics of a run: JSON lines, one object a line, TensorBoard and Weights & Biases when asked; and
+their clock."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import CorruptError
+from helip.common.errors import CorruptError, needed
 from helip.common.files import replace_file, storage_errors, sync
 
+Sink = Callable[[int, Mapping[str, float]], None]  # takes the numbers of a step
 
-class MetricsLog:
-    """Appends to one file; each line reaches the system at once. Not thread-safe.
 
-    ``keep_to``: of the lines that are there, keep those up to this step (all that a resumed job
-    will not write again), and drop a torn last line. Non-finite numbers are written as null.
+class RunLog:
+    """Appends to ``metrics.jsonl`` in a folder; each line reaches the system at once. Not
+    thread-safe.
+
+    Of the lines that are there it keeps those up to the step ``keep_to`` (all that a resumed run
+    will not write again), and drops a torn last line. Non-finite numbers are written as null.
+    ``leads``: on a process that does not, nothing is written.
     """
 
-    def __init__(self, path: Path, *, keep_to: int = 0) -> None:
-        self._path = path
+    def __init__(self, out: Path, *, keep_to: int = 0, leads: bool = True) -> None:
+        self.sinks: list[Sink] = []
         self.last: dict[str, Any] = {}  # the last kept row that is no event
-        with storage_errors("write", path):
-            if path.exists():
-                kept = [row for row in read_metrics(path) if row.get("step", 0) <= keep_to]
+        self._path, self._leads = out / "metrics.jsonl", leads
+        if not leads:
+            return
+        with storage_errors("write", self._path):
+            if self._path.exists():
+                kept = [row for row in read_metrics(self._path) if row.get("step", 0) <= keep_to]
                 self.last = next((row for row in reversed(kept) if "event" not in row), {})
-                replace_file(path, "".join(_line(row) for row in kept))
-            self._file = path.open("a", encoding="utf-8")
-            sync(path.parent)
+                replace_file(self._path, "".join(_line(row) for row in kept))
+            self._file = self._path.open("a", encoding="utf-8")
+            sync(out)
 
     def write(self, **values: Any) -> None:
+        """A row; its finite numbers go to the sinks too, unless it tells of an event."""
+        if not self._leads:
+            return
         with storage_errors("write", self._path):
             self._file.write(_line(values))
             self._file.flush()
+        if values.get("event", "validation") != "validation":
+            return
+        numbers = {
+            name: float(value)
+            for name, value in values.items()
+            if isinstance(value, (int, float)) and math.isfinite(value) and name != "step"
+        }
+        for sink in self.sinks:
+            sink(values["step"], numbers)
 
     def sync(self) -> None:
         """Make what was written survive a power loss."""
-        with storage_errors("sync", self._path):
-            os.fsync(self._file.fileno())
+        if self._leads:
+            with storage_errors("sync", self._path):
+                os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        if self._leads:
+            self._file.close()
+
+
+@contextlib.contextmanager
+def tensorboard(out: Path, options: Mapping[str, Any]) -> Iterator[Sink]:
+    """Event files in ``out/tensorboard``."""
+    with needed("log_to names tensorboard", "tensorboard"):
+        from torch.utils.tensorboard import SummaryWriter
+
+    def write(step: int, numbers: Mapping[str, float]) -> None:
+        for name, value in numbers.items():
+            writer.add_scalar(f"train/{name}", value, step)
+
+    with SummaryWriter(str(out / "tensorboard")) as writer:
+        yield write
+
+
+@contextlib.contextmanager
+def weights_and_biases(out: Path, options: Mapping[str, Any]) -> Iterator[Sink]:
+    """A run of wandb in ``out/wandb``, named after ``out``; set up as wandb's own variables say."""
+    with needed("log_to names wandb", "wandb"):
+        import wandb
+
+    def write(step: int, numbers: Mapping[str, float]) -> None:
+        run.log({f"train/{name}": value for name, value in numbers.items()}, step=step)
+
+    run = wandb.init(dir=str(out), name=out.name, config=dict(options), reinit=True)
+    try:
+        yield write
+    finally:
+        run.finish()
+
+
+_SINKS = {"tensorboard": tensorboard, "wandb": weights_and_biases}
+
+
+@contextlib.contextmanager
+def open_log(
+    out: Path,
+    *,
+    keep_to: int,
+    sinks: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    leads: bool = True,
+) -> Iterator[RunLog]:
+    """The log of the run in ``out``, with the rows up to step ``keep_to`` that are there."""
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(contextlib.closing(RunLog(out, keep_to=keep_to, leads=leads)))
+        for name in sinks if leads else ():
+            log.sinks.append(stack.enter_context(_SINKS[name](out, options or {})))
+        yield log
 
 
 @dataclass
