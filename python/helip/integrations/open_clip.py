@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -32,19 +32,11 @@ from helip.losses.loss import BatchLoss, Loss
 from helip.losses.options import LossOptions, check_loss
 
 
-class TargetSource(Protocol):
-    """What knows the targets of the rows that the model saw last."""
+class GivenRows(Protocol):
+    """What knows the rows that the model saw last."""
 
-    def target(self, rows: int) -> Tensor:
-        """int64 [rows]: the row of the target that each row serves."""
-        ...
-
-    def groups(self, rows: int) -> Tensor | None:
-        """int64 [rows, m]: rows with the same number in a column are equal; None: not known."""
-        ...
-
-    def hard_rows(self, rows: int) -> Tensor | None:
-        """int64 [rows, m]: the hard rows of each row, -1 for none; None: ``target`` says them."""
+    def given(self, rows: int) -> dict[str, Tensor]:
+        """What the loop does not carry along of so many rows, as entries of a loader's batch."""
         ...
 
 
@@ -100,27 +92,22 @@ class HardPairSource:
             image, text = batch["image"], batch["text"]
             yield {"image": image, "text": text} if self._named else (image, text)
 
-    def target(self, rows: int) -> Tensor:
-        """``target`` [rows] of the batches that were given last and have so many rows together."""
-        parts = [part.target for part in self._last(rows)]
-        return torch.cat([part + start for part, start in zip(parts, _starts(parts), strict=True)])
-
-    def groups(self, rows: int) -> Tensor | None:
-        """The groups [rows, m] of equal captions and pictures of the same batches, where known."""
-        known = [part.groups for part in self._last(rows) if part.groups is not None]
-        return torch.cat(known) if known else None
-
-    def hard_rows(self, rows: int) -> Tensor | None:
-        """``hard_rows`` [rows, m] of the same batches, where the loader gives them."""
-        parts = [part.hard_rows for part in self._last(rows) if part.hard_rows is not None]
-        if not parts:
-            return None
-        most = max(part.shape[1] for part in parts)
-        moved = [
-            torch.where(part < 0, part, part + start)
-            for part, start in zip(parts, _starts(parts), strict=True)
-        ]
-        return torch.cat([F.pad(part, (0, most - part.shape[1]), value=-1) for part in moved])
+    def given(self, rows: int) -> dict[str, Tensor]:
+        """Of the batches that were given last and have so many rows together ``target`` [rows], and
+        where they are known ``hard_rows`` [rows, m] and, as ``caption_group`` [rows, kinds], the
+        groups of equal captions and pictures."""
+        target, hard, groups, start = [], [], [], 0
+        for part in self._last(rows):
+            target.append(part.target + start)
+            if part.hard_rows is not None:
+                hard.append(torch.where(part.hard_rows < 0, part.hard_rows, part.hard_rows + start))
+            if part.groups is not None:
+                groups.append(part.groups)
+            start += len(part.target)
+        most = max((part.shape[1] for part in hard), default=0)
+        hard = [F.pad(part, (0, most - part.shape[1]), value=-1) for part in hard]
+        found = {"target": target, "hard_rows": hard, "caption_group": groups}
+        return {name: torch.cat(parts) for name, parts in found.items() if parts}
 
     def _last(self, rows: int) -> list[_Given]:
         """Of the batches that were given last those that have so many rows together."""
@@ -138,11 +125,6 @@ class HardPairSource:
         return parts
 
 
-def _starts(parts: Sequence[Tensor]) -> list[int]:
-    """The first row of each part, where they lie one after the other."""
-    return [0, *itertools.accumulate(len(part) for part in parts[:-1])]
-
-
 class OpenClipLoss(nn.Module):
     """A loss of helip, or an object as helip.losses.Loss says, called as open_clip's losses are.
 
@@ -154,7 +136,7 @@ class OpenClipLoss(nn.Module):
         need a store.
     """
 
-    def __init__(self, source: TargetSource, *, loss: Loss | str = "clip", **options: Any) -> None:
+    def __init__(self, source: GivenRows, *, loss: Loss | str = "clip", **options: Any) -> None:
         super().__init__()
         check_loss(loss)
         self._source = source
@@ -172,17 +154,9 @@ class OpenClipLoss(nn.Module):
     ) -> Any:
         """The loss, or with ``output_dict`` its terms: ``margin_loss``, where the loss has a weight
         ``gamma`` and returns a ``margin``, and ``contrastive_loss``, which is the rest."""
-        rows, device = len(image_features), image_features.device
-        told = {
-            "target": self._source.target(rows),
-            "caption_group": self._source.groups(rows),
-            "hard_rows": self._source.hard_rows(rows),
-        }
-        batch = {
-            name: value.to(device, non_blocking=True)
-            for name, value in told.items()
-            if value is not None
-        }
+        given = self._source.given(len(image_features))
+        device = image_features.device
+        batch = {name: value.to(device, non_blocking=True) for name, value in given.items()}
         encoded = {"image_features": image_features, "text_features": text_features}
         encoded["logit_scale"] = logit_scale
         if logit_bias is not None:

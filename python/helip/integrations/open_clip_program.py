@@ -226,17 +226,9 @@ class _Training:
         task.loss = self.create_loss(args)
         return task
 
-    def target(self, rows: int) -> Tensor:
+    def given(self, rows: int) -> dict[str, Tensor]:
         assert self._source is not None  # a loss is asked of training data alone
-        return self._source.target(rows)
-
-    def groups(self, rows: int) -> Any:
-        assert self._source is not None
-        return self._source.groups(rows)
-
-    def hard_rows(self, rows: int) -> Tensor | None:
-        assert self._source is not None
-        return self._source.hard_rows(rows)
+        return self._source.given(rows)
 
     def _make_source(self, args: Any, transform: Any, tokenizer: Any) -> HardPairSource:
         """The training data that open_clip's flags name, with the hard pairs of the table."""

@@ -165,7 +165,7 @@ def test_a_loss_of_ones_own_is_given_what_the_source_knows():
     terms = loss(image, text, scale, bias, output_dict=True)
     assert terms.keys() == {"contrastive_loss"}  # open_clip trains on the sum of what it gets
     torch.testing.assert_close(terms["contrastive_loss"], loss(image, text, scale, bias))
-    assert torch.equal(seen["target"], source.target(len(image))) and seen["bias"] is bias
+    assert torch.equal(seen["target"], source.given(len(image))["target"]) and seen["bias"] is bias
     assert seen["groups"].shape[0] == len(image)
     with pytest.raises(InvalidArgumentError, match="must be an object that is called as loss"):
         OpenClipLoss(source, loss=lambda image, text: 0)
@@ -205,9 +205,9 @@ def test_features_of_other_rows_than_those_given_last_are_refused():
     source = source_of(bundle())
     next(iter(source))
     with pytest.raises(InvalidArgumentError, match=r"the loss got 6 rows, but .* have \[8\]"):
-        source.target(6)
+        source.given(6)
     with pytest.raises(InvalidArgumentError, match="the loss got 16 rows"):
-        source.target(16)
+        source.given(16)
 
 
 def replicas(rank: int) -> dict:

@@ -436,12 +436,10 @@ def test_a_recipe_is_checked_when_it_is_made(options, message):
 
 
 def test_metrics_are_valid_json_whatever_the_numbers(tmp_path):
-    log = RunLog(tmp_path)
+    log, path = RunLog(tmp_path), tmp_path / "metrics.jsonl"
     log.write(step=1, loss=math.nan, rates=[math.inf, 1.0])
     log.close()
-    with (tmp_path / "metrics.jsonl").open("a") as file:
+    with path.open("a") as file:
         file.write('{"step": 2, "lo')
-    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])["loss"] is None
-    assert read_metrics(tmp_path / "metrics.jsonl") == [
-        {"step": 1, "loss": None, "rates": [None, 1.0]}
-    ]
+    assert json.loads(path.read_text().splitlines()[0])["loss"] is None
+    assert read_metrics(path) == [{"step": 1, "loss": None, "rates": [None, 1.0]}]
