@@ -13,29 +13,36 @@ from typing import Any
 from helip import CorruptError, InvalidArgumentError, MismatchError
 from helip.common.files import named_file, sha256_of
 from helip.common.options import Whole, check, method_keywords, require
-from helip.common.sqlite_files import SqliteFormat, connect
-from helip.common.sqlite_log import SqliteLog, checked_person, log_schema, time_of
+from helip.common.sqlite_log import (
+    LogFormat,
+    SqliteLog,
+    checked_person,
+    connect,
+    log_schema,
+    time_of,
+)
 from helip.store import difference_words, fingerprint_differences
 from helip_view.options import KINDS, StudyResultOptions
 from helip_view.study_questions import Answer, Question, digest_of, from_row, order_of
 from helip_view.study_results import results_of
 
-_SCHEMA = """
-CREATE TABLE questions (
+FORMAT = LogFormat(
+    application=0x68656C73,  # "hels"
+    version=1,
+    schema=(
+        """CREATE TABLE questions (
   number INTEGER PRIMARY KEY,
   type TEXT NOT NULL CHECK (type IN ('harder', 'caption')),
   target INTEGER NOT NULL CHECK (typeof(target) = 'integer' AND target >= 0),
   pools TEXT NOT NULL  -- JSON: [[kind, [row, …]], …] from the first side to the last
-);
-""" + log_schema(
-    columns=("question INTEGER REFERENCES questions (number)", "answer TEXT"),
-    said="answer", about="question", subject="question",
-)  # fmt: skip
-
-FORMAT = SqliteFormat(
-    application=0x68656C73,  # "hels"
-    version=1,
-    schema=_SCHEMA,
+)""",
+        *log_schema(
+            columns=("question INTEGER REFERENCES questions (number)", "answer TEXT"),
+            said="answer",
+            about="question",
+            subject="question",
+        ),
+    ),
     file="file of a study",
     contents="answers",
 )
@@ -55,7 +62,6 @@ class Study(SqliteLog):
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         super().__init__(path, connection, FORMAT)
-        self._about = dict(self._read("SELECT name, value FROM about"))
         rows = self._read("SELECT number, type, target, pools FROM questions ORDER BY number")
         try:
             self._questions = {row[0]: from_row(*row) for row in rows}

@@ -16,7 +16,7 @@ from helip import InvalidArgumentError, SampleError
 from helip.common.files import named_file
 from helip.common.options import ProgressOptions, keywords, require
 from helip.common.progress import ProgressBar
-from helip.common.sqlite_files import created
+from helip.common.sqlite_log import create
 from helip.data import captions_of
 from helip.pairs import HardPairs, open_together
 from helip.reporting import Similarities, pool_of
@@ -80,11 +80,9 @@ def make_study(call: MakeStudyCall) -> Study:
         "store": "" if store is None else store.fingerprint,
         "table": table_digest(pairs),
     }
-    with created(path, about, FORMAT) as connection:
-        connection.executemany(
-            "INSERT INTO questions VALUES (?, ?, ?, ?)",
-            ((each.number, each.type, each.target, to_json(each)) for each in questions),
-        )
+    rows = ((each.number, each.type, each.target, to_json(each)) for each in questions)
+    new = create(path, FORMAT, about, insert="INSERT INTO questions VALUES (?, ?, ?, ?)", rows=rows)
+    require(new, "out", str(path), "a new file, and something is there")
     return Study.open(path, pairs=pairs, data=data)
 
 

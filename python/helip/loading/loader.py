@@ -36,7 +36,7 @@ from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import opened_data
 from helip.store.embedding_store import EmbeddingStore
-from helip.verdicts.opening import Source, exclusions_of
+from helip.verdicts.verdicts import Source, exclusions_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from helip.mining.inputs import InputOptions, Inputs, inputs_of, require_one_spa
 from helip.mining.options import HnswOptions, JobOptions, MineOptions, StageOptions
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
-from helip.verdicts.opening import Source
+from helip.verdicts.verdicts import Source
 
 
 @dataclass(frozen=True, kw_only=True)

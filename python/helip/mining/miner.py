@@ -35,7 +35,7 @@ from helip.pairs.hard_pairs_part import HardPairsPart
 from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.exclusions import Exclusions
-from helip.verdicts.opening import exclusions_of
+from helip.verdicts.verdicts import exclusions_of
 
 _log = logging.getLogger(__name__)
 

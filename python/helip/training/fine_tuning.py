@@ -46,7 +46,7 @@ from helip.training.terms import Teacher
 from helip.training.trainer import Trainer
 from helip.training.trainer_call import LoopOptions
 from helip.verdicts.exclusions import Exclusions
-from helip.verdicts.opening import Source, exclusions_of
+from helip.verdicts.verdicts import Source, exclusions_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,29 +1,22 @@
-"""Verdicts as CSV, JSON lines and Parquet."""
+"""Verdicts as CSV and JSON lines."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from helip.common.errors import InvalidArgumentError, needed
 from helip.common.files import named_file, publish_file
-from helip.common.options import check
-from helip.verdicts.verdicts import VERDICTS, Verdicts
+from helip.common.options import check, require
+from helip.verdicts.verdicts import VERDICTS, GivenVerdict, Verdicts
 
 What = Literal["verdicts", "decisions", "history"]
 
 _VOTES = {verdict: verdict.replace(" ", "_") for verdict in VERDICTS}
-_OF_PEOPLE = {
-    "id": str, "time": str, "person": str, "verdict": str, "target": int, "hard": int,
-    "target_key": str, "hard_key": str, "undone": bool,
-}  # fmt: skip
-_OF_DECISIONS = {
-    "row": int, "other": int, "verdict": str, "people": int, **dict.fromkeys(_VOTES.values(), int),
-}  # fmt: skip
+_ENDINGS = (".csv", ".jsonl")
 
 
 def export_verdicts(
@@ -33,7 +26,7 @@ def export_verdicts(
     what: What = "verdicts",
     overwrite: bool = False,
 ) -> int:
-    """Writes a file by its ending, ``.csv``, ``.jsonl`` or ``.parquet``; returns its rows.
+    """Writes a file by its ending, ``.csv`` or ``.jsonl``; returns its rows.
 
     ``what``: ``verdicts``, the newest of each person, or all of ``history``, with the columns
     ``id, time, person, verdict, target, hard, target_key, hard_key, undone``; or ``decisions``,
@@ -42,60 +35,39 @@ def export_verdicts(
 
     Raises:
         InvalidArgumentError: another ending; a file is there, and ``overwrite`` is False.
-            UnsupportedError: Parquet without pyarrow. StorageError: the disk refuses.
+            StorageError: the disk refuses.
     """
     check("what", what, What)
     place = Path(named_file(path))
-    write = _WRITERS.get(place.suffix.lower())
-    if write is None:
-        raise InvalidArgumentError(
-            f"path is {os.fspath(path)!r}, must end in {', '.join(_WRITERS)}; the ending says what "
-            "is written"
-        )
-    columns: dict[str, type] = _OF_DECISIONS if what == "decisions" else _OF_PEOPLE
-    rows = list(_rows(verdicts, what))
-    with publish_file(place, overwrite=overwrite) as temporary:
-        write(temporary, columns, rows)
+    ending = place.suffix.lower()
+    bound = f"a path that ends in {' or '.join(_ENDINGS)}, which says what is written"
+    require(ending in _ENDINGS, "path", os.fspath(path), bound)
+    if what == "decisions":
+        columns, rows = ["row", "other", "verdict", "people", *_VOTES.values()], _decided(verdicts)
+    else:
+        columns = [field.name for field in fields(GivenVerdict)]
+        rows = [each.to_dict() for each in (verdicts.history() if what == "history" else verdicts)]
+    with (
+        publish_file(place, overwrite=overwrite) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        if ending == ".csv":
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     return len(rows)
 
 
-def _rows(verdicts: Verdicts, what: What) -> Iterator[dict[str, Any]]:
-    if what != "decisions":
-        for each in verdicts.history() if what == "history" else verdicts:
-            yield each.to_dict()
-        return
-    for decision in verdicts.decided().values():
-        votes = {column: decision.votes.get(verdict, 0) for verdict, column in _VOTES.items()}
-        row, other = decision.rows
-        yield {
-            "row": row, "other": other, "verdict": decision.verdict, "people": decision.people,
-            **votes,
-        }  # fmt: skip
-
-
-def _csv(path: Path, columns: dict[str, type], rows: list[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _json_lines(path: Path, columns: dict[str, type], rows: list[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _parquet(path: Path, columns: dict[str, type], rows: list[dict[str, Any]]) -> None:
-    with needed("Parquet needs the pyarrow library", "helip[data]"):
-        import pyarrow
-        import pyarrow.parquet
-    kinds = {int: pyarrow.int64(), str: pyarrow.string(), bool: pyarrow.bool_()}
-    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path)
-
-
-_WRITERS: dict[str, Callable[[Path, dict[str, type], list[dict[str, Any]]], None]] = {
-    ".csv": _csv,
-    ".jsonl": _json_lines,
-    ".parquet": _parquet,
-}
+def _decided(verdicts: Verdicts) -> list[dict[str, Any]]:
+    return [
+        {
+            "row": decision.rows[0],
+            "other": decision.rows[1],
+            "verdict": decision.verdict,
+            "people": decision.people,
+            **{column: decision.votes.get(verdict, 0) for verdict, column in _VOTES.items()},
+        }
+        for decision in verdicts.decided().values()
+    ]

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
 from helip.common.files import named_file
+from helip.common.options import require
+from helip.common.sqlite_log import create
 from helip.store.data_identity import Identity, require_same_data
 from helip.store.keys import KeyIndex
-from helip.verdicts.database import (
-    TakenError,
-    connect,
-    created,
-    database_errors,
-    transaction,
-)
-from helip.verdicts.verdicts import Verdicts, identity_of, keys_of
+from helip.verdicts.verdicts import FORMAT, Verdicts, about_data
 
-_COLUMNS = "id, time, person, verdict, target, hard, target_key, hard_key, undoes"
-Entry = tuple[Any, ...]
+_COLUMNS = ("id", "time", "person", "verdict", "target", "hard", "target_key", "hard_key", "undoes")
+_READ = f"SELECT {', '.join(_COLUMNS)} FROM log ORDER BY time, id"
+# One that another process added meanwhile is there already.
+_INSERT = (
+    f"INSERT INTO log ({', '.join(_COLUMNS)}) VALUES ({', '.join(map(':{}'.format, _COLUMNS))})"
+    " ON CONFLICT (id) DO NOTHING"
+)
+Entry = dict[str, Any]
 
 
 def merge(sources: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str]) -> Verdicts:
@@ -41,92 +41,62 @@ def merge(sources: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[s
     place = Path(named_file(out))
     if not paths:
         raise InvalidArgumentError("sources is empty; give at least one file of verdicts")
-    logs = [read_log(path) for path in (*paths, *([place] if place.exists() else []))]
-    about = _common([about for about, _ in logs], [*paths, place])
-    entries = _union(entry for _, log in logs for entry in log)
-    if not place.exists():
-        try:
-            with created(place, about) as connection:
-                add_entries(connection, entries, place)
-        except TakenError:  # another process was first
-            return merge(sources, out=out)
-    else:
-        connection = connect(place, wait=10.0)
-        try:
-            with database_errors(place), transaction(connection):
-                connection.execute(
-                    "UPDATE about SET value = ? WHERE name = 'data_fingerprint'",
-                    (about["data_fingerprint"],),
-                )
-                add_entries(connection, entries, place)
-        finally:
-            connection.close()
+    if place.exists():
+        paths.append(place)
+    logs = {path: _read_log(path) for path in paths}
+    about = _common({path: identity for path, (identity, _) in logs.items()})
+    entries = _union((entry for _, log in logs.values() for entry in log), place)
+    if place.exists() or not create(place, FORMAT, about, insert=_INSERT, rows=entries):
+        with Verdicts.open(place) as opened, opened._writing() as connection:
+            connection.execute(
+                "UPDATE about SET value = :data_fingerprint WHERE name = 'data_fingerprint'", about
+            )
+            connection.executemany(_INSERT, entries)
     return Verdicts.open(place)
 
 
-def read_log(path: Path) -> tuple[dict[str, str], list[Entry]]:
-    """What the file is about, and all of its entries, of one moment."""
-    connection = connect(path, wait=10.0)
-    try:
-        with database_errors(path):
-            connection.execute("BEGIN")  # both of one moment
-            about = dict(connection.execute("SELECT name, value FROM about").fetchall())
-            return about, connection.execute(f"SELECT {_COLUMNS} FROM log").fetchall()
-    finally:
-        connection.close()
+def _read_log(path: Path) -> tuple[Identity, list[Entry]]:
+    """What data the file is of, and all of its entries in order of time."""
+    with Verdicts.open(path) as opened:
+        entries = [dict(zip(_COLUMNS, row, strict=True)) for row in opened._read(_READ)]
+        return Identity(opened.rows, opened.data_fingerprint), entries
 
 
-def _common(abouts: Sequence[dict[str, str]], paths: Sequence[Path]) -> dict[str, str]:
+def _common(identities: Mapping[Path, Identity]) -> dict[str, str]:
     """What all files are about, by the one that knows most."""
+    first = next(iter(identities))
     known = max(
-        (about["data_fingerprint"] for about in abouts),
+        (each.fingerprint for each in identities.values()),
         key=lambda text: (sum(part not in ("", "0") for part in text.split("-")), text),
     )
-    rows = abouts[0]["rows"]
-    for about, path in zip(abouts, paths, strict=False):
+    rows = identities[first].rows
+    for path, identity in identities.items():
         require_same_data(
-            f"the file of verdicts {path}", Identity(int(about["rows"]), about["data_fingerprint"]),
-            Identity(int(rows), known), f"merge files of one data set, such as that of {paths[0]}",
+            f"the file of verdicts {path}", identity, Identity(rows, known),
+            f"merge files of one data set, such as that of {first}",
         )  # fmt: skip
-    return {"rows": rows, "data_fingerprint": known}
+    return {"rows": str(rows), "data_fingerprint": known}
 
 
-def _union(entries: Iterable[Entry]) -> list[Entry]:
-    """Each entry once, in order of time."""
+def _union(entries: Iterable[Entry], place: Path) -> list[Entry]:
+    """Each entry once, in order of time; MismatchError for a row of two keys."""
     found: dict[str, Entry] = {}
+    keys: dict[int, str] = {}
     for entry in entries:
-        if found.setdefault(entry[0], entry) != entry:
+        if found.setdefault(entry["id"], entry) != entry:
             raise CorruptError(
-                f"two files have different entries with the id {entry[0]}; one of them was changed "
-                "by other means than helip"
+                f"two files have different entries with the id {entry['id']}; one of them was "
+                "changed by other means than helip"
             )
-    return sorted(found.values(), key=lambda entry: (entry[1], entry[0]))
-
-
-def add_entries(connection: sqlite3.Connection, entries: Sequence[Entry], path: Path) -> None:
-    """In a transaction of the file that becomes ``path``; MismatchError for a row of two keys."""
-    # One that another process added meanwhile is there already.
-    connection.executemany(
-        f"INSERT INTO log ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (id) DO NOTHING",
-        entries,
-    )
-    twice = connection.execute(
-        "SELECT row, min(key), max(key) FROM ("
-        " SELECT target AS row, target_key AS key FROM log WHERE target_key IS NOT NULL UNION"
-        " SELECT hard, hard_key FROM log WHERE hard_key IS NOT NULL)"
-        " GROUP BY row HAVING count(*) > 1 LIMIT 1"
-    ).fetchone()
-    if twice is not None:
-        row, one, other = twice
-        raise MismatchError(
-            f"row {row} is {one!r} in one file and {other!r} in another, of those merged into "
-            f"{path}; merge files of one data set"
-        )
-
-
-# Places in an entry.
-_ID, _TARGET, _HARD, _TARGET_KEY, _HARD_KEY, _UNDOES = 0, 4, 5, 6, 7, 8
+        for side in ("target", "hard"):
+            row, key = entry[side], entry[f"{side}_key"]
+            if key is not None and (other := keys.setdefault(row, key)) != key:
+                one, two = sorted((key, other))
+                raise MismatchError(
+                    f"row {row} is {one!r} in one file and {two!r} in another, of those merged "
+                    f"into {place}; merge files of one data set"
+                )
+    return sorted(found.values(), key=lambda entry: (entry["time"], entry["id"]))
 
 
 @dataclass(frozen=True)
@@ -161,38 +131,31 @@ def move(
     Raises:
         InvalidArgumentError: ``out`` exists; no keys. As :meth:`Verdicts.open` does.
     """
-    place, path = Path(named_file(out)), Path(named_file(source))
-    rows, fingerprint = identity_of(pairs)
-    keys = keys_of(pairs) if keys is None else keys
+    place = Path(named_file(out))
+    require(not os.path.lexists(place), "out", str(place), "a new file, and something is there")
+    about, keys = about_data(pairs, keys)
     if keys is None:
         raise InvalidArgumentError(
             "keys is None, and pairs knows no store, so rows cannot be found again; open the "
             "table with its store: HardPairs.open(path, store=…)"
         )
-    if len(keys) != rows:
-        raise MismatchError(
-            f"keys has {len(keys):,} entries and pairs {rows:,} rows; give one key a row"
-        )
-    _, log = read_log(path)
+    _, log = _read_log(Path(named_file(source)))
     index = KeyIndex(keys)
     moved: dict[str, Entry] = {}
     lost = unkeyed = 0
     for entry in log:
-        if entry[_UNDOES] is not None:
+        if entry["undoes"] is not None:
             continue
-        pair = entry[_HARD] is not None
-        if entry[_TARGET_KEY] is None or (pair and entry[_HARD_KEY] is None):
+        sides = ("target",) if entry["hard"] is None else ("target", "hard")
+        known = [entry[f"{side}_key"] for side in sides]
+        if None in known:
             unkeyed += 1
             continue
-        target = index.row(entry[_TARGET_KEY])
-        hard = index.row(entry[_HARD_KEY]) if pair else None
-        if target is None or (pair and (hard is None or hard == target)):
+        rows = [index.row(key) for key in known]
+        if None in rows or len(set(rows)) < len(rows):
             lost += 1
             continue
-        moved[entry[_ID]] = (*entry[:_TARGET], target, hard, *entry[_TARGET_KEY:])
-    undone = [entry for entry in log if entry[_UNDOES] in moved]
-    entries = sorted([*moved.values(), *undone], key=lambda entry: (entry[1], entry[0]))
-    about = {"rows": str(rows), "data_fingerprint": fingerprint}
-    with created(place, about) as connection:
-        add_entries(connection, entries, place)
+        moved[entry["id"]] = {**entry, **dict(zip(sides, rows, strict=True))}
+    entries = [moved.get(e["id"], e) for e in log if e["id"] in moved or e["undoes"] in moved]
+    create(place, FORMAT, about, insert=_INSERT, rows=entries)
     return Moved(len(moved), lost, unkeyed)

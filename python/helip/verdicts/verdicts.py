@@ -18,9 +18,16 @@ from helip.common.errors import CorruptError, InvalidArgumentError, MismatchErro
 from helip.common.files import named_file
 from helip.common.options import Whole, check, require
 from helip.common.remote.urls import shown, url_of
-from helip.common.sqlite_log import SqliteLog, checked_person, time_of
+from helip.common.sqlite_log import (
+    LogFormat,
+    SqliteLog,
+    checked_person,
+    connect,
+    create,
+    log_schema,
+    time_of,
+)
 from helip.store.data_identity import Identity, require_same_data
-from helip.verdicts.database import FORMAT, connect, create
 from helip.verdicts.exclusions import Exclusions
 
 Verdict = Literal["keep", "false negative", "near duplicate", "mismatch", "unsure"]
@@ -37,6 +44,32 @@ OF_PAIRS = ("keep", "false negative", "near duplicate", "unsure")
 OF_ROWS = ("keep", "mismatch", "unsure")
 #: Verdicts after which a pair is no hard pair.
 EXCLUDING = ("false negative", "near duplicate")
+
+FORMAT = LogFormat(
+    application=0x68656C76,  # "helv"
+    version=1,
+    schema=(
+        *log_schema(
+            columns=(
+                "verdict TEXT CHECK (verdict IN"
+                " ('keep', 'false negative', 'near duplicate', 'mismatch', 'unsure'))",
+                "target INTEGER CHECK (typeof(target) IN ('integer', 'null') AND target >= 0)",
+                "hard INTEGER CHECK"
+                " (typeof(hard) IN ('integer', 'null') AND hard >= 0 AND hard != target)",
+                "target_key TEXT",
+                "hard_key TEXT",
+            ),
+            said="verdict",
+            about="target",
+            # A pair, or a row alone.
+            subject="min(target, ifnull(hard, target)), max(target, hard)",
+        ),
+        "CREATE INDEX log_target ON log (target)",
+        "CREATE INDEX log_hard ON log (hard)",
+    ),
+    file="file of verdicts",
+    contents="verdicts",
+)
 
 
 @dataclass(frozen=True)
@@ -66,17 +99,7 @@ class GivenVerdict:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values, the time in ISO 8601."""
-        return {
-            "id": self.id,
-            "time": self.time.isoformat(timespec="microseconds"),
-            "person": self.person,
-            "verdict": self.verdict,
-            "target": self.target,
-            "hard": self.hard,
-            "target_key": self.target_key,
-            "hard_key": self.hard_key,
-            "undone": self.undone,
-        }
+        return {**vars(self), "time": self.time.isoformat(timespec="microseconds")}
 
 
 @dataclass(frozen=True)
@@ -121,22 +144,18 @@ def checked_row(name: str, row: Any, rows: int) -> int:
     return operator.index(row)
 
 
-def checked_rows(target: Any, hard: Any, rows: int) -> tuple[int, int | None]:
-    """`checked_row` of both, which must differ; ``hard`` may be None."""
+def checked_said(
+    target: Any, hard: Any, verdict: Any, rows: int
+) -> tuple[int, int | None, Verdict]:
+    """Rows by `checked_row`, which must differ, and a known verdict, of pairs or, with ``hard``
+    None, of rows."""
     target = checked_row("target", target, rows)
-    if hard is None:
-        return target, None
-    hard = checked_row("hard", hard, rows)
+    hard = None if hard is None else checked_row("hard", hard, rows)
     if target == hard:
         raise InvalidArgumentError(
             f"target and hard are both row {target}; give two rows, or hard=None for a verdict on "
             "the row alone"
         )
-    return target, hard
-
-
-def checked_verdict(verdict: Any, hard: int | None) -> Verdict:
-    """InvalidArgumentError for an unknown verdict, and for one that is of pairs or rows alone."""
     require(verdict in VERDICTS, "verdict", verdict, f"one of {', '.join(map(repr, VERDICTS))}")
     if hard is not None and verdict not in OF_PAIRS:
         raise InvalidArgumentError(
@@ -148,21 +167,12 @@ def checked_verdict(verdict: Any, hard: int | None) -> Verdict:
             f"verdict is {verdict!r}, which is about two rows, and hard is None; give the row of "
             f"the hard pair, or one of {', '.join(map(repr, OF_ROWS))} for a row alone"
         )
-    checked: Verdict = verdict
-    return checked
+    return target, hard, verdict
 
 
 _SAID = "verdict, target, hard, target_key, hard_key"
 _COLUMNS = f"id, time, person, {_SAID}"
 _SHOWN = 3
-
-
-def _is_not_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 class Verdicts(SqliteLog):
@@ -184,11 +194,10 @@ class Verdicts(SqliteLog):
     ) -> None:
         super().__init__(path, connection, FORMAT)
         self._keys = keys
-        about = dict(self._read("SELECT name, value FROM about"))
         last = self._read("SELECT max(ifnull(max(target), 0), ifnull(max(hard), 0)) FROM log")[0][0]
         try:
-            self._rows = int(about["rows"])
-            self._data_fingerprint = str(about["data_fingerprint"])
+            self._rows = int(self._about["rows"])
+            self._data_fingerprint = self._about["data_fingerprint"]
         except (KeyError, ValueError) as error:
             raise CorruptError(f"{path} does not say what data it is of ({error!r})") from error
         if last >= max(self._rows, 1):
@@ -225,24 +234,20 @@ class Verdicts(SqliteLog):
         check("wait", wait, float)
         require(wait >= 0, "wait", wait, "at least 0 seconds")
         if pairs is not None:
-            rows, fingerprint = identity_of(pairs)
-            keys = keys_of(pairs) if keys is None else keys
-            if keys is not None and len(keys) != rows:
-                raise MismatchError(
-                    f"keys has {len(keys):,} entries and pairs {rows:,} rows; give one key a row"
-                )
-            if create_missing is not False and not path.exists():
-                create(path, {"rows": str(rows), "data_fingerprint": fingerprint})
+            about, keys = about_data(pairs, keys)
+            # One that a kill left while it was made is empty.
+            if create_missing is not False and not (path.exists() and path.stat().st_size):
+                create(path, FORMAT, about, wait=wait)
         elif create_missing:
             raise InvalidArgumentError(
                 "create_missing is True and pairs is None; give pairs, since the file names the "
                 "data that it is of"
             )
-        connection = connect(path, wait=wait)
+        connection = connect(path, FORMAT, wait=wait)
         try:
             found = cls(path, connection, keys)
             if pairs is not None:
-                found.refuse_other_data(rows, fingerprint)
+                found.refuse_other_data(int(about["rows"]), about["data_fingerprint"])
             found._refuse_other_keys()
         except BaseException:
             connection.close()
@@ -266,8 +271,8 @@ class Verdicts(SqliteLog):
             InvalidArgumentError: a row outside the data, NaN, one row twice; an unknown verdict, or
                 one that is not of that kind; no name. StorageError: locked, or the disk is full.
         """
-        target, hard = checked_rows(target, hard, self._rows)
-        verdict, person = checked_verdict(verdict, hard), checked_person(person)
+        target, hard, verdict = checked_said(target, hard, verdict, self._rows)
+        person = checked_person(person)
         keys = self._key(target), None if hard is None else self._key(hard)
         (entry,) = self._append(person, _SAID, [(verdict, target, hard, *keys)])
         return _given(entry)
@@ -389,7 +394,7 @@ class Verdicts(SqliteLog):
     def _key(self, row: int) -> str | None:
         key = None if self._keys is None else str(self._keys[row])
         # A file's name need not be UTF-8, and SQLite's text must be: such a row is known by number.
-        return None if key is None or _is_not_utf8(key) else key
+        return key if key is None or key.encode(errors="ignore").decode() == key else None
 
     def _refuse_other_keys(self) -> None:
         if self._keys is None:
@@ -409,8 +414,11 @@ class Verdicts(SqliteLog):
             )
 
 
-def identity_of(pairs: Any) -> tuple[int, str]:
-    """Rows and fingerprint of the data of a table, a store or a data set; "" if it has none."""
+def about_data(
+    pairs: Any, keys: Sequence[str] | None
+) -> tuple[dict[str, str], Sequence[str] | None]:
+    """What a file says of the data of a table, a store or a data set: rows and fingerprint, "" if
+    it has none; and keys of the rows, those given or those that it knows."""
     if isinstance(pairs, (str, os.PathLike)) or not hasattr(pairs, "__len__"):
         raise InvalidArgumentError(
             f"pairs is {pairs!r}, must be an open table, store or data set; open it first: "
@@ -420,14 +428,42 @@ def identity_of(pairs: Any) -> tuple[int, str]:
     if not any(hasattr(pairs, name) for name in names):
         names = ("fingerprint",)  # of a data set
     known = [str(getattr(pairs, name, "")) for name in names]
-    return len(pairs), next(filter(None, known), "")
+    if keys is None:
+        store = getattr(pairs, "store", None)
+        found = getattr(pairs if store is None else store, "keys", None)
+        keys = None if callable(found) else found
+    if keys is not None and len(keys) != len(pairs):
+        raise MismatchError(
+            f"keys has {len(keys):,} entries and pairs {len(pairs):,} rows; give one key a row"
+        )
+    return {"rows": str(len(pairs)), "data_fingerprint": next(filter(None, known), "")}, keys
 
 
-def keys_of(pairs: Any) -> Sequence[str] | None:
-    """Keys of the rows of a table with a store, of a store or a data set; None if it has none."""
-    store = getattr(pairs, "store", None)
-    found: Sequence[str] | None = getattr(pairs if store is None else store, "keys", None)
-    return None if callable(found) else found
+#: What mining, filters and loaders take.
+Source = Verdicts | Exclusions | str | os.PathLike[str]
+
+
+def exclusions_of(verdicts: Source | None, rows: int, data_fingerprint: str) -> Exclusions:
+    """What an open file of verdicts, or the one at a path, excludes from data of so many rows.
+
+    Raises:
+        MismatchError: verdicts on other data. As :meth:`Verdicts.open` does.
+    """
+    if isinstance(verdicts, Exclusions):
+        named = np.concatenate([verdicts.pairs.ravel(), verdicts.rows])
+        if len(named) and not 0 <= named.min() <= named.max() < rows:
+            raise InvalidArgumentError(
+                f"verdicts name rows {named.min()} to {named.max()}, must be 0 to {rows - 1}"
+            )
+        return verdicts
+    if isinstance(verdicts, (str, os.PathLike)):
+        with Verdicts.open(verdicts) as opened:
+            return exclusions_of(opened, rows, data_fingerprint)
+    words = "open Verdicts, or the path of their file"
+    if not isinstance(verdicts, Verdicts):
+        raise InvalidArgumentError(f"verdicts is {verdicts!r}, must be {words}")
+    verdicts.refuse_other_data(rows, data_fingerprint)
+    return verdicts.excluded()
 
 
 def _given(row: Sequence[Any], *, undone: bool = False) -> GivenVerdict:

@@ -33,8 +33,7 @@ PRIVATE_IN = {
         "common.options": "keywords, shell and reference derive from groups of options",
         "common.progress": "one form of progress in a shell",
         "common.sizes": "numbers of bytes are read in one way",
-        "common.sqlite_files": "a study is a log of what people say, as verdicts are",
-        "common.sqlite_log": "likewise",
+        "common.sqlite_log": "a study is a log of what people say, as verdicts are",
         "common.text": "captions are made safe in one place",
     },
     "helip_demo": {

@@ -3,28 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from helip.common import sqlite_log
-from helip.common.errors import CorruptError
-from helip.common.sqlite_files import SqliteFormat, connect, created
-from helip.common.sqlite_log import SqliteLog, log_schema
+from helip.common.errors import CorruptError, InvalidArgumentError, StorageError, UnsupportedError
+from helip.common.sqlite_log import (
+    LogFormat,
+    SqliteLog,
+    connect,
+    create,
+    database_errors,
+    log_schema,
+)
 
 SCHEMA = log_schema(
     columns=("word TEXT", "place INTEGER"), said="word", about="place", subject="place"
 )
-KIND = SqliteFormat(0x74657374, 1, SCHEMA, "file of words", "words")
+KIND = LogFormat(0x74657374, 2, SCHEMA, "file of words", "words")
 SAID = "word, place"
+INSERT = "INSERT INTO log (id, time, person, word, place) VALUES (?, ?, ?, ?, ?)"
+ROWS = [("i", 1, "Ada", "red", 1)]
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[SqliteLog]:
-    with created(tmp_path / "log", {}, KIND):
-        pass
+    assert create(tmp_path / "log", KIND, {})
     with SqliteLog(tmp_path / "log", connect(tmp_path / "log", KIND, wait=0.0), KIND) as found:
         yield found
+
+
+def made(path: Path, kind: LogFormat = KIND, value: str = "1") -> Path:
+    create(path, kind, {"a": value}, insert=INSERT, rows=ROWS)
+    return path
+
+
+def test_the_same_contents_give_the_same_bytes(tmp_path: Path) -> None:
+    assert made(tmp_path / "a").read_bytes() == made(tmp_path / "b").read_bytes()
+
+
+def test_the_first_of_two_that_make_a_file_stays(tmp_path: Path) -> None:
+    whole = made(tmp_path / "a").read_bytes()
+    assert not create(tmp_path / "a", KIND, {"a": "2"})
+    assert (tmp_path / "a").read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    connection = connect(tmp_path / "a", KIND, wait=0.0)
+    assert connection.execute("SELECT * FROM about").fetchall() == [("a", "1")]
+    connection.close()
+    closed = pytest.raises(InvalidArgumentError, match=r"the words of .*a were closed")
+    with closed, database_errors(tmp_path / "a", KIND):
+        connection.execute("SELECT word FROM log")
+
+
+def test_what_fails_while_a_file_is_filled_leaves_it_empty(tmp_path: Path) -> None:
+    with pytest.raises(CorruptError, match="UNIQUE constraint failed"):
+        create(tmp_path / "a", KIND, {"a": "2"}, insert=INSERT, rows=ROWS * 2)
+    assert (tmp_path / "a").read_bytes() == b""
+    assert standing_of(made(tmp_path / "a")) == [("Ada", "red", 1)]
+
+
+def test_what_a_kill_left_of_a_file_that_was_removed_is_not_taken_into_a_new_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a-journal").write_bytes(b"what a kill left" * 100)
+    assert standing_of(made(tmp_path / "a")) == [("Ada", "red", 1)]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_messages_name_what_the_file_should_be(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database, whatever is said of it")
+    for path, error, words in (
+        (tmp_path / "none", StorageError, "there is no file of words at"),
+        (tmp_path, StorageError, "there is no file of words at"),
+        (tmp_path / "text", CorruptError, "text is damaged, or no file of words"),
+        (made(tmp_path / "other", replace(KIND, application=1)), CorruptError,
+         "other is an SQLite .* not one of words"),
+        (made(tmp_path / "newer", replace(KIND, version=3)), UnsupportedError,
+         "words of version 3, .* version 2"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=words):
+            connect(path, KIND, wait=0.0)
+
+
+def standing_of(path: Path) -> list[tuple[str, str, int]]:
+    with SqliteLog(path, connect(path, KIND, wait=0.0), KIND) as found:
+        return standing(found)
 
 
 def standing(log: SqliteLog) -> list[tuple[str, str, int]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
 import pytest
 
 from helip import HardPairs, Verdicts
@@ -17,8 +16,6 @@ from helip.verdicts import export_verdicts
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    if path.suffix == ".parquet":
-        return pyarrow.parquet.read_table(path).to_pylist()
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in text.splitlines()]
@@ -36,7 +33,7 @@ def verdicts(tmp_path: Path) -> Verdicts:
     return made
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_each_format_has_all_rows(tmp_path: Path, verdicts: Verdicts, ending: str) -> None:
     empty = "" if ending == "csv" else None
     path = tmp_path / f"out.{ending}"
@@ -56,7 +53,7 @@ def test_each_format_has_all_rows(tmp_path: Path, verdicts: Verdicts, ending: st
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path, verdicts: Verdicts) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"must end in \.csv, \.jsonl, \.parquet"):
+    with pytest.raises(InvalidArgumentError, match=r"path that ends in \.csv or \.jsonl"):
         export_verdicts(verdicts, tmp_path / "out.xlsx")
     with pytest.raises(InvalidArgumentError, match="what is 'all', must be one of"):
         export_verdicts(verdicts, tmp_path / "out.csv", what="all")  # type: ignore[arg-type]

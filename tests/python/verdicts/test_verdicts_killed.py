@@ -36,15 +36,22 @@ import signal
 import sys
 import numpy as np
 from helip import HardPairs, Verdicts
-from helip.common import sqlite_files
+from helip.common import sqlite_log
 
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 
 ids = (np.arange(50, dtype=np.int32)[:, None] + 1) % 50
 table = HardPairs.from_arrays(ids.astype(np.int32), np.ones((50, 1), np.float32))
+connect = sqlite_log._connect
+
+def watched(*arguments):
+    connection = connect(*arguments)
+    connection.set_trace_callback(lambda words: die() if words == "COMMIT" else None)
+    return connection
+
 if sys.argv[2] == "making":
-    sqlite_files.shutil.copyfile = die
+    sqlite_log._connect = watched
 verdicts = Verdicts.open(sys.argv[1], pairs=table)
 verdicts.add(0, 1, "keep", person="Ada")
 verdicts._connection.set_trace_callback(lambda words: die() if words == "COMMIT" else None)
@@ -89,9 +96,10 @@ def test_a_kill_before_a_verdict_or_a_file_is_whole_leaves_what_was_there(
     path = tmp_path / "v"
     done = subprocess.run([sys.executable, "-c", DYING, str(path), moment], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert path.exists() == bool(found)
+    assert (path.stat().st_size > 0) == bool(found)
     with Verdicts.open(path, pairs=table()) as verdicts:
         assert [j.verdict for j in verdicts.history()] == found
+        verdicts.add(0, 1, "keep", person="Bo")
     assert [p.name for p in tmp_path.iterdir()] == ["v"]
 
 

@@ -144,7 +144,7 @@ def train(
 def _taken_out(verdicts: Path, dataset: Any) -> Any:
     """What people took out of the data; said before a run, which takes long."""
     from helip.common.processes import launched_rank
-    from helip.verdicts.opening import exclusions_of
+    from helip.verdicts.verdicts import exclusions_of
 
     found = exclusions_of(verdicts, len(dataset), dataset.fingerprint)
     if launched_rank() <= 0:

@@ -40,7 +40,7 @@ def verdicts(
     action: Annotated[Action, text("What to do; merge takes several files, the others one.")],
     /,
     *files: Annotated[Path, text("Files of verdicts.")],
-    out: Annotated[Path | None, text("The file to write; export: .csv, .jsonl, .parquet.")] = None,
+    out: Annotated[Path | None, text("The file to write; export: .csv, .jsonl.")] = None,
     what: Annotated[
         Literal["verdicts", "decisions", "history"] | None,
         text("export: the newest verdicts (the default), decisions or all history."),

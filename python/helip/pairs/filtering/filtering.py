@@ -20,7 +20,7 @@ from helip.pairs.filtering.people_rules import PairRule, VerdictRule, veto_rule
 from helip.pairs.filtering.rules import FilterCosines, Flags, flags, in_use, needs_store
 from helip.pairs.options import FilterOptions
 from helip.store.embedding_store import EmbeddingStore
-from helip.verdicts.opening import Source
+from helip.verdicts.verdicts import Source
 
 
 class FilterAccount:

@@ -9,7 +9,7 @@ import numpy as np
 from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.pairs.filtering.rules import Flags
-from helip.verdicts.opening import exclusions_of
+from helip.verdicts.verdicts import exclusions_of
 
 
 class PairRule(Protocol):
