@@ -1,5 +1,5 @@
 from .blocks import Pools
-from .filtering.people_rules import PairRule, PairVeto
+from .filter_rules import PairRule, PairVeto
 from .growing_pairs import GrowingPairs
 from .hard_pairs import HardPairs
 from .hard_pairs_part import HardPairsPart
