@@ -27,7 +27,7 @@ import numpy as np
 
 import helip
 from helip import _core
-from helip.pairs.resharding.rewriting import inverse_of, locality
+from helip.pairs.resharding import inverse_of, locality
 
 BLOCKS = (64, 256, 1024)
 BATCH, WALKED = 256, 1024

@@ -18,7 +18,6 @@ def show_stages(plan: dict[str, Any], options: dict[str, Any]) -> None:
     download = plan["download_bytes"]
     show_table(
         [
-            *update_rows(plan["update"]),
             ("method", f"{plan['method']} ({plan['reason']})"),
             ("memory", f"{bytes_words(plan['memory_bytes'])} at most of a unit"),
             ("disk", bytes_words(plan["disk_bytes"])),
@@ -29,27 +28,11 @@ def show_stages(plan: dict[str, Any], options: dict[str, Any]) -> None:
     )
     lines = aligned([_HEAD, *map(_line, needed), *map(_line, more)], "<>").splitlines()
     print("", *lines[: 1 + len(needed)], sep="\n")
-    asked = "that of the table" if plan["update"] else f"{options['recall']:g}"
     print(
-        f"\nwhere the measured recall is below {asked}, also a pass of refine, then one cluster "
-        "more for each row:"
+        f"\nwhere the measured recall is below {options['recall']:g}, also a pass of refine, then "
+        "one cluster more for each row:"
     )
     print(*lines[1 + len(needed) :], sep="\n")
-
-
-def update_rows(update: dict[str, Any]) -> list[tuple[str, str]]:
-    """What a plan of an update takes for changed."""
-    if not update:
-        return []
-    known = update["certified_before"]
-    return [
-        (
-            "update",
-            f"{update['added']:,} rows are new, {update['deleted']:,} deleted, "
-            f"{update['replaced']:,} embedded again; {update['lost']:.1%} of the old ones lose a "
-            "pair of a full pool" + (f"; exact pools of {known:,} targets are kept" * bool(known)),
-        )
-    ]
 
 
 def _line(stage: dict[str, Any]) -> tuple[str, ...]:

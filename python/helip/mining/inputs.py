@@ -12,6 +12,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, hints_of
 from helip.common.sizes import parse_bytes
 from helip.mining.options import JobOptions, MachineOptions, MineOptions, ScoreRules
+from helip.pairs.filter_rules import two_encoders
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.store.matrices import MatrixView, host_array, matrix_of
 
@@ -102,17 +103,11 @@ def inputs_of(
 
 
 def require_one_space(store: EmbeddingStore, margin: float | None) -> None:
-    """Refuse a margin for images and captions that two models embedded.
-
-    Names with a colon are specs; an object without one goes by its class, which may differ.
-    """
-    if margin is None:
-        return
-    image, text = (store.metadata.get(f"{side}_encoder") for side in ("image", "text"))
-    if image != text and all(isinstance(name, str) and ":" in name for name in (image, text)):
+    """Refuse a margin for images and captions that two models embedded."""
+    if margin is not None and (two := two_encoders(store)):
         raise InvalidArgumentError(
             f"margin is {margin}, which compares images with texts, and {store.path} has images by "
-            f"{image} and captions by {text}; embed both with one model such as CLIP, or use no "
+            f"{two[0]} and captions by {two[1]}; embed both with one model such as CLIP, or use no "
             "margin"
         )
 

@@ -1,17 +1,14 @@
-"""What mining, or an update, would cost, before it is done."""
+"""What mining would cost, before it is done."""
 
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.common.machine import memory_bound, usable_processors
+from helip.common.machine import usable_processors
 from helip.common.options import keywords
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import url_of
@@ -39,42 +36,19 @@ from helip.mining.options import (
     MineOptions,
 )
 from helip.mining.recall import sample_size
-from helip.mining.stages.bases import (
-    REBUILT,
-    Base,
-    changed_rows,
-    changes_of_rebuilt,
-    is_in,
-    mined_with,
-)
-from helip.mining.stages.certificates import (
-    certificate_path,
-    read_certificate,
-    still_exact,
-    tag_of,
-)
-from helip.mining.stages.job import cut_of, cut_of_update, unit_memory
-from helip.mining.stages.stage_plans import (
-    CODE_BYTES,
-    Changed,
-    Shape,
-    StagePlan,
-    pairs_of,
-    plan_stages,
-)
-from helip.pairs.hard_pairs import HardPairs
+from helip.mining.stages.job import cut_of, unit_memory
+from helip.mining.stages.stage_plans import Shape, StagePlan, pairs_of, plan_stages
 from helip.store.embedding_store import EmbeddingStore
 
 _ELEMENT = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}  # bytes
 _SCALE = 4  # bytes of a row of int8, beside it
-_SAMPLE = 65_536  # targets of a table whose pools are looked at
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a mining job would cost on this machine, from a short measurement of its speed.
 
-    Of a job in stages, of an update and of a graph of hnswlib no time is told: what they take of
+    Of a job in stages and of a graph of hnswlib no time is told: what they take of
     memory and disk follows from rows and dimensions. ``stages`` has a row for each stage,
     ``scratch_bytes`` is the sum of those that are needed, and ``memory_bytes`` is of the unit that
     takes most.
@@ -95,9 +69,6 @@ class Plan:
     bands: int  # blocks of targets kept in memory one after another
     stages: tuple[StagePlan, ...] = ()  # in their order, then those that may come
     download_bytes: int = 0  # in stages: what a machine reads of a store at a URL
-    # Of an update: rows that were "added", "deleted" and "replaced"; the targets "certified_before"
-    # that need not meet all rows; and "lost", the share of old rows whose full pool lost a pair.
-    update: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """What it would cost, a line each, as `helip plan` says it; of stages also each one."""
@@ -109,7 +80,6 @@ class Plan:
             ("disk", bytes_words(self.disk_bytes)),
             ("scratch", f"{bytes_words(self.scratch_bytes)} on disk while it runs"),
             ("pairs", f"{self.pairs:,}"),
-            *((f"update, {name}", f"{value:,.4g}") for name, value in self.update.items()),
             *(
                 (
                     f"stage {each.name}",
@@ -133,9 +103,6 @@ class PlanCall(
 ):
     """What `plan` is asked."""
 
-    update: HardPairs | str | os.PathLike[str] | None = None
-    """With a store: plan to bring this table, or that at a path, up to date with it."""
-
 
 @keywords(PlanCall)
 def plan(call: PlanCall) -> Plan:
@@ -148,14 +115,10 @@ def plan(call: PlanCall) -> Plan:
     bytes and memory follow from rows and dimensions. Of a store at a URL the manifest alone is
     read.
 
-    With ``update``, a table, it plans what :func:`update` would do with the store as it is now:
-    ``Plan.update`` has what changed.
-
     Raises:
-        InvalidArgumentError: neither a store nor arrays, or both; options of mining beside a table.
-        MismatchError: the store is no later state of the one that the table was mined from.
-        UnsupportedError: more rows than stages take, or an option that they do not know; a table
-            that cannot be updated. OutOfMemoryError: a graph of hnswlib above ``memory``.
+        InvalidArgumentError: neither a store nor arrays, or both.
+        UnsupportedError: more rows than stages take, or an option that they do not know.
+        OutOfMemoryError: a graph of hnswlib above ``memory``.
 
     Examples:
         >>> import helip, numpy as np
@@ -166,8 +129,6 @@ def plan(call: PlanCall) -> Plan:
         >>> plan.disk_bytes // 1_000_000  # of the table, in MB
         1
     """
-    if call.update is not None:
-        return _update_planned(call, call.update)
     options = core_options(call, call)
     if call.graph != "own":
         return _graph_planned(call)
@@ -203,9 +164,7 @@ def _in_stages(call: PlanCall) -> Plan | None:
     return _stages_planned(call, store)
 
 
-def _stages_planned(
-    call: PlanCall, store: EmbeddingStore, update: _FoundUpdate | None = None
-) -> Plan:
+def _stages_planned(call: PlanCall, store: EmbeddingStore) -> Plan:
     require_one_space(store, call.margin)
     width = {"image": store.image_dim, "text": store.text_dim}
     scale = _SCALE if store.dtype == "int8" else 0
@@ -216,16 +175,10 @@ def _stages_planned(
         row_bytes=sum(row_bytes[name] for name in call.modalities),
         kept=call.k + call.skip, targets=sample_size(rows, call.recall),
     )  # fmt: skip
-    if update is None:
-        changed = None
-        cut = cut_of(rows, shape.row_bytes, call, call, call.memory)
-    else:
-        changed = Changed(fresh=update.fresh, gone=len(store.deleted))
-        cut = cut_of_update(rows, update.fresh, shape.row_bytes, call, call, call.memory)
+    cut = cut_of(rows, shape.row_bytes, call, call, call.memory)
     memory = unit_memory(call.engine, call.threads or usable_processors(), call.memory)
-    stages = plan_stages(cut, shape, memory, changed)
+    stages = plan_stages(cut, shape, memory)
     needed = [stage for stage in stages if not stage.if_short]
-    at_url = url_of(store.path) is not None
     return Plan(
         method="partition",
         reason=f"in stages, {cut.clusters:,} clusters of about {cut.cluster_rows:,} rows",
@@ -233,130 +186,9 @@ def _stages_planned(
         memory_bytes=max(stage.memory_bytes for stage in needed),
         disk_bytes=rows * (8 * call.k + 4) + 12 * shape.targets * (shape.kept + 1),
         scratch_bytes=sum(stage.scratch_bytes for stage in needed),
-        pairs=pairs_of(cut, shape.kept, changed), bands=1, stages=stages,
-        download_bytes=rows * sum(row_bytes.values()) if at_url else 0,
-        update={} if update is None else update.as_report(),
+        pairs=pairs_of(cut, shape.kept), bands=1, stages=stages,
+        download_bytes=rows * sum(row_bytes.values()) if url_of(store.path) is not None else 0,
     )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class _FoundUpdate:
-    """What an update meets."""
-
-    added: int
-    deleted: int  # since the table was mined
-    replaced: int
-    lost: float  # share of old rows whose full pool lost a pair
-    certified_before: int  # targets of the sample whose exact pools are kept
-    rebuilt: bool = False  # rows of the store have other numbers
-
-    @property
-    def fresh(self) -> int:
-        """Rows that are new or have other values."""
-        return self.added + self.replaced
-
-    def as_report(self) -> dict[str, Any]:
-        """The names of a table's report of its update, ``lost`` and ``rebuilt``."""
-        names = ("added", "deleted", "replaced", "certified_before", "lost", "rebuilt")
-        return {name: getattr(self, name) for name in names}
-
-
-def _found_update(table: HardPairs, store: EmbeddingStore) -> _FoundUpdate:
-    """Of a table and a later state of its store; pools that lost a pair are counted in a sample.
-
-    MismatchError where the store is no later state of the one that was mined.
-    """
-    if (changes := changes_of_rebuilt(table, store)) is not None:
-        return _FoundUpdate(lost=0.0, certified_before=0, rebuilt=True, **changes)
-    deleted, replaced = changed_rows(table, store)
-    outdated = np.union1d(deleted, replaced)
-    rows = np.arange(len(table))
-    if len(rows) > _SAMPLE:
-        rows = np.sort(np.random.default_rng(0).choice(len(table), _SAMPLE, replace=False))
-    rows = rows[~is_in(rows, outdated)]
-    full = table.counts[rows] == table.k
-    lost = full & is_in(table.ids[rows], outdated).any(axis=1)
-    known = 0
-    if table.options["method"] == "partition":
-        options = Base.of(table).mined_with
-        place, tag = certificate_path(table.path), tag_of(table.fingerprint, options)
-        if (kept := read_certificate(place, tag)) is not None:
-            wanted = sample_size(len(store), options.recall) * len(table) // len(store)
-            known = min(len(still_exact(*kept, outdated)[0]), wanted)
-    return _FoundUpdate(
-        added=len(store) - len(table), deleted=len(deleted), replaced=len(replaced),
-        lost=float(lost.mean()) if len(rows) else 0.0, certified_before=known,
-    )  # fmt: skip
-
-
-def _update_planned(call: PlanCall, table: HardPairs | str | os.PathLike[str]) -> Plan:
-    if call.store is None or call.image is not None or call.text is not None:
-        raise InvalidArgumentError(
-            f"update is {table!s}, and a table is brought up to date with its store; give the "
-            "store that was mined, as it is now, and no arrays"
-        )
-    given = [
-        name
-        for each in (MineOptions, HnswOptions, ClusterOptions)
-        for name, value in each.of(call).as_dict().items()
-        if value != each().as_dict()[name]
-    ]
-    if given:
-        raise InvalidArgumentError(
-            f"update is {table!s}, and {', '.join(given)} given as well; a table is updated with "
-            "what it was mined with, and the store tells what came and went: drop them"
-        )
-    table = table if isinstance(table, HardPairs) else HardPairs.open(table)
-    options, clusters = mined_with(table)
-    store = checked_store(call.store, stacklevel=5)
-    own = {**options.as_dict(), **clusters.as_dict()}
-    call = replace(call, store=store, update=None, **own)
-    update = _found_update(table, store)
-    core_options(call, call)
-    if (reason := why_not_device(call.device)) is not None:
-        raise reason
-    if not (update.added or update.deleted or update.replaced or update.rebuilt):
-        return Plan(
-            method=call.method, reason="the table is up to date, and nothing is done", filters={},
-            device="cpu", seconds=0.0, memory_bytes=0, disk_bytes=0, scratch_bytes=0, pairs=0,
-            bands=0, update=update.as_report(),
-        )  # fmt: skip
-    if update.rebuilt:
-        return _afresh_planned(call, update, REBUILT)
-    if call.method == "partition":
-        return _stages_planned(call, store, update)
-    if call.engine != "threads":
-        raise InvalidArgumentError(
-            f"engine is {call.engine!r}, and one process updates a table of method 'exact'; drop "
-            "engine=, or plan that of a table of 'partition'"
-        )
-    return _exact_update_planned(call, store, update)
-
-
-def _exact_update_planned(call: PlanCall, store: EmbeddingStore, update: _FoundUpdate) -> Plan:
-    if call.skip or call.collapse != "none":
-        return _afresh_planned(call, update, "skip" if call.skip else "collapse")
-    rows = len(store)
-    old = max(rows - update.fresh - len(store.deleted), 0)
-    join = update.fresh + round(update.lost * old)  # rows that meet every row
-    if 2 * join > rows:
-        return _afresh_planned(call, update, "most rows meet every row")
-    dims = {"image": store.image_dim, "text": store.text_dim}
-    width = sum(dims[name] for name in call.modalities)
-    codes, pools = int(CODE_BYTES * width) * rows, 12 * call.k * rows
-    memory = memory_bound(call.memory)
-    return Plan(
-        method="exact", reason="an update, in one process", filters={}, device="cpu", seconds=None,
-        memory_bytes=min(codes + pools, memory), disk_bytes=rows * (8 * call.k + 4),
-        scratch_bytes=codes if codes + pools > memory else 0,
-        pairs=join * (rows - join) + join * (join - 1) // 2, bands=1, update=update.as_report(),
-    )  # fmt: skip
-
-
-def _afresh_planned(call: PlanCall, update: _FoundUpdate, why: str) -> Plan:
-    afresh = plan(**{**call.as_dict(), "device": "cpu"})
-    reason = f"mined afresh, because of {why}; {afresh.reason}"
-    return replace(afresh, reason=reason, update=update.as_report())
 
 
 def _graph_planned(call: PlanCall) -> Plan:

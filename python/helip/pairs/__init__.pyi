@@ -1,11 +1,11 @@
 from .blocks import Pools
-from .filtering.people_rules import PairRule, PairVeto
+from .filter_rules import PairRule, PairVeto
 from .growing_pairs import GrowingPairs
 from .hard_pairs import HardPairs
 from .hard_pairs_part import HardPairsPart
 from .opening import open_together
 from .options import FilterOptions, FilterRules, JoinOptions, ReshardOptions
-from .resharding.rewriting import Resharded, reshard
+from .resharding import Resharded, reshard
 from .target_pool import TargetPool
 from .unreadable import unreadable_rows
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from helip.common.files import sha256_of
 
 _PLACES = 1 << 20  # of a block: some arrays of 8 bytes each
 
@@ -60,6 +63,14 @@ def pool_blocks(table: Any, rows: int | None = None) -> Iterator[tuple[int, Pool
 def pools_of(table: Any, block: slice) -> Pools:
     """The pools of a range of targets; scores and counts are views."""
     return Pools(table.ids[block].astype(np.int64), table.scores[block], table.counts[block])
+
+
+def origin_of(table: Any) -> dict[str, str] | None:
+    """Which table a report speaks of: its directory, and a digest of its manifest, which has its
+    checksums; None for one in memory."""
+    if not table.path:
+        return None
+    return {"path": table.path, "sha256": sha256_of(Path(table.path) / "manifest.json")}
 
 
 def _slices(rows: int, step: int) -> Iterator[slice]:

@@ -24,7 +24,7 @@ from helip.common.remote.outputs import save_at, written_to
 from helip.common.remote.urls import url_of
 from helip.pairs.blocks import Pools, pool_blocks
 from helip.pairs.exchange.exports import ExportsPairs, pairs_html
-from helip.pairs.filtering.filtering import FilterCall, filtered
+from helip.pairs.filtering import FilterCall, filtered
 from helip.pairs.hub import (
     PullTableCall,
     PushTableCall,

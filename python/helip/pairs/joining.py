@@ -6,17 +6,16 @@ import json
 import operator
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
-from helip.common.files import output_path, sha256_of
+from helip.common.files import output_path
 from helip.common.options import ProgressOptions
 from helip.common.progress import ProgressBar
-from helip.pairs.blocks import pools_of, row_blocks
+from helip.pairs.blocks import origin_of, pools_of, row_blocks
 from helip.pairs.options import JoinOptions
 from helip.store.data_identity import Identity, require_same_data, short
 
@@ -48,7 +47,6 @@ class JoinedPools(NamedTuple):
 def joined(table: _core.HardPairs, other: _core.HardPairs, call: JoinCall) -> _core.HardPairs:
     """The new table; see :meth:`helip.HardPairs.join`."""
     fingerprint, data_fingerprint = _common_origin(table, other)
-    _refuse_other_filters(table, other)
     both = table.k + other.k
     k = max(table.k, other.k) if call.k is None else call.k
     if k > both:
@@ -115,7 +113,11 @@ def _from_descending(rank: np.ndarray) -> np.ndarray:
 
 
 def _common_origin(table: _core.HardPairs, other: _core.HardPairs) -> tuple[str, str]:
-    """The fingerprints of store and data set that both have, or the one that is known."""
+    """The fingerprints of store and data set that both have, or the one that is known.
+
+    Tables that were filtered differently are refused: pairs that one filter took away would come
+    back from the other.
+    """
     ours_data, theirs_data = table.data_fingerprint, other.data_fingerprint
     require_same_data(
         "the other table", Identity(len(other), theirs_data), Identity(len(table), ours_data),
@@ -127,18 +129,14 @@ def _common_origin(table: _core.HardPairs, other: _core.HardPairs) -> tuple[str,
             f"the table was mined from a store with fingerprint {short(ours)}, the other from "
             f"{short(theirs)}; join tables of one store, or mine one of them again"
         )
-    return ours or theirs, ours_data or theirs_data
-
-
-def _refuse_other_filters(table: _core.HardPairs, other: _core.HardPairs) -> None:
-    """Refuse what would bring back the pairs that a filter of one of them took away."""
-    ours, theirs = (_filters_of(each) for each in (table, other))
-    if ours != theirs:
+    ours_filters, theirs_filters = (_filters_of(each) for each in (table, other))
+    if ours_filters != theirs_filters:
         raise InvalidArgumentError(
-            f"the table was filtered by {ours or 'nothing'}, the other by {theirs or 'nothing'}, "
-            "so that pairs that one filter dropped could come back from the other table; join "
-            "first, then filter"
+            f"the table was filtered by {ours_filters or 'nothing'}, the other by "
+            f"{theirs_filters or 'nothing'}, so that pairs that one filter dropped could come back "
+            "from the other table; join first, then filter"
         )
+    return ours or theirs, ours_data or theirs_data
 
 
 def _filters_of(table: _core.HardPairs) -> list[Any]:
@@ -165,9 +163,7 @@ def _options_of(table: _core.HardPairs, other: _core.HardPairs, k: int) -> dict[
 
 
 def _account(table: _core.HardPairs) -> dict[str, Any]:
-    """What a table was: where it lies, a digest of its manifest, and what its mining said."""
-    place: dict[str, Any] = {"path": table.path or None}
-    if table.path:
-        place["sha256"] = sha256_of(Path(table.path) / "manifest.json")
+    """What a table was, and what its mining said."""
+    place = origin_of(table) or {"path": None}
     options, report = json.loads(table.options_json), json.loads(table.report_json)
     return {**place, "k": table.k, "options": options, "report": report}

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, Positive, Seed, Share, ThreadOptions
 
 Combination = Literal["any", "both", "mean"]
@@ -67,19 +66,9 @@ class JoinOptions(Options):
 class ReshardOptions(Options):
     """How shards are cut, and which hard pairs count."""
 
-    shard_size: int | str | None = None
-    """Most bytes of a shard; by default "1GB". A larger sample has one of its own."""
-    samples_per_shard: Positive | None = None
-    """Most samples of a shard, in place of shard_size."""
+    shard_size: int | str = "1GB"
+    """Most bytes of a shard. A larger sample has one of its own."""
     rank_max: Positive | None = None
     """Only the best so many of each pool count, for a loader that draws from these."""
     seed: Seed = 0
     """Of the row that the order begins with."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.shard_size is not None and self.samples_per_shard is not None:
-            raise InvalidArgumentError(
-                f"shard_size={self.shard_size!r} and samples_per_shard={self.samples_per_shard} "
-                "are two bounds of one thing; give one of them"
-            )

@@ -114,7 +114,7 @@ def tars_and_table(folder: Path) -> None:
 def reshard(folder: Path) -> None:
     helip.reshard(
         folder / "tars", folder / "pairs", out=folder / "out", store=folder / "store",
-        samples_per_shard=20, progress=False,
+        shard_size="20KB", progress=False,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from helip.evaluation.evaluating import EvaluateCall
 from helip.mining.miner import MineCall
 from helip.mining.planning import PlanCall
 from helip.mining.updating import UpdateCall
-from helip.pairs.resharding.rewriting import ReshardCall
+from helip.pairs.resharding import ReshardCall
 from helip.reporting.page import ReportCall
 from helip.training.fine_tuning import TrainCall
 

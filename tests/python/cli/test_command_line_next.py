@@ -90,15 +90,6 @@ def test_a_plan_leads_to_the_very_job(run: Run) -> None:
     assert helip.HardPairs.open("planned").options["k"] == 3
 
 
-def test_a_plan_leads_to_an_update_where_rows_have_only_moved(run: Run) -> None:
-    head, *rows = Path("my data.csv").read_text().splitlines()
-    Path("my data.csv").write_text("\n".join([head, *rows[::-1]]))
-    code, _, err = run(*EMBED, "--out", "my store", "--update")
-    assert code == 0, err
-    line = follow(run, "plan", "my store", "--update", "my pairs")
-    assert line.startswith("helip update 'my pairs' --store 'my store'")
-
-
 def test_curation_leads_to_an_update_of_the_store_and_that_to_one_of_its_tables(run: Run) -> None:
     words = ("--store", "my store", "--out", "my list", "--drop", "outlier")
     code, _, err = run("curate", "my pairs", *DATA, *words)

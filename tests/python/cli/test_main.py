@@ -441,7 +441,7 @@ def test_an_interrupted_rewriting_of_shards_has_the_code_of_every_interruption(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("helip.pairs.resharding.rewriting.reshard", interrupted)
+    monkeypatch.setattr("helip.pairs.resharding.reshard", interrupted)
     shard = write_shard(tmp_path / "d.tar", range(2))
     code, _, err = run("reshard", shard, "--pairs", "p", "--out", tmp_path / "new")
     assert (code, "nothing was written" in err) == (130, True)

@@ -13,7 +13,7 @@ import helip
 from helip.common.errors import Error, UnsupportedError
 from helip.common.remote import client
 from helip.loading.loader import HardPairLoader
-from helip.pairs.resharding.shards import members_of
+from helip.pairs.shards import members_of
 from support.data_samples import encoded, picture, write_tar
 from support.embed_samples import files_of, run
 from support.http_shards import ShardServer, serving

@@ -28,7 +28,7 @@ _EMBED_USUAL = (
 # Of opening, what holds for the samples of new shards as well.
 _OF_SAMPLES = ("image_column", "caption_column", "max_pixels", "max_seconds")
 _RESHARD_USUAL = (
-    "shard_size", "samples_per_shard", "rank_max", "seed", "image_column", "root", "limit",
+    "shard_size", "rank_max", "seed", "image_column", "root", "limit",
     "subset", "split",
 )  # fmt: skip
 
@@ -162,7 +162,7 @@ def reshard(
     **options: Any,
 ) -> Done:
     """Write the shards anew with hard pairs beside their targets, and the table renumbered."""
-    from helip.pairs.resharding.rewriting import reshard
+    from helip.pairs.resharding import reshard
 
     opening = {name: options[name] for name in _OF_SAMPLES}
     try:

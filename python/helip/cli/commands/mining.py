@@ -12,7 +12,7 @@ from helip.cli.command_line import line_of
 from helip.cli.messages import say
 from helip.cli.resuming import saying_how_to_continue
 from helip.cli.showing import cost_words, filter_rows, print_json, show_pairs, show_table
-from helip.cli.stage_showing import show_stages, update_rows
+from helip.cli.stage_showing import show_stages
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import shown, url_of
@@ -39,7 +39,6 @@ Table = Annotated[Path, text("The table to write.")]
 
 _PLAN = (MineOptions, HnswOptions, ClusterOptions, EngineOptions, MachineOptions)
 
-_CHANGES = ("added", "deleted", "replaced", "rebuilt")
 _RARE = ("candidates", "refresh", "graph", "keep_stages", "signed", "codes")
 
 
@@ -48,9 +47,6 @@ def plan(
     store: Store = None,
     /,
     *,
-    update: Annotated[
-        Path | None, text("Plan to bring this table up to date with STORE, not to mine.")
-    ] = None,
     image: Image = None,
     text: Text = None,
     cache: Cache = None,
@@ -58,19 +54,17 @@ def plan(
     quiet: Quiet = False,
     **options: Any,
 ) -> Done:
-    """Say what mining or an update would cost; of training, helip train --plan does."""
+    """Say what mining would cost; of training, helip train --plan does."""
     # Of a store at a URL a plan in stages reads the manifest alone.
     from helip.mining.engines.stages import asks_for_stages
     from helip.mining.planning import plan
 
-    asked = update is None and asks_for_stages(
-        options["method"], options["cluster_rows"], options["engine"]
-    )
+    asked = asks_for_stages(options["method"], options["cluster_rows"], options["engine"])
     source = _source(store, image, text, options["modality"])
     source = _opened(source, cache, quiet, download=not asked)
 
     def planned(**others: Any) -> dict[str, Any]:
-        return plan(**source, update=update, **{**options, **others}).to_dict()
+        return plan(**source, **{**options, **others}).to_dict()
 
     result = planned()
     others = [m for m in ("exact", "partition", "hnsw", "sample") if m != result["method"]]
@@ -78,13 +72,9 @@ def plan(
         warnings.simplefilter("ignore")  # the first plan has told them
         alternatives = [
             planned(method=other, candidates=None, device="cpu")
-            for other in (others if options["method"] == "auto" and update is None else [])
+            for other in (others if options["method"] == "auto" else [])
         ]
-    nothing = update is not None and not any(result["update"].get(n) for n in _CHANGES)
-    proceed = None
-    if store is not None and not nothing:
-        new = {"out": "PAIRS"} if update is None else {"pairs": update}
-        proceed = line_of("mine" if update is None else "update", store=store, **new, **options)
+    proceed = None if store is None else line_of("mine", store=store, out="PAIRS", **options)
     if json:
         print_json({**result, "alternatives": alternatives})
         return Done(next=proceed)
@@ -93,7 +83,6 @@ def plan(
         return Done(next=proceed)
     show_table(
         [
-            *update_rows(result["update"]),
             ("method", f"{result['method']} ({result['reason']})"),
             ("device", result["device"]),
             *([] if (time := result["seconds"]) is None else [("time", duration_words(time))]),

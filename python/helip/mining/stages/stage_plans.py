@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from helip.mining.stages.job import Cut
 from helip.mining.stages.rows import BLOCK
-from helip.mining.stages.steps import CENTRES, CERTIFY, JOINING, MOST_ROUNDS, Step
+from helip.mining.stages.steps import CENTRES, CERTIFY, MOST_ROUNDS, Step
 
 _PAGE = 4096
 _FILE = 2 * _PAGE  # that opening a unit's file reads: its header, and the page of its offsets
 _NEIGHBOURS = 32  # of a row, whose pools refine looks up
 _TARGETS = 512  # that refine looks at together
-CODE_BYTES = 2.4  # of codes in memory, a dimension of a row
+_CODE_BYTES = 2.4  # of codes in memory, a dimension of a row
 _COMPARED = 1024  # rows that partition compares a row with at least
 _EXACT_BELOW = 24  # a cluster is mined exactly below so many times what a row is compared with
 
@@ -39,23 +39,13 @@ class Shape:
     targets: int  # whose exact pools tell the recall
 
 
-@dataclass(frozen=True, kw_only=True)
-class Changed:
-    """What an update meets, of all rows that there are now."""
-
-    fresh: int  # new, or with other values
-    gone: int  # deleted, also before the table was mined
-
-
-def plan_stages(
-    cut: Cut, shape: Shape, memory: int, changed: Changed | None = None
-) -> tuple[StagePlan, ...]:
+def plan_stages(cut: Cut, shape: Shape, memory: int) -> tuple[StagePlan, ...]:
     """The stages of a job in their order, then those that come where the recall falls short:
     one pass of refine, and what one more cluster for each row takes.
 
-    A unit may take ``memory`` bytes. ``changed`` makes it one that brings a table up to date.
+    A unit may take ``memory`` bytes.
     """
-    sizes = _Sizes(cut, shape, memory, changed)
+    sizes = _Sizes(cut, shape, memory)
     needed = [CENTRES, CERTIFY, *(Step(stage) for stage in ("route", "solve", "merge", "measure"))]
     more = [Step("refine", 0, 1), *(Step(stage, 1) for stage in ("route", "solve", "merge"))]
     return (
@@ -65,28 +55,13 @@ def plan_stages(
     )
 
 
-def pairs_of(cut: Cut, kept: int, changed: Changed | None = None) -> int:
+def pairs_of(cut: Cut, kept: int) -> int:
     """Ordered pairs of a row and another that ``solve`` compares."""
-    routed, joined = _routed(cut, changed)
+    routed = cut.rows * cut.overlap
     rows = routed / cut.clusters
-    if changed is not None and joined * JOINING <= routed:
-        return int(2 * joined * rows)
     compared = max(_COMPARED, 8 * kept)
     mined_exactly = rows < _EXACT_BELOW * compared
     return int(routed * (rows - 1 if mined_exactly else 1.5 * compared))
-
-
-def _most(cut: Cut, changed: Changed | None) -> int:
-    """Clusters of a row in the first round, at most."""
-    return cut.overlap if changed is None else min(2 * cut.overlap, cut.clusters)
-
-
-def _routed(cut: Cut, changed: Changed | None) -> tuple[int, int]:
-    """Copies of rows in all clusters in the first round, and those of rows that join others."""
-    if changed is None:
-        return cut.rows * cut.overlap, cut.rows * cut.overlap
-    joined = changed.fresh * _most(cut, changed)
-    return cut.rows - changed.fresh - changed.gone + joined, joined
 
 
 @dataclass(frozen=True)
@@ -101,14 +76,13 @@ class _Size:
 class _Sizes:
     """The arithmetic of docs/scale.md, a method a stage."""
 
-    def __init__(self, cut: Cut, shape: Shape, memory: int, changed: Changed | None) -> None:
-        self.cut, self.shape, self.memory, self.changed = cut, shape, memory, changed
-        self.routed, self.joined = _routed(cut, changed)
-        self.most = _most(cut, changed)
+    def __init__(self, cut: Cut, shape: Shape, memory: int) -> None:
+        self.cut, self.shape, self.memory = cut, shape, memory
+        self.routed = cut.rows * cut.overlap  # copies of rows in all clusters in the first round
         self.rows, self.clusters, self.ranges = cut.rows, cut.clusters, cut.ranges
         self.unit = min(cut.unit_rows, cut.rows)
         self.pool_bytes = 8 * shape.kept + 4
-        self.code_bytes = CODE_BYTES * shape.dimensions
+        self.code_bytes = _CODE_BYTES * shape.dimensions
         self.centre_bytes = 4 * cut.clusters * shape.dimensions
         self.slices = self.ranges * cut.clusters  # of clusters, in the files of all ranges
 
@@ -145,7 +119,7 @@ class _Sizes:
         )
 
     def _route(self, round: int) -> _Size:
-        each, most = self.shape.row_bytes, 1 if round else self.most
+        each, most = self.shape.row_bytes, 1 if round else self.cut.overlap
         copies = self.rows if round else self.routed
         return _Size(
             memory=self.unit * (each + 40 * most) + self.centre_bytes
@@ -158,38 +132,22 @@ class _Sizes:
 
     def _solve(self, round: int) -> _Size:
         routed, kept = self.routed + self.rows * round, self.shape.kept
-        joins = not round and self._few_join()
-        pools, written = (24, self._gained()) if joins else (12, routed)
-        needs = routed / self.clusters * (self.shape.row_bytes + pools * kept + self.code_bytes)
+        needs = routed / self.clusters * (self.shape.row_bytes + 12 * kept + self.code_bytes)
         return _Size(
             memory=min(self.memory, needs),
-            written=written * (8 + self.pool_bytes),
+            written=routed * (8 + self.pool_bytes),
             read=routed * (8 + self.shape.row_bytes) + _FILE * self.slices * (1 + round),
         )
 
-    def _few_join(self) -> bool:
-        """Whether solve lets the rows that join a cluster meet the others, and no more."""
-        return self.changed is not None and self.joined * JOINING <= self.routed
-
-    def _gained(self) -> int:
-        """Rows of clusters that solve writes pools of: those that join, and old ones that gain a
-        pair, if each place of a pool is as likely a new row's as any.
-        """
-        assert self.changed is not None
-        share = 1 - (1 - self.changed.fresh / self.rows) ** self.shape.kept
-        return self.joined + int((self.routed - self.joined) * share)
-
     def _merge(self, round: int) -> _Size:
-        pools, kept = self.most + round, self.shape.kept
-        before = round > 0 or self.changed is not None
-        united = pools + (1 if before else 0)  # with those of the round before, or the old table
-        few = not round and self._few_join()
-        found = 8 * kept * (self._gained() if few else self.rows * pools)
+        pools, kept = self.cut.overlap + round, self.shape.kept
+        united = pools + (1 if round else 0)  # with those of the round before
         return _Size(
             memory=40 * BLOCK * united * kept + self.unit * self.pool_bytes,
             written=self.rows * self.pool_bytes,
-            read=found + 8 * self.rows * (pools + (kept if before else 0)) + _FILE * self.slices,
-        )
+            read=8 * self.rows * (pools * (kept + 1) + (kept if round else 0))
+            + _FILE * self.slices,
+        )  # fmt: skip
 
     def _measure(self, round: int) -> _Size:
         targets, kept = self.shape.targets, self.shape.kept

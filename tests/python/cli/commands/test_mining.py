@@ -229,3 +229,13 @@ def test_an_interrupted_job_with_hnswlib_says_that_it_begins_again(tmp_path: Pat
     ):
         raise KeyboardInterrupt
     assert "a graph of hnswlib is not kept on the way; the same command begins again" in lines[1]
+
+
+def test_a_graph_of_hnswlib_is_planned(run: Run, store: Path) -> None:
+    pytest.importorskip("hnswlib", reason="hnswlib is of the extra hnswlib")
+    code, out, err = run("plan", store, "-k", 4, "--method", "hnsw", "--graph", "hnswlib")
+    assert code == 0, err
+    assert "hnsw (a graph of hnswlib, searched with ef 60)" in out and "updates" in out
+    assert "--method hnsw --graph hnswlib" in err
+    code, _, err = run("plan", store, "--graph", "hnswlib")
+    assert (code, "graph is 'hnswlib' and method is 'auto'" in err) == (2, True), err

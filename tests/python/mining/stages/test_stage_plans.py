@@ -8,9 +8,9 @@ import pytest
 
 import helip
 from helip.mining.options import ClusterOptions, MineOptions
-from helip.mining.stages.job import Cut, cut_of, cut_of_update, open_job, stages_folder
-from helip.mining.stages.stage_plans import Changed, Shape, StagePlan, plan_stages
-from support.stage_samples import CALL, IMAGE, clustered_rows, small_units, write_store
+from helip.mining.stages.job import Cut, cut_of, stages_folder
+from helip.mining.stages.stage_plans import Shape, StagePlan, plan_stages
+from support.stage_samples import CALL, clustered_rows, small_units, write_store
 
 pytestmark = pytest.mark.usefixtures(small_units.__name__)
 
@@ -22,9 +22,6 @@ def cut(rows: int, cluster_rows: int, *, unit_rows: int = 8192, overlap: int = 2
         rows=rows, cluster_rows=cluster_rows, overlap=overlap, unit_rows=unit_rows,
         clusters=-(-rows * overlap // cluster_rows),
     )  # fmt: skip
-
-
-_MEMORY = 1 << 34
 
 
 def named(stages: tuple[StagePlan, ...]) -> dict[str, StagePlan]:
@@ -57,48 +54,6 @@ def test_units_and_bytes_are_those_of_a_job(tmp_path: Path, dtype: str) -> None:
     assert plan.scratch_bytes == both[0] == pytest.approx(both[1], rel=0.1)
     files = sum(file.stat().st_size for file in out.iterdir())
     assert plan.disk_bytes == pytest.approx(files, rel=0.1)
-
-
-@pytest.mark.parametrize(("rows", "deleted"), [(1960, 4), (1600, 0)], ids=["few", "many new"])
-def test_units_and_bytes_of_an_update_are_those_of_its_job(
-    tmp_path: Path, rows: int, deleted: int
-) -> None:
-    values, base, out = clustered_rows(), tmp_path / "p", tmp_path / "q"
-    helip.mine(write_store(tmp_path / "s", values[:rows]), out=base, **CALL)
-    with helip.EmbeddingStore.append_to(tmp_path / "s") as writer:
-        keys = [str(row) for row in range(rows, len(values))]
-        writer.append(keys, values[rows:, :IMAGE].copy(), values[rows:, IMAGE:].copy())
-        writer.delete(list(range(60, 60 + deleted)))
-    plan = helip.plan(tmp_path / "s", update=base, threads=1)
-    helip.update(
-        base, tmp_path / "s", out=out, keep_stages=True, threads=1, progress=False
-    )  # fmt: skip
-    job = open_job(out)
-    assert job.clusters == next(s.units for s in plan.stages if s.name == "solve-0")
-    assert plan.update["added"] == len(values) - rows and plan.update["deleted"] == deleted
-    planned = {stage.name: stage for stage in plan.stages if not stage.if_short}
-    for stage in planned.values():
-        if stage.name == "write":
-            continue
-        sizes = [file.stat().st_size for file in (stages_folder(out) / stage.name).iterdir()]
-        assert stage.units == len(sizes), stage
-        if stage.scratch_bytes > 50_000:  # else headers count
-            assert stage.scratch_bytes == pytest.approx(sum(sizes), rel=0.15), stage
-    report = helip.HardPairs.open(out).report["update"]
-    assert plan.update["certified_before"] == pytest.approx(report["certified_before"], abs=10)
-
-
-def test_an_update_of_more_rows_than_a_quarter_of_a_cluster_mines_it_anew() -> None:
-    solved = {}
-    for fresh in (4000, 90_000):
-        changed = Changed(fresh=fresh, gone=0)
-        clusters = ClusterOptions(cluster_rows=100_000)
-        size = cut_of_update(1_000_000, fresh, 3328, MineOptions(), clusters, "4GB")
-        stages = plan_stages(size, SHAPE, _MEMORY, changed)
-        solved[fresh] = named(stages)["solve-0"].scratch_bytes, size.clusters
-    pools = 8 * 50 + 4 + 8  # bytes
-    assert solved[4000][0] < 0.5 * pools * 1_000_000
-    assert solved[90_000] == (pools * (910_000 + 4 * 90_000), 13)
 
 
 def test_the_memory_of_a_unit_is_bounded_where_the_core_takes_it() -> None:

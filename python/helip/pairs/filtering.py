@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import output_path, sha256_of
+from helip.common.files import output_path
 from helip.common.options import ProgressOptions
 from helip.common.progress import ProgressBar
-from helip.pairs.blocks import Pools, pool_blocks
-from helip.pairs.filtering.people_rules import PairRule, VerdictRule, veto_rule
-from helip.pairs.filtering.rules import FilterCosines, Flags, flags, in_use, needs_store
+from helip.pairs.blocks import Pools, origin_of, pool_blocks
+from helip.pairs.filter_rules import Flags, PairRule, RuleFlags, in_use
 from helip.pairs.options import FilterOptions
 from helip.store.embedding_store import EmbeddingStore
-from helip.verdicts.verdicts import Source
-
+from helip.verdicts.verdicts import Source, exclusions_of
 
 class FilterAccount:
-    """Counts over the blocks of a table; ``k_out``: places of the new pools."""
+    """Counts over the blocks of a table of ``k`` places, whose new pools have ``k_out``."""
 
     def __init__(self, k: int, k_out: int, reasons: list[str]) -> None:
         self._k_out = k_out
-        self._counts = dict.fromkeys(("pairs", "flagged", "unjudged", "cut", "left", "changed"), 0)
-        self._reasons = dict.fromkeys(reasons, 0)
+        names = ("pairs", "flagged", "unjudged", "cut", "left", "changed")
+        self._counts = Counter(dict.fromkeys(names, 0))
+        self._reasons = Counter(dict.fromkeys(reasons, 0))
         self._ranks = np.zeros((2, k), dtype=np.int64)  # pairs, flagged
         self._targets = {name: {"before": 0, "after": 0} for name in ("outliers", "short_targets")}
 
@@ -45,17 +44,15 @@ class FilterAccount:
         """Of a block. kept, after [b]: pairs of each pool, before it is cut to k and then."""
         before = valid.sum(axis=1)
         self._ranks += valid.sum(axis=0), flagged.sum(axis=0)
-        for name, found in by_rule.items():
-            self._reasons[name] += int((found & valid).sum())
-        for name, number in (
-            ("pairs", before),
-            ("flagged", flagged),
-            ("unjudged", unknown & valid),
-            ("cut", kept - after),
-            ("left", after),
-            ("changed", flagged.any(axis=1)),
-        ):
-            self._counts[name] += int(number.sum())
+        self._reasons.update({name: int((by_rule[name] & valid).sum()) for name in by_rule})
+        self._counts.update(
+            pairs=int(before.sum()),
+            flagged=int(flagged.sum()),
+            unjudged=int((unknown & valid).sum()),
+            cut=int((kept - after).sum()),
+            left=int(after.sum()),
+            changed=int(flagged.any(axis=1).sum()),
+        )
         for when, counts in (("before", before), ("after", after)):
             self._targets["outliers"][when] += int((counts == 0).sum())
             self._targets["short_targets"][when] += int((counts < self._k_out).sum())
@@ -65,7 +62,7 @@ class FilterAccount:
         pairs, flagged = self._ranks.tolist()
         return {
             **self._counts,
-            "reasons": self._reasons,
+            "reasons": dict(self._reasons),
             "ranks": {"pairs": pairs, "flagged": flagged},
             **self._targets,
         }
@@ -95,8 +92,17 @@ def filtered(
 
     store, data: what the table was mined from, for a learnt veto.
     """
-    people = _rules_of_people(call, table, store, data)
-    reasons = [*in_use(call), *(rule.name for rule in people)]
+    said = None
+    if call.verdicts is not None:
+        said = exclusions_of(call.verdicts, len(table), table.data_fingerprint)
+    veto = None if call.learnt_veto is None else _veto_rule(call, table, store, data)
+    rules = in_use(call)
+    described = {name: getattr(call, name) for name in (*rules, "match", "action", "weight", "k")}
+    if said is not None:
+        described["verdicts"] = said.described()
+    if veto is not None:
+        described[veto.name] = veto.described()
+    reasons = [name for name in described if name not in ("match", "action", "weight", "k")]
     k = table.k if call.k is None else call.k
     if not reasons and call.k is None:
         raise InvalidArgumentError(
@@ -105,21 +111,21 @@ def filtered(
         )
     if k > table.k:
         raise InvalidArgumentError(f"k is {k}, must be at most {table.k}, which the table has")
-    # One that a learnt veto alone needs is no surplus one.
-    surplus = any(rule.uses_by for rule in people)
-    by = None if surplus and not needs_store(call) else call.by
-    cosines = FilterCosines(by, table, call, call.threads or 0, call.progress)
+    flags = RuleFlags(
+        call, call.by, table, surplus=veto is not None and veto.uses_by,
+        threads=call.threads or 0, progress=call.progress,
+    )  # fmt: skip
     account = FilterAccount(table.k, k, reasons)
     writer = _core.HardPairsWriter(output_path(call.out), len(table), k)
     with ProgressBar(len(table), label="filter", unit="targets", enabled=call.progress) as bar:
         for first, pools in pool_blocks(table):
-            facts = cosines.of(first, pools.ids, pools.scores)
             valid = pools.ids >= 0
-            by_rule = flags(call, facts)
-            unknown = facts.unknown()
-            for rule in people:
-                by_rule[rule.name], unknown_to_rule = rule.flags(first, pools.ids)
-                unknown |= unknown_to_rule
+            by_rule, unknown = flags.of(first, pools)
+            if said is not None:
+                by_rule["verdicts"] = said.flags(first, pools.ids)
+            if veto is not None:
+                by_rule[veto.name], not_known = veto.flags(first, pools.ids)
+                unknown |= not_known
             flagged = np.zeros_like(valid)
             for found in by_rule.values():
                 flagged |= found & valid
@@ -130,29 +136,26 @@ def filtered(
             bar.update(len(valid))
     options = json.loads(table.options_json)
     report = json.loads(table.report_json)
-    step = {name: getattr(call, name) for name in (*reasons, "match", "action", "weight", "k")}
-    step |= {rule.name: rule.described() for rule in people}
-    origin = {**_origin_of(table), "by": cosines.name or None}
+    step = {"from": origin_of(table), "by": flags.by or None, **account.to_dict()}
     return writer.finish(
         fingerprint=table.fingerprint,
         data_fingerprint=table.data_fingerprint,
-        options_json=json.dumps({**options, "filter": [*options.get("filter", []), step]}),
-        report_json=json.dumps(
-            {**report, "filter": [*report.get("filter", []), {**origin, **account.to_dict()}]}
-        ),
+        options_json=json.dumps({**options, "filter": [*options.get("filter", []), described]}),
+        report_json=json.dumps({**report, "filter": [*report.get("filter", []), step]}),
     )
 
 
-def _rules_of_people(
-    call: FilterCall, table: _core.HardPairs, store: EmbeddingStore | None, data: Any
-) -> list[PairRule]:
-    rules: list[PairRule] = []
-    if call.verdicts is not None:
-        rules.append(VerdictRule(call.verdicts, table))
-    if call.learnt_veto is not None:
-        known = {"by": call.by, "data": data, "min_precision": call.min_precision}
-        rules.append(veto_rule(call.learnt_veto, table, store, **known))
-    return rules
+def _veto_rule(call: FilterCall, table: _core.HardPairs, store: Any, data: Any) -> PairRule:
+    """The rule of a `PairVeto`; InvalidArgumentError for anything else."""
+    if not callable(getattr(call.learnt_veto, "rule", None)):
+        raise InvalidArgumentError(
+            f"learnt_veto is {call.learnt_veto!r}, must be an open veto: "
+            "helip_view.LearntVeto.open(path)"
+        )
+    rule: PairRule = call.learnt_veto.rule(
+        table, store, by=call.by, data=data, min_precision=call.min_precision
+    )
+    return rule
 
 
 def _acted(options: FilterOptions, pools: Pools, flagged: Flags) -> Pools:
@@ -167,10 +170,3 @@ def _acted(options: FilterOptions, pools: Pools, flagged: Flags) -> Pools:
     order = np.argsort(np.where(pools.ids >= 0, -scores, np.inf), axis=1, kind="stable")
     ids, scores = (np.take_along_axis(each, order, axis=1) for each in (pools.ids, scores))
     return Pools(ids, scores, pools.counts)
-
-
-def _origin_of(table: _core.HardPairs) -> dict[str, Any]:
-    """Which table it was: its directory, and a digest of the manifest, which has its checksums."""
-    if not table.path:
-        return {"from": None}
-    return {"from": {"path": table.path, "sha256": sha256_of(Path(table.path) / "manifest.json")}}

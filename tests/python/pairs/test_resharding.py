@@ -17,8 +17,8 @@ import pytest
 import helip
 from helip.cli import main as cli
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
-from helip.pairs.resharding import shards as reshard_tar
-from helip.pairs.resharding.rewriting import inverse_of, locality
+from helip.pairs import shards as tar_shards
+from helip.pairs.resharding import inverse_of, locality
 from helip.store.data_identity import fingerprint_differences
 from support.data_samples import assert_row_is, caption, png, write_shard, write_shards, write_tar
 
@@ -70,7 +70,7 @@ def members_of(folder: Path) -> dict[str, bytes]:
 def test_every_member_is_there_once_with_the_same_bytes(
     shards: Path, pairs: helip.HardPairs, tmp_path: Path
 ) -> None:
-    result = helip.reshard(shards, pairs, out=tmp_path / "new", samples_per_shard=25)
+    result = helip.reshard(shards, pairs, out=tmp_path / "new", shard_size="60KB")
     assert members_of(tmp_path / "new") == members_of(shards)
     assert (result.rows, result.members, result.left_out) == (120, 240, {})
     names = sorted(path.name for path in (tmp_path / "new").iterdir())
@@ -314,8 +314,6 @@ def test_options_are_held_to_their_bounds(
 ) -> None:
     out = tmp_path / "new"
     for options, words in (
-        ({"shard_size": "1GB", "samples_per_shard": 5}, "give one of them"),
-        ({"samples_per_shard": 0}, "samples_per_shard is 0, must be at least 1"),
         ({"shard_size": "much"}, "shard_size is 'much'"),
         ({"rank_max": K + 1}, f"k = {K}"),
         ({"seed": -1}, "seed is -1"),
@@ -346,10 +344,10 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.errno == errno.EFBIG
 
-    def refuse(number: int, data: bytes, place: int) -> None:
+    def refuse(*arguments: object) -> bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(reshard_tar, "_write_at", refuse)
+    monkeypatch.setattr(tar_shards, "_pieces", refuse)
     with pytest.raises(StorageError, match="No space left") as caught:
         helip.reshard(shards, pairs, out=tmp_path / "new")
     assert caught.value.errno == errno.ENOSPC
@@ -379,7 +377,7 @@ def test_the_command_shows_counts_and_prints_json(
             sys.exit(0)
         return (int(ended.value.code or 0), *capsys.readouterr())
 
-    common = (shards, "--pairs", tmp_path / "pairs", "--samples-per-shard", 50)
+    common = (shards, "--pairs", tmp_path / "pairs", "--shard-size", "100KB")
     code, out, err = run(*common, "--out", tmp_path / "a")
     assert code == 0, err
     assert "120 in 3 shards" in out and "within 64" in out and "embed" in out
@@ -392,7 +390,7 @@ def test_the_command_shows_counts_and_prints_json(
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reshard_tar, "_write_at", stop)
+    monkeypatch.setattr(tar_shards, "_pieces", stop)
     code, _, err = run(*common, "--out", tmp_path / "c")
     assert code == 130 and "nothing was written" in err
     assert not (tmp_path / "c").exists() and not list(tmp_path.glob(".tmp-*"))

@@ -6,7 +6,6 @@ docs/reshard.md has the order, the files and what it gains.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -20,24 +19,17 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedError
-from helip.common.files import publish_directory, storage_errors, write_json
+from helip.common.files import publish_directory, replace_file, storage_errors, write_json
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.sizes import parse_bytes
 from helip.data.dataset import Dataset, Subset
 from helip.data.formats.tar import TarDataset
 from helip.data.opening import open_dataset
-from helip.encoders.quarantine import Quarantine
+from helip.encoders.quarantine import entries_of
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.options import ReshardOptions
-from helip.pairs.resharding.shards import (
-    MemberReader,
-    Members,
-    least_bytes,
-    members_of,
-    plan_shards,
-    write_shard,
-)
+from helip.pairs.shards import members_of, write_shards
 from helip.store.data_identity import Identity, refuse_another_store, require_same_data
 from helip.store.embedding_store import EmbeddingStore, store_of
 
@@ -45,7 +37,6 @@ _ROWS_AT_ONCE = 8192
 _SHARD_ROWS = 262_144
 _PACKED = 64  # rows of the smallest block that is packed
 _SHOWN_BLOCKS = (64, 256, 1024)
-_SHARD_BYTES = 1_000_000_000
 
 
 def inverse_of(order: np.ndarray) -> np.ndarray:
@@ -72,7 +63,7 @@ def locality(
     return {block: count / total if total else 0.0 for block, count in inside.items()}
 
 
-def write_pairs(
+def _write_pairs(
     pairs: HardPairs,
     order: np.ndarray,
     path: Path,
@@ -101,7 +92,7 @@ def write_pairs(
     )
 
 
-def write_store(
+def _write_store(
     store: EmbeddingStore,
     order: np.ndarray,
     path: Path,
@@ -109,8 +100,9 @@ def write_store(
     keys: Sequence[str],
     data_fingerprint: str,
     progress: bool,
-) -> EmbeddingStore:
-    """Writes the store of the new rows: keys, embeddings, deleted rows, quarantine, metadata.
+) -> str:
+    """Writes the store of the new rows: keys, embeddings, deleted rows, quarantine, metadata;
+    returns its fingerprint.
 
     Values are the same bytes; the scales of an int8 store may differ in their last bit.
     """
@@ -137,23 +129,12 @@ def write_store(
             bar.update(len(rows))
         if len(store.deleted):
             writer.delete(places[store.deleted])
-        _write_quarantine(Path(store.path), places, path)
-        return writer.finish(metadata)
-
-
-def _write_quarantine(source: Path, places: np.ndarray, out: Path) -> None:
-    listed = source / "quarantine.jsonl"
-    if not listed.exists():
-        return
-    with storage_errors("read", listed):
-        entries = [json.loads(line) for line in listed.read_bytes().splitlines()]
-    entries = [entry for entry in entries if entry["row"] < len(places)]
-    entries.sort(key=lambda entry: places[entry["row"]])
-    with Quarantine(out, committed_rows=0, counts={}) as quarantine:
-        for entry in entries:
-            row = int(places[entry["row"]])
-            quarantine.add(row, entry["key"], entry["reason"], entry["message"])
-        quarantine.sync()
+        listed = [entry for entry in entries_of(Path(store.path)) if entry["row"] < len(order)]
+        if listed:
+            new = ({**entry, "row": int(places[entry["row"]])} for entry in listed)
+            lines = (json.dumps(entry) + "\n" for entry in sorted(new, key=lambda x: x["row"]))
+            replace_file(path / "quarantine.jsonl", "".join(lines))
+        return writer.finish(metadata).fingerprint
 
 
 @dataclass(frozen=True)
@@ -208,12 +189,8 @@ def reshard(call: ReshardCall) -> Resharded:
         InvalidArgumentError: an option out of its bound; ``out`` exists.
         StorageError: the disk is full or refuses; nothing is left in ``out``.
     """
-    samples_per_shard, rank_max, seed = call.samples_per_shard, call.rank_max, call.seed
-    shard_bytes = None
-    if samples_per_shard is None:
-        size = _SHARD_BYTES if call.shard_size is None else call.shard_size
-        shard_bytes = parse_bytes(size, name="shard_size")
-    progress, out = call.progress, Path(call.out)
+    out, rank_max, seed, progress = Path(call.out), call.rank_max, call.seed, call.progress
+    shard_bytes = parse_bytes(call.shard_size, name="shard_size")
     if out.exists():
         raise InvalidArgumentError(f"{out} exists already; choose another out, or remove it")
     opened = open_dataset(call.data)
@@ -229,34 +206,33 @@ def reshard(call: ReshardCall) -> Resharded:
         )
 
     members = members_of(tars, progress=progress).of_rows(rows)
-    _check_space(out, members, table, store)
+    _check_space(out, members.least_bytes(), table, store)
     with ProgressBar(None, label="order", enabled=progress) as bar:
         order = _core.locality_order(
-            table._core,
-            block=_PACKED,
-            rank_max=rank_max or 0,
-            seed=seed,
-            progress=Follower(bar),
+            table._core, block=_PACKED, rank_max=rank_max or 0, seed=seed, progress=Follower(bar)
         )
     data_fingerprint = opened.subset(order).fingerprint
     with publish_directory(out) as folder:
-        sizes = _write_shards(
-            folder, opened, tars, members, order, shard_bytes, samples_per_shard, progress
+        sizes = write_shards(
+            folder, members, tars.keys, rows[order], shard_bytes=shard_bytes, progress=progress
         )
         fingerprint = ""
         if store is not None:
-            fingerprint = write_store(
+            fingerprint = _write_store(
                 store, order, folder / "store", keys=opened.keys,
                 data_fingerprint=data_fingerprint, progress=progress,
-            ).fingerprint  # fmt: skip
-        shares = _localities(table, order, rank_max)
+            )  # fmt: skip
+        before, after = (
+            locality(table, each, _SHOWN_BLOCKS, rank_max=rank_max)
+            for each in (np.arange(len(order)), order)
+        )
         note = {
             "from": table.fingerprint,
             "from_keys": table.data_fingerprint or opened.fingerprint,
             "seed": seed,
             "rank_max": rank_max,
         }
-        write_pairs(
+        _write_pairs(
             table, order, folder / "pairs", fingerprint=fingerprint if table.fingerprint else "",
             data_fingerprint=data_fingerprint, note=note,
         )  # fmt: skip
@@ -270,7 +246,7 @@ def reshard(call: ReshardCall) -> Resharded:
             members=len(members),
             bytes=sum(sizes),
             left_out=members.left_out,
-            locality=shares,
+            locality={size: {"before": before[size], "after": after[size]} for size in before},
             fingerprint=data_fingerprint,
         )
         written = {"format": 1, **result.to_dict(), **note}
@@ -280,47 +256,10 @@ def reshard(call: ReshardCall) -> Resharded:
     return result
 
 
-def _write_shards(
-    folder: Path,
-    data: Dataset,
-    tars: TarDataset,
-    members: Members,
-    order: np.ndarray,
-    shard_bytes: int | None,
-    shard_rows: int | None,
-    progress: bool,
-) -> list[int]:
-    """Writes the shards; returns their sizes."""
-    sizes: list[int] = []
-    # Two shards that follow each other hold more than one may.
-    most = len(order) if shard_bytes is None else 2 * least_bytes(members) // shard_bytes + 1
-    digits = max(5, len(str(most)))
-    with (
-        contextlib.closing(MemberReader(tars)) as reader,
-        ProgressBar(len(members), label="copy", unit="members", enabled=progress) as bar,
-    ):
-        plans = plan_shards(
-            members, data.keys, order, shard_bytes=shard_bytes, shard_rows=shard_rows
-        )
-        for number, plan in enumerate(plans):
-            write_shard(folder / f"{number:0{digits}d}.tar", plan, members, reader, bar.update)
-            sizes.append(plan.size)
-    return sizes
-
-
-def _localities(
-    pairs: HardPairs, order: np.ndarray, rank_max: int | None
-) -> dict[int, dict[str, float]]:
-    before, after = (
-        locality(pairs, rows, _SHOWN_BLOCKS, rank_max=rank_max)
-        for rows in (np.arange(len(order)), order)
-    )
-    return {block: {"before": before[block], "after": after[block]} for block in _SHOWN_BLOCKS}
-
-
-def _tars_of(data: Dataset) -> tuple[TarDataset, np.ndarray | None]:
-    """The shards of a data set, and the rows of them that it has, [n]; None for all."""
-    source, rows = data.source_rows() if isinstance(data, Subset) else (data, None)
+def _tars_of(data: Dataset) -> tuple[TarDataset, np.ndarray]:
+    """The shards of a data set, and the rows of them that it has, int64 [n]."""
+    whole = data, np.arange(len(data), dtype=np.int64)
+    source, rows = data.source_rows() if isinstance(data, Subset) else whole
     if not isinstance(source, TarDataset):
         raise UnsupportedError(
             f"{data!r} is not made of tar shards, and only these are resharded; write it to "
@@ -343,19 +282,12 @@ def _refuse_other_data(data: Dataset, pairs: HardPairs, store: EmbeddingStore | 
         refuse_another_store(pairs.fingerprint, store)
 
 
-def _check_space(
-    out: Path, members: Members, pairs: HardPairs, store: EmbeddingStore | None
-) -> None:
+def _check_space(out: Path, needed: int, pairs: HardPairs, store: EmbeddingStore | None) -> None:
     """Raises where the disk cannot hold the result, before hours of copying show it."""
-    needed = least_bytes(members) + pairs.ids.nbytes + pairs.scores.nbytes + pairs.counts.nbytes
+    needed += pairs.ids.nbytes + pairs.scores.nbytes + pairs.counts.nbytes
     if store is not None:
-        needed += sum(
-            len(tensor) * tensor.shape[1] * tensor.element_size()
-            for tensor in (store.image_tensor, store.text_tensor)
-        )
-    parent = out.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
+        needed += store.image_tensor.nbytes + store.text_tensor.nbytes
+    parent = next(each for each in out.absolute().parents if each.exists())
     with storage_errors("look at", parent):
         free = shutil.disk_usage(parent).free
     if needed > free:

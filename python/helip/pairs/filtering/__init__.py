@@ -1,1 +1,0 @@
-"""Filtering a table of hard pairs: by which rules, and what was found."""

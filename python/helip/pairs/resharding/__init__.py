@@ -1,1 +1,0 @@
-"""Tar shards written anew with hard pairs beside their targets."""
