@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import functools
 import logging
-import re
 import socket
 import struct
 import threading
@@ -25,7 +24,6 @@ class Request(NamedTuple):
     query: str
     range: str | None
     new: bool = False  # only where nothing is
-    source: str | None = None  # of a copy that the service makes
 
 
 #: Decides of a request what it meets: None for nothing, an HTTP status with the code of its answer,
@@ -41,9 +39,7 @@ class S3Server:
         self.backend = backend
         self.url = ""
         self.requests: list[Request] = []
-        self.sent = 0  # bytes of bodies
         self.fault: Fault | None = None
-        self.unlisted: Callable[[str], bool] | None = None  # keys that lists do not show yet
         self.stopped = threading.Event()
 
     def __call__(self, environ: dict[str, Any], start: Any) -> Any:
@@ -51,7 +47,7 @@ class S3Server:
         asked = environ.get("HTTP_RANGE")
         request = Request(
             environ["REQUEST_METHOD"], key, environ.get("QUERY_STRING", ""), asked,
-            "HTTP_IF_NONE_MATCH" in environ, environ.get("HTTP_X_AMZ_COPY_SOURCE"),
+            "HTTP_IF_NONE_MATCH" in environ,
         )  # fmt: skip
         self.requests.append(request)
         fault = self.fault(request) if self.fault is not None else None
@@ -69,29 +65,11 @@ class S3Server:
         if fault == "short":
             first, last = map(int, (asked or "").removeprefix("bytes=").split("-"))
             environ["HTTP_RANGE"] = f"bytes={first}-{(first + last) // 2}"
-        if self.unlisted is not None and "list-type" in request.query:
-            return self._lagging(environ, start)
         chunks = list(self.backend(environ, start))
         if fault == "cut":
             body = b"".join(chunks)
             return [body[: len(body) // 2]]
-        if request.method == "GET":
-            self.sent += sum(map(len, chunks))
         return chunks
-
-    def _lagging(self, environ: dict[str, Any], start: Any) -> list[bytes]:
-        answer: list[Any] = []
-        body = b"".join(self.backend(environ, lambda *given: answer.extend(given[:2])))
-        hidden = self.unlisted or (lambda _: False)
-        for tag in ("Contents", "CommonPrefixes"):
-            one = rf"<{tag}>\s*<(?:Key|Prefix)>(.*?)<.*?</{tag}>".encode()
-            body = re.sub(
-                one, lambda m: b"" if hidden(m[1].decode()) else m[0], body, flags=re.DOTALL
-            )
-        status, headers = answer
-        kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
-        start(status, [*kept, ("Content-Length", str(len(body)))])
-        return [body]
 
     def of(self, method: str) -> list[str]:
         """Keys of the requests by that method, in order."""
@@ -158,7 +136,7 @@ def serving_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         "AWS_ALLOW_HTTP": "true",
     }.items():
         monkeypatch.setenv(name, value)
-    server.fault, server.unlisted, server.sent = None, None, 0
+    server.fault = None
     server.stopped = threading.Event()
     for method, path in (("POST", "/moto-api/reset"), ("PUT", "/bucket")):
         urllib.request.urlopen(urllib.request.Request(server.url + path, method=method)).close()
@@ -166,5 +144,5 @@ def serving_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     try:
         yield server
     finally:
-        server.fault = server.unlisted = None
+        server.fault = None
         server.stopped.set()

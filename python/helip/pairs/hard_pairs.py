@@ -18,7 +18,8 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import named_file, open_there, replace_by, storage_errors
 from helip.common.options import Positive, Seed, Whole, check, method_keywords, require
-from helip.common.remote.downloading import CERTIFICATE, local_copy
+from helip.common.remote.container import CERTIFICATE
+from helip.common.remote.downloading import local_copy
 from helip.common.remote.manifest import TABLE
 from helip.common.remote.outputs import save_at, written_to
 from helip.common.remote.urls import url_of

@@ -16,7 +16,7 @@ import numpy as np
 from helip import _core
 from helip.common.errors import CorruptError, UnsupportedError
 from helip.common.remote.container import RemoteContainer
-from helip.common.remote.downloading import cached, verify
+from helip.common.remote.downloading import cached
 from helip.common.remote.manifest import STORE, Tensor
 from helip.common.remote.range_cache import Pages
 from helip.common.remote.urls import local_path, url_of
@@ -163,7 +163,7 @@ class RemoteStore:
 
     def verify(self, *, progress: bool) -> None:
         """Read every byte and compare checksums; nothing is kept."""
-        verify(self.container, progress=progress)
+        self.container.verify(progress=progress)
 
     def _begin(
         self, pool: ThreadPoolExecutor, first: int, last: int, names: tuple[str, ...]

@@ -81,13 +81,12 @@ def verify(
 ) -> None:
     """Read every byte and compare checksums; of an index, also the headers of its shards."""
     from helip.common.remote.container import RemoteContainer
-    from helip.common.remote.downloading import verify as verify_container
     from helip.data.sample_index import SampleIndex
     from helip.mining.pair_index import PairIndex
     from helip.store.embedding_store import EmbeddingStore
 
     if (url := url_of(path)) is not None:
-        verify_container(RemoteContainer(url), progress=not quiet)
+        RemoteContainer(url).verify(progress=not quiet)
     elif _format_of(path) == "helip.sample_index":
         SampleIndex.open(path).verify(contents=contents, progress=not quiet)
     elif contents:

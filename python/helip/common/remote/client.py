@@ -7,6 +7,7 @@ variables that obstore reads, such as ``AWS_ACCESS_KEY_ID`` and ``AWS_ENDPOINT``
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +15,19 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from helip.common.errors import Error, StorageError, UnsupportedError, needed
-from helip.common.remote.errors import PastEnd, first_line, storage_error, taken
+from helip.common.remote.errors import (
+    PastEnd,
+    first_line,
+    storage_error,
+    taken,
+    unless_absent,
+)
 from helip.common.remote.urls import path_of
 
 REQUEST_SECONDS = 30  # of one try; obstore's own bound for buckets
 CONNECT_SECONDS = 5
 RETRIES = 4
 RETRY_SECONDS = 60  # after which no other try begins
-_DELETED_AT_ONCE = 500
 
 _started_in: int | None = None  # the process whose threads obstore has
 
@@ -65,15 +71,11 @@ class Remote:
 
     def whole(self, url: str, *, most: int) -> tuple[Stamp, bytes]:
         """Return what the file is, and all its bytes, ``most`` of them. Raises StorageError."""
-        try:
+        with _translated("read", url):
             result = self._obstore.get(self._store, path_of(url))
             stamp = _stamp_of(result.meta)
             refuse_larger(url, stamp.bytes, most)
             return stamp, bytes(result.bytes())
-        except Error:
-            raise
-        except Exception as error:
-            raise storage_error("read", url, error) from error
 
     def put(
         self,
@@ -96,43 +98,19 @@ class Remote:
         """
         options: dict[str, Any] = {"mode": "create"} if new else {}
         try:
-            self._obstore.put(
-                self._store, path_of(url), contents, use_multipart=not isinstance(contents, bytes),
-                chunk_size=piece, max_concurrency=in_flight, **options,
-            )  # fmt: skip
-        except Error:
-            raise
-        except Exception as error:
-            if not new or not _is_unknown(error):
-                raise storage_error("write", url, error) from error
+            with _translated("write", url):
+                self._obstore.put(
+                    self._store, path_of(url), contents,
+                    use_multipart=not isinstance(contents, bytes),
+                    chunk_size=piece, max_concurrency=in_flight, **options,
+                )  # fmt: skip
+        except StorageError as error:
+            if not new or error.errno != errno.ENOSYS:
+                raise
             # A service without conditional writes: to look before is the best that there is.
-            if self.has(url):
+            if unless_absent(self.stamp, url) is not None:
                 raise taken(url) from error
             self.put(url, contents)
-
-    def copy(self, source: str, target: str) -> bool:
-        """Have the service copy a file of this place; False where it does not do that, or not soon.
-
-        What is there is replaced. Raises StorageError.
-        """
-        try:
-            self._obstore.copy(self._store, path_of(source), path_of(target), overwrite=True)
-        except Exception as error:
-            refused = storage_error("copy", source, error)
-            if _is_unknown(error) or refused.errno == errno.ETIMEDOUT:
-                return False
-            raise refused from error
-        return True
-
-    def has(self, url: str) -> bool:
-        """Whether there is such a file. Raises StorageError."""
-        try:
-            self.stamp(url)
-        except StorageError as error:
-            if error.errno != errno.ENOENT:
-                raise
-            return False
-        return True
 
     def listed(self, folder: str) -> dict[str, Stamp]:
         """Name → what it is, of the files in a folder, not of folders in it. Raises StorageError.
@@ -148,46 +126,34 @@ class Remote:
         return [str(each).rstrip("/").rpartition("/")[2] for each in found]
 
     def _list(self, folder: str) -> Mapping[str, Any]:
-        try:
-            found: Mapping[str, Any] = self._obstore.list_with_delimiter(
-                self._store, path_of(folder)
-            )
-        except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
-                raise storage_error("list", folder, error) from error
-            return {}
-        except Exception as error:
-            raise storage_error("list", folder, error) from error
-        return found
+        def ask() -> Mapping[str, Any]:
+            with _translated("list", folder):
+                return self._obstore.list_with_delimiter(self._store, path_of(folder))
+
+        return unless_absent(ask) or {}
 
     def delete(self, urls: Sequence[str]) -> None:
         """Delete files; those that are not there do no harm. Raises StorageError."""
-        for first in range(0, len(urls), _DELETED_AT_ONCE):
-            some = urls[first : first + _DELETED_AT_ONCE]
-            try:
-                self._obstore.delete(self._store, [path_of(url) for url in some])
-            except FileNotFoundError:
-                pass
-            except Exception as error:
-                raise storage_error("delete", some[0], error) from error
+
+        def ask() -> None:
+            with _translated("delete", urls[0]):
+                self._obstore.delete(self._store, [path_of(url) for url in urls])
+
+        unless_absent(ask)
 
     def stamp(self, url: str) -> Stamp:
         """Ask what a file is. Raises StorageError."""
-        try:
+        with _translated("read", url):
             return _stamp_of(self._obstore.head(self._store, path_of(url)))
-        except Exception as error:
-            raise storage_error("read", url, error) from error
 
     def read(self, url: str, begin: int, end: int) -> tuple[Stamp, Any]:
         """Return what the file is, and its bytes [begin, end) as a buffer. Raises StorageError,
         of it PastEnd."""
-        try:
+        with _translated("read", url):
             options = {"range": (begin, end)}
             result = self._obstore.get(self._store, path_of(url), options=options)
             stamp = _stamp_of(result.meta)
             data = result.bytes()
-        except Exception as error:
-            raise storage_error("read", url, error) from error
         if len(data) != end - begin:
             raise PastEnd(
                 f"cannot read {url}: {len(data):,} of the {end - begin:,} bytes from {begin:,} on "
@@ -216,8 +182,14 @@ def _obstore() -> Any:
     return obstore
 
 
-def _is_unknown(error: Exception) -> bool:
-    return isinstance(error, NotImplementedError) or "status code: 501" in str(error)
+@contextlib.contextmanager
+def _translated(action: str, url: str) -> Iterator[None]:
+    try:
+        yield
+    except Error:
+        raise
+    except Exception as error:
+        raise storage_error(action, url, error) from error
 
 
 def _stamp_of(meta: Any) -> Stamp:

@@ -6,20 +6,26 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Collection
+import warnings
+from collections import deque
+from collections.abc import Collection, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import MismatchError, StorageError
+from helip.common.errors import CorruptError, MismatchError, StorageError
 from helip.common.files import storage_errors
+from helip.common.progress import ProgressBar
 from helip.common.remote.client import Remote, Stamp, refuse_larger
-from helip.common.remote.errors import PastEnd
+from helip.common.remote.errors import PastEnd, unless_absent
 from helip.common.remote.manifest import (
     HEADER_BYTES,
     KINDS,
     MANIFEST,
     MOST_BYTES,
+    TABLE,
     Manifest,
+    ShardDigests,
     Tensor,
     parse_manifest,
     tensors_of,
@@ -28,6 +34,12 @@ from helip.common.remote.urls import place_of
 
 #: Seconds before a range that came short is asked for again.
 WAITS = (0.1, 0.5, 2.0)
+PIECE = 4 << 20
+IN_FLIGHT = 16  # pieces; with the copies that obstore makes they take some 180 MiB
+#: In the folder of a table of stages: the exact pools of its sample, for its next update.
+CERTIFICATE = "certificate.safetensors"
+#: Files beside a manifest that go with it: also what could not be read, and options of the shell.
+COMPANIONS = ("quarantine.jsonl", "helip.yaml", CERTIFICATE)
 
 
 class LocalFiles:
@@ -66,16 +78,14 @@ class RemoteContainer:
         """
         self.url = url.rstrip("/")
         self.files: Any = LocalFiles() if "://" not in url else Remote(place_of([url]))
-        try:
-            self._stamp, text = self.files.whole(self.address(MANIFEST), most=MOST_BYTES)
-        except StorageError as error:
-            if error.errno != errno.ENOENT or "no such bucket" in str(error):
-                raise
+        file = self._small_file(MANIFEST)
+        if file is None:
             raise StorageError(
                 errno.ENOENT,
                 f"there is nothing that helip wrote at {self.url}, or not to its end: it has no "
                 f"{MANIFEST}",
-            ) from error
+            )
+        self._stamp, text = file
         self.manifest: Manifest = parse_manifest(text, self.address(MANIFEST), formats)
         self._stamps: dict[int, Stamp] = {}  # of shards
         self._tensors: dict[int, dict[str, Tensor]] = {}
@@ -135,26 +145,83 @@ class RemoteContainer:
 
     def check_same(self) -> None:
         """MismatchError where the manifest is another than the one that was opened."""
-        now = self._stamp_of_manifest()
+        now = unless_absent(self.files.stamp, self.address(MANIFEST))
         if now is None or (now.bytes, now.tag) != (self._stamp.bytes, self._stamp.tag):
             raise self._changed("its manifest is another" if now else "its manifest is gone")
 
-    def small_file(self, name: str) -> bytes | None:
-        """A file that lies beside the manifest, of 256 MiB at most; None where there is none."""
-        try:
-            return self.files.whole(self.address(name), most=MOST_BYTES)[1]
-        except StorageError as error:
-            if error.errno != errno.ENOENT:
-                raise
-            return None
+    def companions(self) -> dict[str, bytes]:
+        """Name → contents of the COMPANIONS that are there. Warns of a kept sample of more than
+        256 MiB, which is left out."""
+        found = {}
+        for name in COMPANIONS:
+            if name == CERTIFICATE and self.manifest.format != TABLE:
+                continue
+            try:
+                file = self._small_file(name)
+            except StorageError as error:
+                if name != CERTIFICATE or error.errno != errno.EFBIG:
+                    raise
+                warnings.warn(
+                    f"{error}; it is not copied, so an update of the copy compares its sample with "
+                    "all rows anew, unless you put the file there",
+                    stacklevel=2,
+                )
+            else:
+                if file is not None:
+                    found[name] = file[1]
+        return found
 
-    def _stamp_of_manifest(self) -> Stamp | None:
+    def pieces(
+        self, shards: Iterable[int], size: int, in_flight: int
+    ) -> Generator[tuple[int, Any, bool], None, None]:
+        """(shard, its next bytes, whether they are its last) of shards, in order and compared.
+
+        ``size`` bytes each, ``in_flight`` of them on their way. The last ones of a shard come once
+        all of it is known to be right. Raises CorruptError, else as `read`.
+        """
+        records = self.manifest.shards
+        places = (
+            (number, begin, min(begin + size, records[number].bytes))
+            for number in shards
+            for begin in range(0, records[number].bytes, size)
+        )
+        pool = ThreadPoolExecutor(in_flight, thread_name_prefix="helip-pieces")
+        coming: deque[tuple[tuple[int, int, int], Future[Any]]] = deque()
         try:
-            return self.files.stamp(self.address(MANIFEST))
-        except StorageError as error:
-            if error.errno != errno.ENOENT:
-                raise
-            return None
+            while True:
+                while len(coming) < in_flight and (place := next(places, None)) is not None:
+                    coming.append((place, pool.submit(self.read, *place)))
+                if not coming:
+                    return
+                (number, begin, end), future = coming.popleft()
+                data, shard = future.result(), records[number]
+                if begin == 0:
+                    digests = ShardDigests(shard, self.address(shard.file))
+                digests.update(data)
+                if end == shard.bytes:
+                    digests.finish()
+                yield number, data, end == shard.bytes
+        except CorruptError:
+            self.check_same()  # changed meanwhile, rather than damaged
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def verify(self, *, progress: bool) -> None:
+        """Read every byte and compare it with its digest; nothing is kept.
+
+        Raises as `pieces`.
+        """
+        shards = range(len(self.manifest.shards))
+        with ProgressBar(
+            self.manifest.bytes, label="verify", unit="bytes", enabled=progress
+        ) as bar:
+            for _, data, _ in self.pieces(shards, PIECE, IN_FLIGHT):
+                bar.update(len(data))
+
+    def _small_file(self, name: str) -> tuple[Stamp, bytes] | None:
+        """A file of at most MOST_BYTES; None where there is none."""
+        return unless_absent(lambda: self.files.whole(self.address(name), most=MOST_BYTES))
 
     def _compare(self, shard: int, now: Stamp) -> None:
         record = self.manifest.shards[shard]

@@ -20,9 +20,6 @@ class CopyOptions(Options):
 
     overwrite: bool = False
     """Take the place of what is there."""
-    check: bool = True
-    """Within one bucket, whose service copies by itself: read and compare every byte of the source
-    before. False: compare sizes and headers alone, and read next to nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +44,6 @@ def copy(call: CopyCall) -> str:
     last one up to 256 MiB. Returns the target.
 
     From a URL to another all bytes go through this machine, and none of them through its disk.
-    Within one bucket the service copies: see ``check``.
 
     Raises:
         InvalidArgumentError: something else is at the target. CorruptError: the source is damaged.
@@ -62,9 +58,11 @@ def copy(call: CopyCall) -> str:
     source, target = url_of(call.source), url_of(call.target)
     if target is not None:
         upload(
-            source or Path(local_path(call.source)), target,
-            overwrite=call.overwrite, check=call.check, progress=call.progress,
-        )  # fmt: skip
+            source or Path(local_path(call.source)),
+            target,
+            overwrite=call.overwrite,
+            progress=call.progress,
+        )
         return target
     place = Path(local_path(call.target))
     if not call.overwrite:

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import re
 import shutil
-import warnings
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import CorruptError, InvalidArgumentError, StorageError
+from helip.common.errors import InvalidArgumentError, StorageError
 from helip.common.files import (
     DirectoryLock,
     discard_directory,
     make_directory,
     own_cache,
+    publish_file,
     storage_errors,
     sync,
 )
 from helip.common.progress import ProgressBar
-from helip.common.remote.container import RemoteContainer
-from helip.common.remote.manifest import MANIFEST, TABLE, ShardDigests
+from helip.common.remote.container import COMPANIONS, IN_FLIGHT, PIECE, RemoteContainer
+from helip.common.remote.manifest import MANIFEST
 from helip.common.remote.urls import local_path, url_of
 
-PIECE = 4 << 20
-IN_FLIGHT = 16  # pieces; with the copies that obstore makes they take some 180 MiB
-#: In the folder of a table of stages: the exact pools of its sample, for its next update.
-CERTIFICATE = "certificate.safetensors"
-#: Files beside a manifest that go with it: also what could not be read, and options of the shell.
-COMPANIONS = ("quarantine.jsonl", "helip.yaml", CERTIFICATE)
 _OURS = re.compile(
     rf"{MANIFEST}|shard-\d+\.safetensors|\.lock|{'|'.join(map(re.escape, COMPANIONS))}"
 )
@@ -153,169 +146,43 @@ def _fill(container: RemoteContainer, partial: Path, *, progress: bool, more: st
             for entry in partial.iterdir():  # of another container, or of nobody knows which
                 if entry.name != ".lock":
                     entry.unlink()
-            source.write_bytes(manifest.text)
-            sync(source)
-    there = {
+            _write(source, [manifest.text])
+    missing = [
         number
         for number, shard in enumerate(manifest.shards)
-        if _size_of(partial / shard.file) == shard.bytes
-    }
-    missing = [number for number in range(len(manifest.shards)) if number not in there]
+        if _size_of(partial / shard.file) != shard.bytes
+    ]
     wanted = sum(manifest.shards[number].bytes for number in missing)
     _require_room(container, partial, wanted, more)
-    done = manifest.bytes - wanted
-    with ProgressBar(manifest.bytes, label="download", unit="bytes", enabled=progress) as bar:
-        if done:
-            bar.restart(manifest.bytes, label="download", done=done)
-        _fetch(
-            container, missing, lambda number: _ShardFile(container, number, partial), bar.update
-        )
-    for name, contents in companions_of(container).items():
-        _write(partial / name, contents)
-    _write(partial / MANIFEST, manifest.text)
+    with (
+        ProgressBar(manifest.bytes, label="download", unit="bytes", enabled=progress) as bar,
+        contextlib.closing(container.pieces(missing, PIECE, IN_FLIGHT)) as pieces,
+    ):
+        if manifest.bytes != wanted:
+            bar.restart(manifest.bytes, label="download", done=manifest.bytes - wanted)
+        for number in missing:
+            _write(partial / manifest.shards[number].file, _shard_of(pieces, bar))
+    for name, contents in container.companions().items():
+        _write(partial / name, [contents])
+    _write(partial / MANIFEST, [manifest.text])
     with storage_errors("write", partial):
         source.unlink()
         sync(partial)
 
 
-def companions_of(container: RemoteContainer) -> dict[str, bytes]:
-    """The COMPANIONS that are there. Warns of a kept sample that is too large to be copied."""
-    found = {}
-    for name in COMPANIONS:
-        if name == CERTIFICATE and container.manifest.format != TABLE:
-            continue
-        try:
-            contents = container.small_file(name)
-        except StorageError as error:
-            if name != CERTIFICATE or error.errno != errno.EFBIG:
-                raise
-            warnings.warn(
-                f"{error}; it is not copied, so an update of the copy compares its sample with all "
-                "rows anew, unless you put the file there",
-                stacklevel=2,
-            )
-        else:
-            if contents is not None:
-                found[name] = contents
-    return found
+def _shard_of(pieces: Iterable[tuple[int, Any, bool]], bar: ProgressBar) -> Iterator[Any]:
+    """The pieces up to the end of a shard."""
+    for _, data, is_last in pieces:
+        yield data
+        bar.update(len(data))
+        if is_last:
+            return
 
 
-def verify(container: RemoteContainer, *, progress: bool) -> None:
-    """Read every byte of a container and compare it with its digest; nothing is kept.
-
-    Raises CorruptError at the first damage, else as `download`.
-    """
-    shards = range(len(container.manifest.shards))
-    size = container.manifest.bytes
-    with ProgressBar(size, label="verify", unit="bytes", enabled=progress) as bar:
-        check_shards(container, shards, bar.update)
-
-
-def check_shards(
-    container: RemoteContainer, shards: Iterable[int], done: Callable[[int], object]
-) -> None:
-    """The same of some shards; ``done`` is called with the bytes of each piece."""
-    _fetch(container, shards, lambda number: _CheckedShard(container, number), done)
-
-
-def _fetch(
-    container: RemoteContainer,
-    shards: Iterable[int],
-    taker: Callable[[int], _CheckedShard],
-    done: Callable[[int], object],
-) -> None:
-    """Fetch shards in order, IN_FLIGHT pieces at a time; ``taker`` makes what takes one."""
-    pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="helip-download")
-    coming: deque[tuple[int, Future[Any]]] = deque()
-    wanted = iter(_pieces(container, shards))
-    taking: _CheckedShard | None = None
-    try:
-        while True:
-            while len(coming) < IN_FLIGHT and (piece := next(wanted, None)) is not None:
-                coming.append((piece[0], pool.submit(container.read, *piece)))
-            if not coming:
-                return
-            number, future = coming.popleft()
-            data = future.result()
-            if taking is None:
-                taking = taker(number)
-            taking.take(data)
-            done(len(data))
-            if taking.is_full:
-                taking.finish()
-                taking = None
-    except CorruptError:
-        container.check_same()  # changed meanwhile, rather than damaged
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        if taking is not None:
-            taking.close()
-
-
-def _pieces(container: RemoteContainer, shards: Iterable[int]) -> Iterator[tuple[int, int, int]]:
-    for number in shards:
-        size = container.manifest.shards[number].bytes
-        for begin in range(0, size, PIECE):
-            yield number, begin, min(begin + PIECE, size)
-
-
-class _CheckedShard:
-    """A shard whose bytes are compared as they come."""
-
-    def __init__(self, container: RemoteContainer, number: int) -> None:
-        self._shard = container.manifest.shards[number]
-        self._digests = ShardDigests(self._shard, container.address(self._shard.file))
-        self._taken = 0
-
-    @property
-    def is_full(self) -> bool:
-        return self._taken == self._shard.bytes
-
-    def take(self, data: Any) -> None:
-        self._digests.update(data)
-        self._taken += len(data)
-
-    def finish(self) -> None:
-        self._digests.finish()
-
-    def close(self) -> None:
-        """Let go what is not whole."""
-
-
-class _ShardFile(_CheckedShard):
-    """The same, written under a temporary name until it is whole."""
-
-    def __init__(self, container: RemoteContainer, number: int, folder: Path) -> None:
-        super().__init__(container, number)
-        self._path = folder / self._shard.file
-        self._temporary = folder / f".{self._shard.file}"
-        with storage_errors("write", self._temporary):
-            self._file = self._temporary.open("wb")
-
-    def take(self, data: Any) -> None:
-        super().take(data)
-        with storage_errors("write", self._temporary):
-            self._file.write(data)
-
-    def finish(self) -> None:
-        super().finish()
-        with storage_errors("write", self._path):
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._temporary.rename(self._path)
-            sync(self._path.parent)
-
-    def close(self) -> None:
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
-
-
-def _write(path: Path, contents: bytes) -> None:
-    with storage_errors("write", path):
-        path.write_bytes(contents)
-        sync(path)
+def _write(path: Path, contents: Iterable[Any]) -> None:
+    with publish_file(path, overwrite=True) as temporary, temporary.open("wb") as file:
+        for data in contents:
+            file.write(data)
 
 
 def _size_of(path: Path) -> int:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from helip.common.errors import StorageError
 from helip.common.remote.urls import without_secrets
+
+T = TypeVar("T")
 
 
 class PastEnd(StorageError):
@@ -24,69 +28,48 @@ _CAUSES = {
     "Request": ("the connection failed", errno.ECONNRESET),
     "Decode": ("the answer broke off", errno.ECONNRESET),
 }
-_REACH = "look whether its server can be reached"
 _CREDENTIALS = "give credentials by the variables that obstore reads, such as AWS_ACCESS_KEY_ID"
-_MENDS = {
-    400: "check its address and the variables that obstore reads",
-    401: _CREDENTIALS,
-    403: f"{_CREDENTIALS}, or let them {{action}} it",
-    404: "check its address",
-    416: "it is shorter than it was: open or index it again",
-    429: "wait, and do the same again",
-}
-_NUMBERS = {
-    400: errno.EINVAL,
-    401: errno.EACCES,
-    403: errno.EACCES,
-    404: errno.ENOENT,
-    412: errno.EAGAIN,
-    416: errno.EINVAL,
-    429: errno.EAGAIN,
-    503: errno.EAGAIN,
+_CHECK = "check its address and the variables that obstore reads"
+_STATUS = {
+    400: (_CHECK, errno.EINVAL),
+    401: (_CREDENTIALS, errno.EACCES),
+    403: (f"{_CREDENTIALS}, or let them {{action}} it", errno.EACCES),
+    404: ("check its address", errno.ENOENT),
+    412: ("try again later", errno.EAGAIN),
+    416: ("it is shorter than it was: open or index it again", errno.EINVAL),
+    429: ("wait, and do the same again", errno.EAGAIN),
+    501: ("try again later", errno.ENOSYS),
+    503: ("try again later", errno.EAGAIN),
 }
 # What services say in the <Code> of an answer → cause, mend, errno.
-_EXPIRED = (
-    "the credentials have expired",
-    "renew them, such as AWS_SESSION_TOKEN",
-    errno.EACCES,
-)
-_REFUSED = (
-    "the credentials are refused",
-    "check the variables that obstore reads, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    errno.EACCES,
-)
-_NO_BUCKET = (
-    "there is no such bucket",
-    "check its name, and AWS_REGION and AWS_ENDPOINT",
-    errno.ENOENT,
-)
-_SKEWED = (
-    "the clock of this machine and the service's are more than some 15 minutes apart",
-    "set the clock, such as by NTP",
-    errno.EACCES,
-)
-_ELSEWHERE = (
-    "the bucket lies in another region",
-    "set AWS_REGION to its region",
-    errno.EINVAL,
-)
 _CODES = {
-    "ExpiredToken": _EXPIRED,
-    "ExpiredTokenException": _EXPIRED,
-    "TokenRefreshRequired": _EXPIRED,
-    "RequestTimeTooSkewed": _SKEWED,
-    "RequestExpired": _SKEWED,
-    "InvalidAccessKeyId": _REFUSED,
-    "InvalidToken": _REFUSED,
-    "InvalidClientTokenId": _REFUSED,
-    "SignatureDoesNotMatch": _REFUSED,
-    "AuthFailure": _REFUSED,
-    "AuthenticationFailed": _REFUSED,
-    "NoSuchBucket": _NO_BUCKET,
-    "ContainerNotFound": _NO_BUCKET,
-    "PermanentRedirect": _ELSEWHERE,
-    "AuthorizationHeaderMalformed": _ELSEWHERE,
-    "IllegalLocationConstraintException": _ELSEWHERE,
+    "ExpiredToken|ExpiredTokenException|TokenRefreshRequired": (
+        "the credentials have expired",
+        "renew them, such as AWS_SESSION_TOKEN",
+        errno.EACCES,
+    ),
+    "InvalidAccessKeyId|InvalidToken|InvalidClientTokenId|SignatureDoesNotMatch|AuthFailure"
+    "|AuthenticationFailed": (
+        "the credentials are refused",
+        "check the variables that obstore reads, such as AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY",
+        errno.EACCES,
+    ),
+    "NoSuchBucket|ContainerNotFound": (
+        "there is no such bucket",
+        "check its name, and AWS_REGION and AWS_ENDPOINT",
+        errno.ENOENT,
+    ),
+    "RequestTimeTooSkewed|RequestExpired": (
+        "the clock of this machine and the service's are more than some 15 minutes apart",
+        "set the clock, such as by NTP",
+        errno.EACCES,
+    ),
+    "PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraintException": (
+        "the bucket lies in another region",
+        "set AWS_REGION to its region",
+        errno.EINVAL,
+    ),
 }
 _SHORT = re.compile(r"Requested (\d+\.\.\d+), got (\d+\.\.\d+)")
 # Where cloud machines are asked who they are, once no variable tells.
@@ -114,29 +97,40 @@ def storage_error(action: str, url: str, error: Exception) -> StorageError:
         if "non-partial" in text:
             what += ", or a range without status 206"
         mend, number = "serve it where HTTP range requests are answered", errno.ENOTSUP
-    elif code and code[1] in _CODES:
-        what, mend, number = _CODES[code[1]]
+    elif code and (known := _known(code[1])) is not None:
+        what, mend, number = known
         what += f" ({code[1]})"
     elif status:
-        value = int(status[2])
         what = status[1].strip() + (f" ({code[1]})" if code else "")
-        mend = _MENDS.get(value, "try again later").format(action=action)
-        number = _NUMBERS.get(value, errno.EIO)
+        mend, number = _STATUS.get(int(status[2]), ("try again later", errno.EIO))
+        mend = mend.format(action=action)
     elif kind and kind[1] in _CAUSES:
         what, number = _CAUSES[kind[1]]
-        mend = _REACH
+        mend = "look whether its server can be reached"
     else:
-        what = without_secrets(first_line(error))
-        mend = "check its address and the variables that obstore reads"
-        number = getattr(error, "errno", None) or (
-            errno.ENOENT if isinstance(error, FileNotFoundError) else errno.EIO
-        )
+        what, mend = without_secrets(first_line(error)), _CHECK
+        kinds = {FileNotFoundError: errno.ENOENT, NotImplementedError: errno.ENOSYS}
+        number = next((n for each, n in kinds.items() if isinstance(error, each)), errno.EIO)
     short = _SHORT.search(text)
     if short:
         what, number = f"bytes {short[1]} were asked for, and {short[2]} came", errno.EIO
     past = short or (status and status[2] == "416")
     raised = PastEnd if past else StorageError
     return raised(number, f"cannot {action} {url}: {what}{again}; {mend}")
+
+
+def _known(code: str) -> tuple[str, str, int] | None:
+    return next((words for codes, words in _CODES.items() if code in codes.split("|")), None)
+
+
+def unless_absent(ask: Callable[..., T], *args: Any) -> T | None:
+    """What ``ask`` returns of ``args``; None where the file that it asks for is not there."""
+    try:
+        return ask(*args)
+    except StorageError as error:
+        if error.errno != errno.ENOENT or "no such bucket" in str(error):
+            raise
+        return None
 
 
 def taken(url: str) -> TakenError:

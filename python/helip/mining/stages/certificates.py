@@ -12,7 +12,7 @@ import numpy as np
 
 from helip.common.errors import Error
 from helip.common.files import remove_leftovers
-from helip.common.remote.downloading import CERTIFICATE
+from helip.common.remote.container import CERTIFICATE
 from helip.common.remote.manifest import MANIFEST
 from helip.mining.options import MineOptions, ScoreRules
 from helip.mining.recall import sample_size

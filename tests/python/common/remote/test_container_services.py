@@ -137,15 +137,6 @@ def test_files_and_folders_are_listed_and_deleted(service: Service):
     assert remote.listed(f"{service.folder}/none") == {}
 
 
-def test_the_service_copies_within_its_bucket(service: Service, large_store: Path, tmp_path: Path):
-    copy(large_store, f"{service.folder}/a.store")
-    before = service.pieces()
-    copy(f"{service.folder}/a.store", f"{service.folder}/b c.store", check=False)
-    assert service.pieces() == before
-    copy(f"{service.folder}/b c.store", tmp_path / "back")
-    assert files_of(tmp_path / "back") == files_of(large_store)
-
-
 def test_another_container_takes_its_place(service: Service, store: Path, large_store: Path):
     url = f"{service.folder}/a.store"
     copy(store, url)

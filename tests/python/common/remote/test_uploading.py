@@ -211,35 +211,3 @@ def test_a_file_that_is_gone_is_named(s3: S3Server, store: Path):
     with pytest.raises(StorageError, match=r"cannot read .*shard-00001\.safetensors: No such file"):
         send(store)
     assert "manifest.json" not in names(s3)
-
-
-# Lists that lag
-
-
-def test_what_is_not_listed_yet_is_asked_for_by_its_name(s3: S3Server, store: Path, tmp_path: Path):
-    s3.unlisted = lambda key: True
-    send(store)
-    other = write_store(tmp_path / "other", seed=1)
-    with pytest.raises(InvalidArgumentError, match=r"exists already.*overwrite=True"):
-        send(other)
-    send(other, overwrite=True)
-    s3.unlisted = None
-    assert names(s3) == set(files_of(other))
-    copy(URL, tmp_path / "back", progress=False)
-    assert files_of(tmp_path / "back") == files_of(other)
-
-
-def test_what_is_listed_and_gone_is_not_published(s3: S3Server, store: Path):
-    first = "a.store/shard-00000.safetensors"
-    s3.fault = lambda request: (
-        (503, "SlowDown") if request.method == "PUT" and "00001" in request.key else None
-    )
-    with pytest.raises(StorageError, match="503"):
-        send(store)
-    # It is still in the list, as if that lagged behind its deletion.
-    s3.fault = lambda request: (
-        (404, "NoSuchKey") if request.method == "HEAD" and request.key == first else None
-    )
-    with pytest.raises(MismatchError, match=r"was changed while it was uploaded \(shard-00000"):
-        send(store)
-    assert "manifest.json" not in names(s3)
