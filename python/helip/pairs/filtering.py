@@ -21,6 +21,7 @@ from helip.pairs.options import FilterOptions
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.verdicts import Source, exclusions_of
 
+
 class FilterAccount:
     """Counts over the blocks of a table of ``k`` places, whose new pools have ``k_out``."""
 
