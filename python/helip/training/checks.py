@@ -19,8 +19,6 @@ from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader
 from helip.training.trainer_call import TrainerCall
 
-# Their state is a sum over all steps that the weights follow from, no average that forgets.
-SUMMING = ("madgrad", "madgradw")
 # Optimizers that work on each number of a weight alone, so on parts of it.
 _OF_PARTS = ("adamw", "lion")
 
@@ -58,23 +56,12 @@ def check_run(
             "lora has not been made to work with parallel='fsdp'; take parallel='ddp', which keeps "
             "no optimizer state of what is frozen"
         )
-    if recipe.warm_statistics and recipe.optimizer in SUMMING:
-        raise UnsupportedError(
-            f"warm_statistics is {recipe.warm_statistics}, and {recipe.optimizer} keeps the sum of "
-            "all gradients, which its first step would make up for at once; take an optimizer with "
-            "averages, such as adamw, or warm_statistics=0"
-        )
     for name in hooks:
         check_hook_name(name)
     if not validates and (run.patience or run.watch or (run.eval_every and not guards)):
         raise InvalidArgumentError(
             "eval_every, patience or watch is given and nothing to validate by; give validate, "
             "such as helip.Validation(data)"
-        )
-    if run.when_lost != "report" and not guards:
-        raise InvalidArgumentError(
-            f"when_lost is {run.when_lost!r}, and nothing says whether something is lost; give "
-            "guard, such as helip.Guard(data), or leave it out"
         )
     if recipe.ema is not None and "ema" in hooks:
         raise InvalidArgumentError(
@@ -99,8 +86,7 @@ def check_chunks(model: nn.Module, run: RunOptions) -> None:
 def given_again(call: TrainerCall, recipe: Recipe, parallel: str | None) -> str:
     """How the call that goes on with a run differs from the one that began it, in words."""
     needed = [] if call.resume else ["resume=True"]
-    compares = "start" in (call.identity or {}) or call.when_lost == "interpolate"
-    if compares or (recipe.distill and call.teacher is None):
+    if "start" in (call.identity or {}) or (recipe.distill and call.teacher is None):
         needed.append("the start model")
     elif parallel == "fsdp":
         needed.append("a model made anew")

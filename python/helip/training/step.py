@@ -28,7 +28,6 @@ from helip.training.optimizing.optimizer import (
     own_part,
     set_lr,
     step_unless,
-    weights_kept,
 )
 from helip.training.optimizing.schedules import scheduled_lr
 from helip.training.precision import precision_of
@@ -105,20 +104,6 @@ class OptimizerStep:
             numbers["loss_factor"] = self._factor()
         values = torch.stack([value.float() for value in numbers.values()])
         return StepNumbers(tuple(numbers), values, lr)
-
-    def remember(
-        self,
-        batch: Mapping[str, Tensor],
-        *,
-        encode: Callable[..., Mapping[str, Tensor]],
-        losses: Callable[..., dict[str, Tensor]],
-    ) -> StepNumbers:
-        """The first step, of which the optimizer and the scaler alone keep anything.
-
-        The weights have the bits that they had.
-        """
-        with weights_kept(self.optimizer):
-            return self(0, batch, encode=encode, losses=losses)
 
     def _backward(
         self,

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,6 @@ from helip.training.stream import StepMiner
 from helip.training.terms import Distillation, SslTerm
 from helip.training.trainer_call import TrainerCall
 from helip.training.tuning import ModelTuning
-from helip.training.warm_statistics import WarmStatistics, first_batches, nothing_learned
 
 
 class Trainer:
@@ -192,7 +190,6 @@ class Trainer:
                 path = self._loop(*self._begin(stack))
                 result = self._result(path)
                 self._tuning.finish()
-                self._measuring.mend(result.checkpoint, self.device, result.guard)
                 return result
             finally:
                 restore_random_states(callers)
@@ -252,8 +249,6 @@ class Trainer:
             log.write(step=self._at.step, event="warning", message=message)
         for line in self._measuring.begin(self._at, resumed=checkpoint is not None):
             log.write(**line)
-        if checkpoint is None and self.recipe.warm_statistics:
-            self._warm_statistics(log)
         return log, loader_state, states
 
     def _result(self, checkpoint: Path) -> TrainResult:
@@ -272,7 +267,6 @@ class Trainer:
             resumed_from=self._resumed_from,
             strategy=getattr(self.loader, "strategy", None),
             validation=dict(at.validation),
-            warm_statistics=dict(at.warm_statistics),
             guard=dict(at.guard),
             captions_at_context_limit=sum(self.processes.exchange(at.captions_at_context_limit)),
         )
@@ -312,43 +306,6 @@ class Trainer:
                 at.step_in_epoch = 0
                 self._save(log)
         return self._save(log)
-
-    def _warm_statistics(self, log: RunLog) -> None:
-        """Let the optimizer take its moments from the first batches, which the steps see again."""
-        wanted, warm, full = self.recipe.warm_statistics, WarmStatistics(), self._full
-        began = time.perf_counter()
-        train_mode(self.model)
-        with (
-            nothing_learned(self.model, self._loss),
-            ProgressBar(
-                wanted, label="warm statistics", unit="batches", enabled=self._show_progress
-            ) as bar,
-            contextlib.closing(
-                first_batches(wanted, lambda epoch: self._batches(Meter(), epoch))
-            ) as batches,
-        ):
-            for batch in batches:
-                numbers = self._optimizer_step.remember(
-                    self._ready(batch), encode=self.encode, losses=self.losses
-                )
-                row, failed = numbers.read()
-                name = f"batch {warm.batches + 1} of {wanted} of the warm statistics"
-                if failed:
-                    queued = QueuedStep(0, 0, numbers, {}, batch["index"], False, name=name)
-                    queued.refuse(row, log, self.processes, self.checkpoints)
-                warm.take(row, sum(self._rank_rows))
-                bar.update(1)
-                if self._shall_stop():
-                    raise CancelledError(
-                        f"stopped after {name}, before the first step; the same call begins anew"
-                    )
-        self._full = full
-        if self._stream:
-            self._stream.forget()
-        warm.seconds = time.perf_counter() - began
-        self._at.seconds += warm.seconds
-        self._at.warm_statistics = warm.plain()
-        log.write(step=0, event="warm_statistics", **self._at.warm_statistics)
 
     def _batches(
         self,

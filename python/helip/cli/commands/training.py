@@ -124,7 +124,6 @@ def train(
     summary = {
         "validation": result.validation,
         "guard": result.guard,
-        "warm_statistics": result.warm_statistics,
         "steps": result.steps,
         "seconds": result.seconds,
         "checkpoint": str(result.checkpoint),
@@ -162,10 +161,6 @@ def _show_run(result: Any) -> None:
     show_cache(result.cache)
     if "words" in result.guard:
         print(result.guard["words"])
-    if mixture := result.guard.get("interpolated"):
-        print(
-            f"{mixture['path']} has {mixture['share']:g} of the tuned weights. {mixture['words']}"
-        )
 
 
 @command()

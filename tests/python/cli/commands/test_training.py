@@ -80,7 +80,7 @@ def test_the_guard_says_what_became_of_other_data(
     run: Run, call: tuple[object, ...], tmp_path
 ) -> None:
     write_shard(tmp_path / "1.tar", range(20, 32))
-    options = ("--guard", f"general={tmp_path / '1.tar'}", "--when-lost", "interpolate")
+    options = ("--guard", f"general={tmp_path / '1.tar'}")
     code, out, err = run(*call, "--out", tmp_path / "run", *options, "--json")
     assert code == 0, err
     said = json.loads(out)["guard"]
