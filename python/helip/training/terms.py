@@ -28,10 +28,10 @@ from helip.models.bundle import ModelBundle
 from helip.models.slip import has_ssl_head
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.grad_cache import split_rows
-from helip.training.model_copy import ModelCopy
 from helip.training.network import named_outputs, share_weights
 from helip.training.precision import precision_of
 from helip.training.recipe import Recipe
+from helip.training.tuning import ModelCopy
 
 #: A store whose rows are those of the data set, or its path.
 Teacher = EmbeddingStore | str | os.PathLike[str]

@@ -35,7 +35,6 @@ from helip.common.progress import ProgressBar
 from helip.losses.loss import BatchLoss
 from helip.models.locking import train_mode
 from helip.models.run_folder import CHECKPOINTS
-from helip.training.batch import captions_that_fill, on_device
 from helip.training.checkpoints import random_states, restore_random_states, seed_all
 from helip.training.checks import check_chunks, check_run, given_again
 from helip.training.kernels import takes_channels_last
@@ -46,11 +45,10 @@ from helip.training.optimizing.optimizer import logit_scale_bound
 from helip.training.optimizing.weight_average import WeightAverage
 from helip.training.options import RunOptions
 from helip.training.precision import precision_of, with_precision
-from helip.training.queued_step import QueuedStep
 from helip.training.recipe import Recipe
 from helip.training.result import Progress, TrainResult
 from helip.training.state import RunState
-from helip.training.step import OptimizerStep
+from helip.training.step import OptimizerStep, QueuedStep, captions_that_fill, on_device
 from helip.training.stream import StepMiner
 from helip.training.terms import Distillation, SslTerm
 from helip.training.trainer_call import TrainerCall

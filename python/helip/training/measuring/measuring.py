@@ -13,9 +13,9 @@ from helip.common.processes import Processes
 from helip.models.bundle import ModelBundle
 from helip.training.measuring.start_comparison import StartComparison
 from helip.training.measuring.validator import Validator
-from helip.training.model_copy import ModelCopy
 from helip.training.result import Progress
 from helip.training.trainer_call import LoopOptions
+from helip.training.tuning import ModelCopy
 
 
 class Measuring:

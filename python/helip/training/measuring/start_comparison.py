@@ -20,7 +20,7 @@ from helip.common.processes import Processes
 from helip.common.weights_digest import weights_digest
 from helip.models.bundle import ModelBundle
 from helip.training.checkpoints import read_sealed, sealed
-from helip.training.model_copy import ModelCopy
+from helip.training.tuning import ModelCopy
 
 _FORMAT = "helip.guard"
 _VERSION = 1

@@ -1,4 +1,5 @@
-"""The optimizer of a recipe, steps that a device may leave out, and its state as plain tensors."""
+"""The optimizer of a recipe and its rate, steps that a device may leave out, and its state as plain
+tensors."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,12 @@ MAX_LOGIT_SCALE = math.log(100.0)  # of the learned log temperature
 _OUTSIDE = re.compile(r"embed|conv1\.|(?:^|\.)(?:text_)?proj(?:ection)?(?:\.weight)?$")
 _LIKE_ITS_WEIGHT = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
 _UNFIT = ["adahessian", "kron*", "fused*"]  # need second gradients, keep no plain state, need apex
+_SHAPES: dict[str, Callable[[float, float], float]] = {  # of done and cooldown, from 1 down
+    "cosine": lambda done, cooldown: 0.5 * (1.0 + math.cos(math.pi * done)),
+    "linear": lambda done, cooldown: 1.0 - done,
+    "constant": lambda done, cooldown: 1.0,
+    "wsd": lambda done, cooldown: min(1.0, (1.0 - done) / cooldown) if cooldown else 1.0,
+}
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -117,6 +124,26 @@ def _fusable(parameters: Sequence[nn.Parameter]) -> bool | None:
     """
     plain = all(type(p) is nn.Parameter and p.is_floating_point() for p in parameters)
     return True if plain and {p.device.type for p in parameters} <= {"cpu", "cuda"} else None
+
+
+def scheduled_lr(step: int, recipe: Recipe, total: int) -> float:
+    """The rate of ``step`` of ``total``, from 0.
+
+    A rate is a function of the step alone, so that a resumed run needs no state of it:
+
+        lr(step) = min_lr + (lr - min_lr) * shape(done)
+
+    after a linear warm-up to ``lr``, where ``done`` in [0, 1] is the share of the steps behind it
+    that are over. A ``warmup`` below 1 is a share of all steps, any other a number of steps.
+    ``wsd`` (warm-up, stable, decay; arXiv 2404.06395) is constant but for its last steps.
+    """
+    share = recipe.warmup < 1
+    warmup = min(round(recipe.warmup * total) if share else int(recipe.warmup), total)
+    if step < warmup:
+        return recipe.lr * (step + 1) / warmup
+    done = min((step - warmup) / max(total - warmup, 1), 1.0)
+    height = _SHAPES[recipe.lr_schedule](done, recipe.cooldown)
+    return recipe.min_lr + (recipe.lr - recipe.min_lr) * height
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
