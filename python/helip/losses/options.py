@@ -99,6 +99,3 @@ class DistillOptions(Options):
 
     distill: Annotated[float, Ge(0)] = 0.0
     """Weight of the distance to the teacher; 0 has no teacher."""
-    distill_kind: Literal["features", "logits"] = "features"
-    """features: cosine distance of each image and text feature to the teacher's; logits: KL
-    divergence between the softmaxes of the similarities in a batch, for teachers of any width."""

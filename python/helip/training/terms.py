@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +17,11 @@ from torch import Tensor, nn
 
 from helip.common.collectives import gather_rows
 from helip.common.devices import autocast
-from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.options import Precision
 from helip.common.processes import Processes
 from helip.common.weights_digest import weights_digest
 from helip.losses.distillation import DistillationLoss
-from helip.losses.options import DistillOptions
 from helip.losses.ssl import SslLoss
 from helip.models.bundle import ModelBundle
 from helip.models.slip import has_ssl_head
@@ -78,22 +77,12 @@ class SslTerm:
         return {**losses, **term, "loss": losses["loss"] + term["loss"]}
 
 
-class _Features(Protocol):
-    """Gives a teacher's features of a batch."""
-
-    digest: str
-    nbytes: int  # of memory beside the run's own model
-
-    def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """[b, t] of images and of texts; ``ready`` is the batch on the device."""
-        ...
-
-
 class Distillation:
     """The teacher's features of each batch, and the distance of the model's to them."""
 
-    def __init__(self, loss: DistillationLoss, features: _Features, scale: Tensor | None) -> None:
-        self._loss, self._features, self._scale = loss, features, scale
+    def __init__(self, distill: float, features: _CopiedTeacher | _StoredFeatures) -> None:
+        self._loss, self._features = DistillationLoss(distill=distill), features
+        self.nbytes = features.nbytes  # memory of the teacher on this process
 
     @classmethod
     def of(
@@ -117,26 +106,14 @@ class Distillation:
                 "teacher is given and distill is 0.0, which has no teacher; give distill, such as "
                 "1.0, or no teacher"
             )
-        features: _Features = (
-            _CopiedTeacher(bundle, precision_of(recipe), processes, device, chunks)
-            if teacher is None
-            else _StoredFeatures(store_of(teacher), device)
-        )
-        scale = None
-        if recipe.distill_kind == "logits":
-            scale = _start_scale(bundle.model, processes, device)
-        options = DistillOptions.of(recipe).as_dict()
-        return cls(DistillationLoss(**options, gather=processes.count > 1), features, scale)
+        if teacher is not None:
+            return cls(recipe.distill, _StoredFeatures(store_of(teacher), device))
+        copied = _CopiedTeacher(bundle, precision_of(recipe), processes, device, chunks)
+        return cls(recipe.distill, copied)
 
     def identity(self) -> dict[str, Any]:
         """What must be the same when the run is resumed: it needs the same teacher."""
-        scale = {} if self._scale is None else {"teacher_scale": float(self._scale)}
-        return {"teacher": self._features.digest, **scale}
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the teacher on this process."""
-        return self._features.nbytes
+        return {"teacher": self._features.digest}
 
     def teach(self, index: Tensor, ready: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the teacher adds to a batch on the device, of these rows of the data set."""
@@ -156,7 +133,6 @@ class Distillation:
             encoded["text_features"],
             batch["teacher_image"],
             batch["teacher_text"],
-            self._scale,
             rank_rows=rank_rows,
         )
         return {**losses, **term, "loss": losses["loss"] + term["loss"]}
@@ -224,15 +200,3 @@ class _StoredFeatures:
                 "nothing; embed that row, or leave it out of the data"
             )
         return image.to(self._device), text.to(self._device)
-
-
-def _start_scale(model: nn.Module, processes: Processes, device: torch.device) -> Tensor:
-    """The exponentiated logit scale at the start, of rank 0; a collective."""
-    scale = getattr(model, "logit_scale", None)
-    if not isinstance(scale, Tensor):
-        raise UnsupportedError(
-            f"distill_kind='logits' needs the model's logit_scale, and a {type(model).__name__} "
-            "has none; take distill_kind='features'"
-        )
-    own = float(scale.detach().reshape(()).exp())
-    return torch.tensor(processes.exchange(own)[0], dtype=scale.dtype, device=device)

@@ -158,7 +158,7 @@ def real_peak(monkeypatch, tmp_path, made, call) -> int:
         {},
         {"accumulate": 4, "grad_checkpointing": True, "precision": "bfloat16"},
         {"optimizer": "adafactor", "ema": 0.9, "lock_text": True},
-        {"distill": 1.0, "distill_kind": "logits"},
+        {"distill": 1.0},
     ],
     ids=lambda options: ",".join(map(str, options)) or "plain",
 )

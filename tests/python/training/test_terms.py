@@ -17,8 +17,6 @@ from support.tune_samples import same, table, tiny, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-KINDS = ("features", "logits")
-
 
 def run(out, model=None, data=None, **options):
     data = data or Colours()
@@ -51,9 +49,8 @@ def distance_to_start(model) -> float:
     return float(sum((1 - (a * b).sum(dim=1)).mean() for a, b in zip(ours, start, strict=True)))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_loss_is_the_sum_of_its_terms_and_the_first_step_is_at_no_distance(tmp_path, kind):
-    run(tmp_path, distill_kind=kind, gamma=0.5)
+def test_the_loss_is_the_sum_of_its_terms_and_the_first_step_is_at_no_distance(tmp_path):
+    run(tmp_path, gamma=0.5)
     rows = read_metrics(tmp_path / "metrics.jsonl")
     for row in rows:
         total = row["clip"] + 0.5 * row["margin"] + 2.0 * row["distill"]
@@ -69,16 +66,9 @@ def test_the_tuned_model_keeps_the_start_features(tmp_path):
     assert distance_to_start(held.model) < 0.5 * distance_to_start(free.model)
 
 
-def test_without_a_weight_the_options_change_nothing(tmp_path):
-    first = run(tmp_path / "a", distill=0.0)
-    second = run(tmp_path / "b", distill=0.0, distill_kind="logits")
-    assert same(weights(first.model.model), weights(second.model.model))
-
-
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("of_store", [False, True])
-def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, kind, of_store):
-    options = {"distill_kind": kind}
+def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, of_store):
+    options = {}
     if of_store:
         options["teacher"] = tmp_path / "store"
         stored(options["teacher"], *encoded(tiny(seed=8), Colours()))
@@ -92,38 +82,35 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, kind, of_store):
     assert same(weights(whole.model.model), weights(resumed.model.model))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_run_wants_the_teacher_that_it_began_with(tmp_path, kind):
+def test_a_run_wants_the_teacher_that_it_began_with(tmp_path):
     calls = iter(range(1, 100))
     model = tiny()
     with pytest.raises(CancelledError):
-        run(tmp_path / "run", model, should_stop=lambda: next(calls) == 3, distill_kind=kind)
+        run(tmp_path / "run", model, should_stop=lambda: next(calls) == 3)
     trained_since = model
     for other in (trained_since, tiny(seed=9)):
         with pytest.raises(MismatchError, match="teacher was"):
-            run(tmp_path / "run", other, distill_kind=kind)
+            run(tmp_path / "run", other)
     teacher = stored(tmp_path / "store", *encoded(tiny(), Colours()))
     with pytest.raises(MismatchError, match="teacher was"):
-        run(tmp_path / "run", distill_kind=kind, teacher=teacher)
+        run(tmp_path / "run", teacher=teacher)
     with pytest.raises(MismatchError, match=r"distill was 2\.0, is 1\.0"):
-        run(tmp_path / "run", distill_kind=kind, distill=1.0)
+        run(tmp_path / "run", distill=1.0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_store_of_the_start_model_teaches_what_its_copy_does(tmp_path, kind):
-    copied = run(tmp_path / "copied", distill_kind=kind)
+def test_a_store_of_the_start_model_teaches_what_its_copy_does(tmp_path):
+    copied = run(tmp_path / "copied")
     store = stored(tmp_path / "store", *encoded(tiny(), Colours()))
-    read = run(tmp_path / "read", distill_kind=kind, teacher=store)
+    read = run(tmp_path / "read", teacher=store)
     ours, theirs = weights(read.model.model), weights(copied.model.model)
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, msg=name)
     assert read.metrics["distill"] == pytest.approx(copied.metrics["distill"], rel=1e-3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("of_store", [False, True])
-def test_chunks_train_the_weights_of_the_whole_batch(tmp_path, kind, of_store):
-    options = {"distill_kind": kind}
+def test_chunks_train_the_weights_of_the_whole_batch(tmp_path, of_store):
+    options = {}
     if of_store:
         options["teacher"] = stored(tmp_path / "store", *encoded(tiny(seed=8), Colours()))
     whole = run(tmp_path / "1", steps=2, **options)
@@ -149,12 +136,11 @@ def test_the_teacher_is_the_model_before_it_is_adapted_or_locked(tmp_path, optio
     assert rows[-1]["distill"] > 1e-7
 
 
-def test_a_teacher_of_another_width_teaches_similarities_alone(tmp_path):
+def test_a_teacher_of_another_width_is_refused(tmp_path):
     wide = np.random.default_rng(0).standard_normal((2, 24, 12)).astype(np.float32)
     store = stored(tmp_path / "store", *wide)
-    assert run(tmp_path / "a", teacher=store, distill_kind="logits").metrics["distill"] > 0
-    with pytest.raises(MismatchError, match="have 12 dimensions and the model's 16"):
-        run(tmp_path / "b", teacher=store)
+    with pytest.raises(InvalidArgumentError, match=r"shape \(.*, 12\).*a teacher of that width"):
+        run(tmp_path / "run", teacher=store)
 
 
 class SeveralCaptions(Colours):
