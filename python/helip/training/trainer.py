@@ -100,16 +100,15 @@ class Trainer:
         self._should_stop = call.should_stop
         self._stop_requested = False
         self._ssl = SslTerm.of(model.model, self.recipe)
-        check_run(
-            self.recipe, call, model, loader, self.hooks, self.processes, self.device,
-            validates=call.validate is not None, guards=call.guard is not None,
-        )  # fmt: skip
+        check_run(call, self.recipe, self.hooks, self.processes, self.device)
         self._loss = BatchLoss(
             self.recipe.loss, self.recipe, gather=self.processes.count > 1, device=self.device
         )
         self.loss = self._loss.loss
-        self._distillation = Distillation.of(
-            model, self.recipe, call.teacher, self.processes, self.device, call.accumulate
+        self._distillation = (
+            Distillation(model, self.recipe, self.processes, self.device, call.accumulate)
+            if self.recipe.distill > 0
+            else None
         )
         self._measuring = Measuring(call, model, self.out, self.processes)
         scale_bound = logit_scale_bound(model.model)
@@ -146,7 +145,7 @@ class Trainer:
             "streaming": self._stream.options() if self._stream else None,
             "accumulate": call.accumulate,
             "compiled": call.compiled,
-            **(self._distillation.identity() if self._distillation else {}),
+            **({"teacher": self._distillation.digest} if self._distillation else {}),
         }
         self._again = given_again(call, self.recipe, self.network.parallel)
         self._state = RunState(
@@ -429,7 +428,7 @@ class Trainer:
         ready = on_device(batch, self.device, channels_last=self._channels_last)
         self._full = self._full + captions_that_fill(batch["text"], self.bundle.tokenizer)
         if self._distillation:
-            ready |= self._distillation.teach(batch["index"], ready)
+            ready |= self._distillation.teach(ready)
         return ready
 
     def _save(self, log: RunLog) -> Path:
