@@ -36,10 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "distill 1": {"distill": 1.0},
     "distill 3": {"distill": 3.0},
     "distill 10": {"distill": 10.0},
-    "distill 1, logits": {"distill": 1.0, "distill_kind": "logits"},
     "wise_ft 0.5": {"wise_ft": 0.5},
     "distill 3, wise_ft 0.5": {"distill": 3.0, "wise_ft": 0.5},
-    "warm_statistics 50": {"warm_statistics": 50},
 }
 _KEPT_ROWS = 500
 

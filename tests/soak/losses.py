@@ -28,7 +28,7 @@ PLAIN: Job = {
     "ranks": None, "dtype": "float64", "columns": 0, "similar_captions": None,
     "similar_images": None, "equal_captions": "mask", "hard": "target", "direction": "preserve",
     "space": "cross", "margin": 0.0, "gamma": 1.0, "bias": None, "scale": 1.0, "twins": False,
-    "rank_rows": False, "loss": "helip", "kind": "features", "alike": 0.0,
+    "rank_rows": False, "loss": "helip", "alike": 0.0,
 }  # fmt: skip
 LEAST = {"rows": 1, "dim": 1, "most": 1}
 
@@ -46,7 +46,7 @@ def draw(dice: Dice) -> Job:
         "equal_captions": dice.of("mask", "positive", "separate"),
         "similar_captions": dice.mostly(None, 0.3, 0.9),
         "similar_images": dice.mostly(None, 0.3, 0.9), "scale": dice.of(0.5, 1.0, 14.3, 100.0),
-        "bias": dice.of(None, -10.0, 0.5), "kind": dice.of("features", "logits"),
+        "bias": dice.of(None, -10.0, 0.5),
         "twins": dice.chance(0.2), "alike": dice.of(0.0, 0.7), "ranks": None, "rank_rows": False,
     }  # fmt: skip
     if job["rows"] > 1 and job["loss"] in ("helip", "sigmoid", "distill") and dice.chance(0.3):
@@ -90,8 +90,7 @@ def batch_of(job: Job) -> tuple[dict[str, np.ndarray], list[int]]:
     made["groups"] = random.integers(0, max(2, rows // 2), (rows, job["columns"]))
     made["caption"], made["picture"] = random.normal(size=(2, rows, 3))
     for name in ("teacher image", "teacher text"):
-        width = dim if job["kind"] == "features" else 3
-        made[name] = random.normal(size=(rows, width)).astype(job["dtype"]).astype(np.float64)
+        made[name] = random.normal(size=(rows, dim)).astype(job["dtype"]).astype(np.float64)
     return made, counts
 
 
@@ -218,13 +217,8 @@ def value(
             (x["image"], x["text"]), (batch["teacher image"], batch["teacher text"])))  # fmt: skip
         total = 0.0
         for i in range(job["rows"]):
-            for one, other in ((0, 1), (1, 0)):
-                if job["kind"] == "features":
-                    total += 0.5 * (1 - own[one][i] @ teacher[one][i])
-                else:
-                    q, p = (job["scale"] * side[other] @ side[one][i] for side in (own, teacher))
-                    p, q = p - log_sum(p), q - log_sum(q)
-                    total += 0.5 * (np.exp(p) * (p - q)).sum()
+            for one in (0, 1):
+                total += 0.5 * (1 - own[one][i] @ teacher[one][i])
         total /= job["rows"]
         return {"distill": total, "loss": job["gamma"] * total}
     equal = (
@@ -269,8 +263,7 @@ def theirs(job: Job, batch: dict[str, np.ndarray], counts: list[int], rank: int)
         teacher = [
             torch.tensor(batch[f"teacher {name}"][own], dtype=dtype) for name in ("image", "text")
         ]
-        loss = losses.DistillationLoss(distill=job["gamma"], distill_kind=job["kind"], gather=many)
-        found = loss(image, text, *teacher, scale.detach(), **share)
+        found = losses.DistillationLoss(distill=job["gamma"])(image, text, *teacher, **share)
     elif job["loss"] == "clip":
         found = {"loss": helip.losses.clip_loss(image, text, scale)}
     elif job["loss"] == "margin":

@@ -296,7 +296,6 @@ def show_training_plan(plan: Any, as_json: bool) -> None:
     show_table(
         [
             ("steps", f"{plan.steps:,}, {plan.steps_per_epoch:,} an epoch"),
-            *([("warm-up", f"{plan.warm_batches:,} batches before")] if plan.warm_batches else []),
             ("rows", f"{plan.rows:,}"),
             (
                 "parameters",

@@ -1,6 +1,5 @@
-from .hardness_schedule import HardnessSchedule
 from .loader import HardPairLoader
-from .options import BatchOptions, PairOptions, ReadOptions
+from .options import BatchOptions, HardnessSchedule, PairOptions, ReadOptions
 from .pair_source import PairSource
 from .views import TwoViews
 

@@ -95,10 +95,7 @@ class SslOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class DistillOptions(Options):
-    """Distillation: the tuned model keeps what a teacher, by default the start model, gives."""
+    """Distillation: the tuned model keeps what the start model, its teacher, gives."""
 
     distill: Annotated[float, Ge(0)] = 0.0
     """Weight of the distance to the teacher; 0 has no teacher."""
-    distill_kind: Literal["features", "logits"] = "features"
-    """features: cosine distance of each image and text feature to the teacher's; logits: KL
-    divergence between the softmaxes of the similarities in a batch, for teachers of any width."""

@@ -10,7 +10,6 @@ from torch import nn
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.processes import Processes
-from helip.models.bundle import ModelBundle
 from helip.models.locking import training_batch_norms
 from helip.training.checkpoints import check_hook_name
 from helip.training.network import is_sharded
@@ -19,62 +18,47 @@ from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader
 from helip.training.trainer_call import TrainerCall
 
-# Their state is a sum over all steps that the weights follow from, no average that forgets.
-SUMMING = ("madgrad", "madgradw")
 # Optimizers that work on each number of a weight alone, so on parts of it.
 _OF_PARTS = ("adamw", "lion")
 
 
 def check_run(
+    call: TrainerCall,
     recipe: Recipe,
-    run: RunOptions,
-    bundle: ModelBundle,
-    loader: BatchLoader,
     hooks: Mapping[str, Any],
     processes: Processes,
     device: torch.device,
-    *,
-    validates: bool,
-    guards: bool,
 ) -> None:
     """Raise InvalidArgumentError or UnsupportedError; all processes call it together.
 
-    validates, guards: whether there is something to do so by.
+    recipe, hooks: those of the call, completed.
     """
-    _check_batches(loader, processes)
-    _check_precision(recipe, run, bundle, processes, device)
-    if any(map(is_sharded, bundle.model.parameters())):
+    model = call.model.model
+    _check_batches(call.loader, processes)
+    _check_precision(recipe, model, device)
+    if any(map(is_sharded, model.parameters())):
         raise UnsupportedError(
             "the model is in parts since a run of this process with parallel='fsdp'; make the "
             "model anew, with create_model or its name"
         )
-    if processes.count > 1 and run.parallel == "fsdp" and recipe.optimizer not in _OF_PARTS:
+    unfit = {
+        f"optimizer={recipe.optimizer!r}": recipe.optimizer not in _OF_PARTS,
+        "lora": recipe.lora is not None,
+        "precision='float16'": recipe.precision == "float16",
+    }
+    wrong = [option for option, is_set in unfit.items() if is_set]
+    if processes.count > 1 and call.parallel == "fsdp" and wrong:
         raise UnsupportedError(
-            f"optimizer={recipe.optimizer!r} has not been made to work with parallel='fsdp', which "
-            f"takes {' or '.join(_OF_PARTS)}; take one of them, or parallel='ddp'"
-        )
-    if processes.count > 1 and run.parallel == "fsdp" and recipe.lora is not None:
-        raise UnsupportedError(
-            "lora has not been made to work with parallel='fsdp'; take parallel='ddp', which keeps "
-            "no optimizer state of what is frozen"
-        )
-    if recipe.warm_statistics and recipe.optimizer in SUMMING:
-        raise UnsupportedError(
-            f"warm_statistics is {recipe.warm_statistics}, and {recipe.optimizer} keeps the sum of "
-            "all gradients, which its first step would make up for at once; take an optimizer with "
-            "averages, such as adamw, or warm_statistics=0"
+            f"{', '.join(wrong)} has not been made to work with parallel='fsdp'; leave it out (the "
+            f"optimizer is {' or '.join(_OF_PARTS)}), or take parallel='ddp'"
         )
     for name in hooks:
         check_hook_name(name)
-    if not validates and (run.patience or run.watch or (run.eval_every and not guards)):
+    looks = call.eval_every and call.guard is None
+    if call.validate is None and (call.patience or call.watch or looks):
         raise InvalidArgumentError(
             "eval_every, patience or watch is given and nothing to validate by; give validate, "
             "such as helip.Validation(data)"
-        )
-    if run.when_lost != "report" and not guards:
-        raise InvalidArgumentError(
-            f"when_lost is {run.when_lost!r}, and nothing says whether something is lost; give "
-            "guard, such as helip.Guard(data), or leave it out"
         )
     if recipe.ema is not None and "ema" in hooks:
         raise InvalidArgumentError(
@@ -99,8 +83,7 @@ def check_chunks(model: nn.Module, run: RunOptions) -> None:
 def given_again(call: TrainerCall, recipe: Recipe, parallel: str | None) -> str:
     """How the call that goes on with a run differs from the one that began it, in words."""
     needed = [] if call.resume else ["resume=True"]
-    compares = "start" in (call.identity or {}) or call.when_lost == "interpolate"
-    if compares or (recipe.distill and call.teacher is None):
+    if "start" in (call.identity or {}) or recipe.distill:
         needed.append("the start model")
     elif parallel == "fsdp":
         needed.append("a model made anew")
@@ -120,25 +103,13 @@ def _check_batches(loader: BatchLoader, processes: Processes) -> None:
         )
 
 
-def _check_precision(
-    recipe: Recipe,
-    run: RunOptions,
-    bundle: ModelBundle,
-    processes: Processes,
-    device: torch.device,
-) -> None:
-    half = recipe.precision == "float16"
-    if half and device.type != "cuda":
+def _check_precision(recipe: Recipe, model: nn.Module, device: torch.device) -> None:
+    if recipe.precision == "float16" and device.type != "cuda":
         raise InvalidArgumentError(
             f"precision is 'float16' on {device.type}, must be 'bfloat16' or 'float32' there: loss "
             "scaling needs a CUDA device"
         )
-    if half and processes.count > 1 and run.parallel == "fsdp":
-        raise UnsupportedError(
-            "precision='float16' has not been made to work with parallel='fsdp'; take 'bfloat16', "
-            "or parallel='ddp'"
-        )
-    low = {p.dtype for p in bundle.model.parameters()} - {torch.float32, torch.float64}
+    low = {p.dtype for p in model.parameters()} - {torch.float32, torch.float64}
     if low:
         raise InvalidArgumentError(
             f"the model's weights are {sorted(map(str, low))}, must be float32 for training; make "

@@ -359,8 +359,7 @@ _RECIPES = (
             ),
         ),
         advice="Give a general set as guard (--guard): the run says at its end whether something "
-        "is lost, and with when_lost=interpolate goes back as far as it must "
-        "(docs/training.md#the-guard-of-a-run). Or measure OUT/wise-ft beside the last "
+        "is lost (docs/training.md#the-guard-of-a-run). Or measure OUT/wise-ft beside the last "
         "checkpoint, the start and the control on a "
         "general set, by helip eval --guard (docs/evaluation.md#the-guard-against-forgetting); "
         "helip interpolate writes other mixtures.",

@@ -39,8 +39,6 @@ class RunOptions(DeviceOptions):
     """Less of that figure is better, as of a loss."""
     patience: Positive | None = None
     """Validations without a better figure after which the run ends; None: never."""
-    when_lost: Literal["report", "interpolate"] = "report"
-    """Where the guard states a loss at the end: only say so, or also go back towards the start."""
     log_every: Positive = 1
     """Steps between lines of metrics.jsonl."""
     log_to: Sequence[Literal["tensorboard", "wandb"]] = ()

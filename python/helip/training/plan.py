@@ -52,7 +52,6 @@ class TrainingPlan:
 
     steps: int
     steps_per_epoch: int
-    warm_batches: int  # before the first step, of warm_statistics
     rows: int  # of the steps, targets and hard pairs; fewer where some cannot be read
     parameters: int
     trained_parameters: int
@@ -109,7 +108,7 @@ def _planned(call: PlanTrainingCall) -> TrainingPlan:
     bare = dataclasses.replace(
         call, out=call.out or "plan", loss=copy.deepcopy(call.loss), compiled=False,
         progress=False, hooks=None, validate=None, eval_every=None, patience=None, watch=None,
-        guard=None, when_lost="report", wise_ft=None,
+        guard=None, wise_ft=None,
     )  # fmt: skip
     trainer, _ = make_trainer(bare, bundle, _Steps)
     assert isinstance(trainer, _Steps) and isinstance(trainer.loader, HardPairLoader)
@@ -124,7 +123,6 @@ def _planned(call: PlanTrainingCall) -> TrainingPlan:
     return TrainingPlan(
         steps=steps,
         steps_per_epoch=len(loader),
-        warm_batches=call.warm_statistics,
         rows=rows,
         parameters=sum(p.numel() for p in parameters),
         trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),

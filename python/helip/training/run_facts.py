@@ -19,7 +19,7 @@ def facts_of(path: Path) -> RunFacts | None:
     """Of the run that wrote the model at ``path``; None where no run is known.
 
     path: the folder of a run, one of its checkpoints or a file of weights in it, or one of the
-        models that a run writes beside them: best, wise-ft and guarded.
+        models that a run writes beside them: best and wise-ft.
 
     Raises CorruptError for a state.json that lacks what a checkpoint has.
     """
@@ -64,4 +64,4 @@ def _mixture(folder: Path) -> str:
     return "a mixture of those of the start and those of the last step (WiSE-FT)"
 
 
-_BESIDE = {"best": _best, "wise-ft": _mixture, "guarded": _mixture}
+_BESIDE = {"best": _best, "wise-ft": _mixture}

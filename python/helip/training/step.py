@@ -1,4 +1,5 @@
-"""One optimizer step: gradients of a batch, in chunks if asked, and what was learned of it.
+"""One optimizer step: gradients of a batch, in chunks if asked, and what was learned of it. Before
+it, a batch on its way to the device; after it, what is said of a step that has failed.
 
 A step is queued on the device and not waited for. What must not reach the weights is kept from them
 by the device itself, and the host reads of it later.
@@ -7,8 +8,9 @@ by the device itself, and the host reads of it later.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,26 +20,125 @@ from helip.common.devices import autocast
 from helip.common.errors import InvalidArgumentError, OutOfMemoryError
 from helip.common.processes import Processes
 from helip.common.quantities import bytes_words
+from helip.losses.features import check_hard_rows, check_target
+from helip.models.run_folder import list_checkpoints
 from helip.training.grad_cache import cached_backward
 from helip.training.kernels import attention_kernel
+from helip.training.logs.metrics import RunLog
 from helip.training.network import Network
 from helip.training.optimizing.optimizer import (
     MAX_LOGIT_SCALE,
     clamp_logit_scale,
     make_optimizer,
     own_part,
+    scheduled_lr,
     set_lr,
     step_unless,
-    weights_kept,
 )
-from helip.training.optimizing.schedules import scheduled_lr
 from helip.training.precision import precision_of
-from helip.training.queued_step import StepNumbers
 from helip.training.recipe import Recipe
+from helip.training.result import NonFiniteLossError
 
 _FIRST = ("loss", "clip", "margin", "violated", "logit_scale")  # in a line of metrics
 # Where float16's loss is not multiplied by more than that, an infinite gradient is the model's own.
 _NO_FACTOR = 1.0
+_COMPARED = ("hard_similarity", "ordinary_similarity")  # of batches that hold hard pairs
+
+
+def on_device(
+    batch: Mapping[str, Any], device: torch.device, *, channels_last: bool = False
+) -> dict[str, Tensor]:
+    """Its tensors there, rows first; InvalidArgumentError where what is trained on is none.
+
+    channels_last: in which order of its memory the pictures are; their shape is the same.
+    """
+    for name, maker in (("image", "transform"), ("text", "tokenizer")):
+        if not isinstance(batch[name], Tensor):
+            raise InvalidArgumentError(
+                f"batch[{name!r}] is a {type(batch[name]).__name__}, must be a tensor; give "
+                f"the loader a {maker}"
+            )
+    check_target(batch["target"], len(batch["index"]))
+    if "hard_rows" in batch:
+        check_hard_rows(batch["hard_rows"], len(batch["index"]))
+    names = [name for name, value in batch.items() if isinstance(value, Tensor)]
+    ready = {name: batch[name].to(device, non_blocking=True) for name in names}
+    if channels_last:
+        ready["image"] = ready["image"].contiguous(memory_format=torch.channels_last)
+    if "views" in ready:
+        ready["views"] = ready["views"].transpose(0, 1)
+    return ready
+
+
+def captions_that_fill(text: Tensor, tokenizer: Any) -> Tensor | int:
+    """How many captions, int64 [b, context], fill the context, so may be cut."""
+    end = getattr(tokenizer, "eot_token_id", None)
+    return 0 if end is None else (text[:, -1] == end).sum()
+
+
+class StepNumbers:
+    """What a step came to: names and their values [n], and its learning rate.
+
+    They are copied to the host as soon as the device has them. Making one waits for nothing.
+    """
+
+    def __init__(self, names: Sequence[str], values: Tensor, lr: float) -> None:
+        self._names, self._lr = tuple(names), lr
+        self._host, self._copied = values, None
+        if values.is_cuda:
+            self._host = torch.empty_like(values, device="cpu", pin_memory=True)
+            self._host.copy_(values, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+
+    def read(self) -> tuple[dict[str, float], bool]:
+        """The numbers by their names, and whether the step failed.
+
+        Waits for the work that was queued before this was made.
+        """
+        if self._copied is not None:
+            self._copied.synchronize()
+        row = dict(zip(self._names, map(float, self._host.numpy()), strict=True))
+        failed = bool(row.pop("failed"))
+        row |= {"temperature": 1 / max(row["logit_scale"], 1e-9), "lr": self._lr}
+        if not any(row.get(name) for name in _COMPARED):
+            for name in _COMPARED:
+                row.pop(name, None)
+        return row, failed
+
+
+@dataclass(frozen=True)
+class QueuedStep:
+    """What the host knows of it."""
+
+    step: int
+    epoch: int
+    numbers: StepNumbers
+    known: dict[str, Any]  # other entries of its line of metrics
+    index: Tensor  # data rows of this process's batch
+    due: bool  # whether metrics.jsonl gets a line of it
+
+    def refuse(
+        self, row: Mapping[str, float], log: RunLog, processes: Processes, checkpoints: Path
+    ) -> None:
+        """Raise NonFiniteLossError; all processes call it together."""
+        own = [int(index) for index in self.index]
+        rows = [index for part in processes.exchange(own) for index in part]
+        log.write(**{**row, "step": self.step, "event": "non_finite", "rows": rows})
+        log.sync()
+        existing = list_checkpoints(checkpoints)
+        last = existing[0][1] if existing else None
+        shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+        factor = f" at a loss factor of {row['loss_factor']}" if "loss_factor" in row else ""
+        raise NonFiniteLossError(
+            f"step {self.step}: loss {row['loss']}, gradient norm {row['grad_norm']}{factor}, must "
+            f"be finite; data rows of the batch: {shown} ({len(rows)} in all, listed in "
+            f"metrics.jsonl); last good checkpoint: {last or 'none yet'}. Lower lr, or use "
+            "precision='float32'",
+            step=self.step,
+            rows=rows,
+            checkpoint=last,
+        )
 
 
 @dataclass
@@ -105,20 +206,6 @@ class OptimizerStep:
             numbers["loss_factor"] = self._factor()
         values = torch.stack([value.float() for value in numbers.values()])
         return StepNumbers(tuple(numbers), values, lr)
-
-    def remember(
-        self,
-        batch: Mapping[str, Tensor],
-        *,
-        encode: Callable[..., Mapping[str, Tensor]],
-        losses: Callable[..., dict[str, Tensor]],
-    ) -> StepNumbers:
-        """The first step, of which the optimizer and the scaler alone keep anything.
-
-        The weights have the bits that they had.
-        """
-        with weights_kept(self.optimizer):
-            return self(0, batch, encode=encode, losses=losses)
 
     def _backward(
         self,

@@ -37,10 +37,6 @@ class StepMiner:
         if self._embed is None:
             self._features = image.detach(), text.detach()
 
-    def forget(self) -> None:
-        """Lets go of the features that were kept."""
-        self._features = None
-
     def feed(self, batch: Mapping[str, Any], rank_rows: Sequence[int]) -> dict[str, float]:
         """Gives the batch to the miner; what is known since, for the metrics.
 

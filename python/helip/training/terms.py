@@ -7,34 +7,26 @@ A teacher gives the features of a batch before the batch is cut into chunks, as 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from helip.common.collectives import gather_rows
 from helip.common.devices import autocast
-from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
-from helip.common.options import Precision
+from helip.common.errors import InvalidArgumentError
 from helip.common.processes import Processes
 from helip.common.weights_digest import weights_digest
 from helip.losses.distillation import DistillationLoss
-from helip.losses.options import DistillOptions
 from helip.losses.ssl import SslLoss
 from helip.models.bundle import ModelBundle
 from helip.models.slip import has_ssl_head
-from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.grad_cache import split_rows
-from helip.training.model_copy import ModelCopy
 from helip.training.network import named_outputs, share_weights
 from helip.training.precision import precision_of
 from helip.training.recipe import Recipe
-
-#: A store whose rows are those of the data set, or its path.
-Teacher = EmbeddingStore | str | os.PathLike[str]
+from helip.training.tuning import ModelCopy
 
 
 class SslTerm:
@@ -78,70 +70,40 @@ class SslTerm:
         return {**losses, **term, "loss": losses["loss"] + term["loss"]}
 
 
-class _Features(Protocol):
-    """Gives a teacher's features of a batch."""
-
-    digest: str
-    nbytes: int  # of memory beside the run's own model
-
-    def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """[b, t] of images and of texts; ``ready`` is the batch on the device."""
-        ...
-
-
 class Distillation:
-    """The teacher's features of each batch, and the distance of the model's to them."""
+    """A teacher, which is a frozen copy of the model at the start and sees the same pictures and
+    captions, and the distance of the model's features to its.
 
-    def __init__(self, loss: DistillationLoss, features: _Features, scale: Tensor | None) -> None:
-        self._loss, self._features, self._scale = loss, features, scale
+    All processes make one together. bundle: its model is as at the start, before anything is done
+    to it. chunks: that a batch is encoded in.
+    """
 
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         bundle: ModelBundle,
         recipe: Recipe,
-        teacher: Teacher | None,
         processes: Processes,
         device: torch.device,
         chunks: int,
-    ) -> Distillation | None:
-        """None with distill = 0; all processes call it together.
+    ) -> None:
+        self._loss = DistillationLoss(distill=recipe.distill)
+        self._model = ModelCopy(bundle).bundle.model.to(device)
+        if processes.count > 1:
+            share_weights(self._model)
+        self._precision, self._device, self._chunks = precision_of(recipe), device, chunks
+        self.digest = weights_digest(self._model)  # a run is resumed with the same teacher
+        self.nbytes = sum(p.nbytes for p in (*self._model.parameters(), *self._model.buffers()))
 
-        bundle: its model is as at the start, before anything is done to it.
-        teacher: None for a copy of the model.
-        """
-        if recipe.distill == 0:
-            if teacher is None:
-                return None
-            raise InvalidArgumentError(
-                "teacher is given and distill is 0.0, which has no teacher; give distill, such as "
-                "1.0, or no teacher"
-            )
-        features: _Features = (
-            _CopiedTeacher(bundle, precision_of(recipe), processes, device, chunks)
-            if teacher is None
-            else _StoredFeatures(store_of(teacher), device)
-        )
-        scale = None
-        if recipe.distill_kind == "logits":
-            scale = _start_scale(bundle.model, processes, device)
-        options = DistillOptions.of(recipe).as_dict()
-        return cls(DistillationLoss(**options, gather=processes.count > 1), features, scale)
-
-    def identity(self) -> dict[str, Any]:
-        """What must be the same when the run is resumed: it needs the same teacher."""
-        scale = {} if self._scale is None else {"teacher_scale": float(self._scale)}
-        return {"teacher": self._features.digest, **scale}
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the teacher on this process."""
-        return self._features.nbytes
-
-    def teach(self, index: Tensor, ready: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the teacher adds to a batch on the device, of these rows of the data set."""
-        image, text = self._features(index, ready)
-        return {"teacher_image": image, "teacher_text": text}
+    @torch.no_grad()
+    def teach(self, ready: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the teacher adds to a batch on the device."""
+        parts = split_rows({name: ready[name] for name in ("image", "text")}, self._chunks)
+        with autocast(self._device, self._precision):
+            found = [named_outputs(self._model(part["image"], part["text"])) for part in parts]
+        return {
+            f"teacher_{name}": torch.cat([each[f"{name}_features"] for each in found])
+            for name in ("image", "text")
+        }
 
     def add(
         self,
@@ -156,83 +118,6 @@ class Distillation:
             encoded["text_features"],
             batch["teacher_image"],
             batch["teacher_text"],
-            self._scale,
             rank_rows=rank_rows,
         )
         return {**losses, **term, "loss": losses["loss"] + term["loss"]}
-
-
-class _CopiedTeacher:
-    """A frozen copy of the model, which sees the same pictures and captions as the model."""
-
-    def __init__(
-        self,
-        bundle: ModelBundle,
-        precision: Precision,
-        processes: Processes,
-        device: torch.device,
-        chunks: int,
-    ) -> None:
-        self._model = ModelCopy(bundle).bundle.model.to(device)
-        if processes.count > 1:
-            share_weights(self._model)
-        self._precision, self._device, self._chunks = precision, device, chunks
-        self.digest = weights_digest(self._model)
-        self.nbytes = sum(p.nbytes for p in (*self._model.parameters(), *self._model.buffers()))
-
-    @torch.no_grad()
-    def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        parts = split_rows({name: ready[name] for name in ("image", "text")}, self._chunks)
-        with autocast(self._device, self._precision):
-            found = [named_outputs(self._model(part["image"], part["text"])) for part in parts]
-        image, text = (
-            torch.cat([each[name] for each in found])
-            for name in ("image_features", "text_features")
-        )
-        return image, text
-
-
-class _StoredFeatures:
-    """Embeddings of one dual encoder in a store whose rows are those of the data set."""
-
-    nbytes = 0  # mapped
-
-    def __init__(self, store: EmbeddingStore, device: torch.device) -> None:
-        widths = store.image_tensor.shape[1], store.text_tensor.shape[1]
-        if widths[0] != widths[1]:
-            raise MismatchError(
-                f"teacher is {store!r}, whose image and text rows have widths {widths[0]} and "
-                f"{widths[1]}, must have one: both of one dual encoder, such as a CLIP model"
-            )
-        self._store, self._device = store, device
-        self._deleted = store.deleted
-        self.digest = store.fingerprint
-
-    def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        rows: np.ndarray = torch.as_tensor(index).cpu().numpy()
-        outside = rows[(rows < 0) | (rows >= len(self._store))]
-        if len(outside):
-            raise MismatchError(
-                f"the batch holds row {outside[0]} and the teacher's store {len(self._store)} "
-                "rows; give the store of the data that the loader reads"
-            )
-        image, text = self._store.rows(rows)
-        absent = ~(image.any(dim=1) & text.any(dim=1)).numpy() | np.isin(rows, self._deleted)
-        if absent.any():
-            raise MismatchError(
-                f"row {rows[absent][0]} of the teacher's store is deleted or zeros, so it teaches "
-                "nothing; embed that row, or leave it out of the data"
-            )
-        return image.to(self._device), text.to(self._device)
-
-
-def _start_scale(model: nn.Module, processes: Processes, device: torch.device) -> Tensor:
-    """The exponentiated logit scale at the start, of rank 0; a collective."""
-    scale = getattr(model, "logit_scale", None)
-    if not isinstance(scale, Tensor):
-        raise UnsupportedError(
-            f"distill_kind='logits' needs the model's logit_scale, and a {type(model).__name__} "
-            "has none; take distill_kind='features'"
-        )
-    own = float(scale.detach().reshape(()).exp())
-    return torch.tensor(processes.exchange(own)[0], dtype=scale.dtype, device=device)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ from helip.common.progress import ProgressBar
 from helip.losses.loss import BatchLoss
 from helip.models.locking import train_mode
 from helip.models.run_folder import CHECKPOINTS
-from helip.training.batch import captions_that_fill, on_device
 from helip.training.checkpoints import random_states, restore_random_states, seed_all
 from helip.training.checks import check_chunks, check_run, given_again
 from helip.training.kernels import takes_channels_last
@@ -47,16 +45,14 @@ from helip.training.optimizing.optimizer import logit_scale_bound
 from helip.training.optimizing.weight_average import WeightAverage
 from helip.training.options import RunOptions
 from helip.training.precision import precision_of, with_precision
-from helip.training.queued_step import QueuedStep
 from helip.training.recipe import Recipe
 from helip.training.result import Progress, TrainResult
 from helip.training.state import RunState
-from helip.training.step import OptimizerStep
+from helip.training.step import OptimizerStep, QueuedStep, captions_that_fill, on_device
 from helip.training.stream import StepMiner
 from helip.training.terms import Distillation, SslTerm
 from helip.training.trainer_call import TrainerCall
 from helip.training.tuning import ModelTuning
-from helip.training.warm_statistics import WarmStatistics, first_batches, nothing_learned
 
 
 class Trainer:
@@ -104,16 +100,15 @@ class Trainer:
         self._should_stop = call.should_stop
         self._stop_requested = False
         self._ssl = SslTerm.of(model.model, self.recipe)
-        check_run(
-            self.recipe, call, model, loader, self.hooks, self.processes, self.device,
-            validates=call.validate is not None, guards=call.guard is not None,
-        )  # fmt: skip
+        check_run(call, self.recipe, self.hooks, self.processes, self.device)
         self._loss = BatchLoss(
             self.recipe.loss, self.recipe, gather=self.processes.count > 1, device=self.device
         )
         self.loss = self._loss.loss
-        self._distillation = Distillation.of(
-            model, self.recipe, call.teacher, self.processes, self.device, call.accumulate
+        self._distillation = (
+            Distillation(model, self.recipe, self.processes, self.device, call.accumulate)
+            if self.recipe.distill > 0
+            else None
         )
         self._measuring = Measuring(call, model, self.out, self.processes)
         scale_bound = logit_scale_bound(model.model)
@@ -150,7 +145,7 @@ class Trainer:
             "streaming": self._stream.options() if self._stream else None,
             "accumulate": call.accumulate,
             "compiled": call.compiled,
-            **(self._distillation.identity() if self._distillation else {}),
+            **({"teacher": self._distillation.digest} if self._distillation else {}),
         }
         self._again = given_again(call, self.recipe, self.network.parallel)
         self._state = RunState(
@@ -192,7 +187,6 @@ class Trainer:
                 path = self._loop(*self._begin(stack))
                 result = self._result(path)
                 self._tuning.finish()
-                self._measuring.mend(result.checkpoint, self.device, result.guard)
                 return result
             finally:
                 restore_random_states(callers)
@@ -252,8 +246,6 @@ class Trainer:
             log.write(step=self._at.step, event="warning", message=message)
         for line in self._measuring.begin(self._at, resumed=checkpoint is not None):
             log.write(**line)
-        if checkpoint is None and self.recipe.warm_statistics:
-            self._warm_statistics(log)
         return log, loader_state, states
 
     def _result(self, checkpoint: Path) -> TrainResult:
@@ -272,7 +264,6 @@ class Trainer:
             resumed_from=self._resumed_from,
             strategy=getattr(self.loader, "strategy", None),
             validation=dict(at.validation),
-            warm_statistics=dict(at.warm_statistics),
             guard=dict(at.guard),
             captions_at_context_limit=sum(self.processes.exchange(at.captions_at_context_limit)),
         )
@@ -312,43 +303,6 @@ class Trainer:
                 at.step_in_epoch = 0
                 self._save(log)
         return self._save(log)
-
-    def _warm_statistics(self, log: RunLog) -> None:
-        """Let the optimizer take its moments from the first batches, which the steps see again."""
-        wanted, warm, full = self.recipe.warm_statistics, WarmStatistics(), self._full
-        began = time.perf_counter()
-        train_mode(self.model)
-        with (
-            nothing_learned(self.model, self._loss),
-            ProgressBar(
-                wanted, label="warm statistics", unit="batches", enabled=self._show_progress
-            ) as bar,
-            contextlib.closing(
-                first_batches(wanted, lambda epoch: self._batches(Meter(), epoch))
-            ) as batches,
-        ):
-            for batch in batches:
-                numbers = self._optimizer_step.remember(
-                    self._ready(batch), encode=self.encode, losses=self.losses
-                )
-                row, failed = numbers.read()
-                name = f"batch {warm.batches + 1} of {wanted} of the warm statistics"
-                if failed:
-                    queued = QueuedStep(0, 0, numbers, {}, batch["index"], False, name=name)
-                    queued.refuse(row, log, self.processes, self.checkpoints)
-                warm.take(row, sum(self._rank_rows))
-                bar.update(1)
-                if self._shall_stop():
-                    raise CancelledError(
-                        f"stopped after {name}, before the first step; the same call begins anew"
-                    )
-        self._full = full
-        if self._stream:
-            self._stream.forget()
-        warm.seconds = time.perf_counter() - began
-        self._at.seconds += warm.seconds
-        self._at.warm_statistics = warm.plain()
-        log.write(step=0, event="warm_statistics", **self._at.warm_statistics)
 
     def _batches(
         self,
@@ -474,7 +428,7 @@ class Trainer:
         ready = on_device(batch, self.device, channels_last=self._channels_last)
         self._full = self._full + captions_that_fill(batch["text"], self.bundle.tokenizer)
         if self._distillation:
-            ready |= self._distillation.teach(batch["index"], ready)
+            ready |= self._distillation.teach(ready)
         return ready
 
     def _save(self, log: RunLog) -> Path:

@@ -12,8 +12,8 @@ import pytest
 import helip
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.loading.hardness_schedule import HardnessSchedule
 from helip.loading.loader import HardPairLoader
+from helip.loading.options import HardnessSchedule
 from helip.mining.streaming import StreamingMiner
 from support import sampler_reference
 from support.loader_samples import FakeData, drawing, random_pools, table_of, to_tensor

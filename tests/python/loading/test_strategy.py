@@ -167,7 +167,7 @@ def test_a_state_of_communities_of_another_size_is_refused():
 def test_a_state_that_is_refused_leaves_the_loader_as_it_was():
     loader = loader_of()
     before, rows = loader.state_dict(), rows_of(loader)
-    other = loader_of(community_rows=5, short="skip", seed=7).state_dict()
+    other = loader_of(seed=7).state_dict()
     with pytest.raises(MismatchError, match=r"in seed \(state: 7, loader: 0\);"):
         loader.load_state_dict(other)
     outside = loader_of().state_dict() | {"batches": 10_000}

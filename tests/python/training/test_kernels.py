@@ -10,13 +10,13 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from helip.models.bundle import create_model
-from helip.training.batch import on_device
 from helip.training.kernels import (
     FEW_TOKENS,
     attention_kernel,
     longest_sequence,
     takes_channels_last,
 )
+from helip.training.step import on_device
 
 CPU = torch.device("cpu")
 TEXT = {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1}

@@ -55,7 +55,6 @@ def read(monkeypatch) -> list[np.ndarray]:
         {},
         {"epochs": 3, "hard_per_target": 2},
         {"steps": 7},
-        {"steps": 2, "warm_statistics": 6},
         {"control": True},
         {"pairs": None, "hard_per_target": 0, "steps": 5},
         {"strategy": "shared", "short": "random"},
@@ -71,15 +70,13 @@ def test_steps_and_rows_are_those_of_the_run(tmp_path, read, options):
     plan = helip.plan_training(model=model(), **call)
     read.clear()
     result = helip.train(model=model(), out=tmp_path / "run", **call)
-    warm = options.get("warm_statistics", 0)
     assert plan.steps == result.steps
-    assert plan.warm_batches == warm
-    assert plan.rows == sum(map(len, read[warm:]))
+    assert plan.rows == sum(map(len, read))
 
 
 def test_a_long_run_is_planned_from_its_first_epoch(tmp_path, monkeypatch):
     data = helip.open_dataset(str(write_shard(tmp_path / "0.tar", range(24))))
-    call = calls(data, pairs=table(data), epochs=5, warm_statistics=2)
+    call = calls(data, pairs=table(data), epochs=5)
     exact = helip.plan_training(model=model(), **call)
     monkeypatch.setattr("helip.training.plan._PLANNED_ROWS", 100)
     plan = helip.plan_training(model=model(), **call)
@@ -161,7 +158,7 @@ def real_peak(monkeypatch, tmp_path, made, call) -> int:
         {},
         {"accumulate": 4, "grad_checkpointing": True, "precision": "bfloat16"},
         {"optimizer": "adafactor", "ema": 0.9, "lock_text": True},
-        {"distill": 1.0, "distill_kind": "logits"},
+        {"distill": 1.0},
     ],
     ids=lambda options: ",".join(map(str, options)) or "plain",
 )

@@ -1,23 +1,17 @@
-"""Runs that distil: from a copy of the start model, and from a store of embeddings."""
+"""Runs that distil from a copy of the start model."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
-from helip.common.errors import CancelledError, InvalidArgumentError, MismatchError
-from helip.store.embedding_store import EmbeddingStore
+from helip.common.errors import CancelledError, MismatchError
 from helip.training.fine_tuning import train
 from helip.training.logs.metrics import read_metrics
-from helip.training.recipe import Recipe
-from support.loop_samples import trainer as loop
 from support.train_samples import Colours
 from support.tune_samples import same, table, tiny, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-KINDS = ("features", "logits")
 
 
 def run(out, model=None, data=None, **options):
@@ -37,23 +31,14 @@ def encoded(bundle, data) -> tuple[torch.Tensor, torch.Tensor]:
         return images, bundle.encode_text([data.caption(row) for row in rows])
 
 
-def stored(path, image, text, data=None) -> EmbeddingStore:
-    keys = list((data or Colours()).keys)
-    widths = {"image_dim": image.shape[1], "text_dim": text.shape[1]}
-    with EmbeddingStore.create(path, **widths) as writer:
-        writer.append(keys, image, text)
-    return EmbeddingStore.open(path)
-
-
 def distance_to_start(model) -> float:
     data = Colours()
     ours, start = encoded(model, data), encoded(tiny(), data)
     return float(sum((1 - (a * b).sum(dim=1)).mean() for a, b in zip(ours, start, strict=True)))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_loss_is_the_sum_of_its_terms_and_the_first_step_is_at_no_distance(tmp_path, kind):
-    run(tmp_path, distill_kind=kind, gamma=0.5)
+def test_the_loss_is_the_sum_of_its_terms_and_the_first_step_is_at_no_distance(tmp_path):
+    run(tmp_path, gamma=0.5)
     rows = read_metrics(tmp_path / "metrics.jsonl")
     for row in rows:
         total = row["clip"] + 0.5 * row["margin"] + 2.0 * row["distill"]
@@ -69,65 +54,33 @@ def test_the_tuned_model_keeps_the_start_features(tmp_path):
     assert distance_to_start(held.model) < 0.5 * distance_to_start(free.model)
 
 
-def test_without_a_weight_the_options_change_nothing(tmp_path):
-    first = run(tmp_path / "a", distill=0.0)
-    second = run(tmp_path / "b", distill=0.0, distill_kind="logits")
-    assert same(weights(first.model.model), weights(second.model.model))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("of_store", [False, True])
-def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, kind, of_store):
-    options = {"distill_kind": kind}
-    if of_store:
-        options["teacher"] = tmp_path / "store"
-        stored(options["teacher"], *encoded(tiny(seed=8), Colours()))
-    whole = run(tmp_path / "whole", **options)
+def test_an_interrupted_run_ends_with_the_same_bits(tmp_path):
+    whole = run(tmp_path / "whole")
     calls = iter(range(1, 100))
     model = tiny()
     with pytest.raises(CancelledError):
-        run(tmp_path / "cut", model, should_stop=lambda: next(calls) == 3, **options)
-    resumed = run(tmp_path / "cut", **options)
+        run(tmp_path / "cut", model, should_stop=lambda: next(calls) == 3)
+    resumed = run(tmp_path / "cut")
     assert resumed.resumed_from == 3
     assert same(weights(whole.model.model), weights(resumed.model.model))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_run_wants_the_teacher_that_it_began_with(tmp_path, kind):
+def test_a_run_wants_the_teacher_that_it_began_with(tmp_path):
     calls = iter(range(1, 100))
     model = tiny()
     with pytest.raises(CancelledError):
-        run(tmp_path / "run", model, should_stop=lambda: next(calls) == 3, distill_kind=kind)
+        run(tmp_path / "run", model, should_stop=lambda: next(calls) == 3)
     trained_since = model
     for other in (trained_since, tiny(seed=9)):
         with pytest.raises(MismatchError, match="teacher was"):
-            run(tmp_path / "run", other, distill_kind=kind)
-    teacher = stored(tmp_path / "store", *encoded(tiny(), Colours()))
-    with pytest.raises(MismatchError, match="teacher was"):
-        run(tmp_path / "run", distill_kind=kind, teacher=teacher)
+            run(tmp_path / "run", other)
     with pytest.raises(MismatchError, match=r"distill was 2\.0, is 1\.0"):
-        run(tmp_path / "run", distill_kind=kind, distill=1.0)
+        run(tmp_path / "run", distill=1.0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_store_of_the_start_model_teaches_what_its_copy_does(tmp_path, kind):
-    copied = run(tmp_path / "copied", distill_kind=kind)
-    store = stored(tmp_path / "store", *encoded(tiny(), Colours()))
-    read = run(tmp_path / "read", distill_kind=kind, teacher=store)
-    ours, theirs = weights(read.model.model), weights(copied.model.model)
-    for name, value in theirs.items():
-        torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, msg=name)
-    assert read.metrics["distill"] == pytest.approx(copied.metrics["distill"], rel=1e-3)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("of_store", [False, True])
-def test_chunks_train_the_weights_of_the_whole_batch(tmp_path, kind, of_store):
-    options = {"distill_kind": kind}
-    if of_store:
-        options["teacher"] = stored(tmp_path / "store", *encoded(tiny(seed=8), Colours()))
-    whole = run(tmp_path / "1", steps=2, **options)
-    parts = run(tmp_path / "3", steps=2, accumulate=3, **options)
+def test_chunks_train_the_weights_of_the_whole_batch(tmp_path):
+    whole = run(tmp_path / "1", steps=2)
+    parts = run(tmp_path / "3", steps=2, accumulate=3)
     ours = read_metrics(tmp_path / "3" / "metrics.jsonl")
     theirs = read_metrics(tmp_path / "1" / "metrics.jsonl")
     for mine, right in zip(ours, theirs, strict=True):
@@ -147,44 +100,3 @@ def test_the_teacher_is_the_model_before_it_is_adapted_or_locked(tmp_path, optio
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert rows[0]["distill"] == pytest.approx(0, abs=1e-6)
     assert rows[-1]["distill"] > 1e-7
-
-
-def test_a_teacher_of_another_width_teaches_similarities_alone(tmp_path):
-    wide = np.random.default_rng(0).standard_normal((2, 24, 12)).astype(np.float32)
-    store = stored(tmp_path / "store", *wide)
-    assert run(tmp_path / "a", teacher=store, distill_kind="logits").metrics["distill"] > 0
-    with pytest.raises(MismatchError, match="have 12 dimensions and the model's 16"):
-        run(tmp_path / "b", teacher=store)
-
-
-class SeveralCaptions(Colours):
-    def _read_captions(self, row):
-        return [f"colour number {row}", f"shade {row}"]
-
-
-def test_a_store_that_does_not_belong_to_the_data_is_refused_before_anything_is_written(tmp_path):
-    features = encoded(tiny(), Colours())
-    others = stored(tmp_path / "others", *features, Colours(prefix="other"))
-    with pytest.raises(MismatchError, match="belongs to other data"):
-        run(tmp_path / "run", teacher=others)
-    uneven = stored(tmp_path / "uneven", features[0], features[1][:, :8])
-    with pytest.raises(MismatchError, match="have widths 16 and 8, must have one"):
-        run(tmp_path / "run", teacher=uneven)
-    good = stored(tmp_path / "good", *features)
-    with pytest.raises(InvalidArgumentError, match=r"distill is 0\.0, which has no teacher"):
-        run(tmp_path / "run", teacher=good, distill=0.0)
-    with pytest.raises(InvalidArgumentError, match="24 rows of the data have several captions"):
-        run(tmp_path / "run", teacher=good, data=SeveralCaptions())
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_row_without_a_teacher_is_refused(tmp_path):
-    image, text = encoded(tiny(), Colours())
-    image[:] = 0
-    blank = stored(tmp_path / "blank", image, text)
-    with pytest.raises(MismatchError, match="of the teacher's store is deleted or zeros"):
-        run(tmp_path / "a", teacher=blank)
-    good = stored(tmp_path / "good", *encoded(tiny(), Colours()))
-    recipe = Recipe(lr=1e-2, distill=1.0)
-    with pytest.raises(MismatchError, match="and the teacher's store 24 rows"):
-        loop(tmp_path / "b", recipe=recipe, teacher=good).run()  # its loader has 40 rows

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
+import torch
+from torch.utils.data import DataLoader, Sampler
+
 from helip.common.errors import InvalidArgumentError
+from helip.data.dataset import start_method
 from helip.data.image_transform import ImageTransform
 from helip.data.picture_reader import can_assemble
 from helip.loading.options import ReadOptions
 from helip.loading.readers.assembled import AssembledReader
-from helip.loading.readers.batch import BatchReader, ReadBatch
-from helip.loading.readers.processes import ProcessReads
+from helip.loading.readers.batch import BatchPlan, BatchReader, ReadBatch
 from helip.loading.views import TwoViews
 
 
@@ -46,5 +49,38 @@ def choose_reads(
             f"data in tar shards, folders or tables of paths, not {type(data).__name__}; let the "
             "transform itself give several views, stacked"
         )
-    reader = BatchReader(data, transform, tokenizer, seed)
-    return ProcessReads(reader, workers or 0, prefetch, bool(options.pin_memory)).read
+    return _by_processes(BatchReader(data, transform, tokenizer, seed), options)
+
+
+def _by_processes(
+    reader: BatchReader, options: ReadOptions
+) -> Callable[[Any], Generator[ReadBatch]]:
+    """torch's DataLoader over plans: worker processes, which stay from epoch to epoch, or none."""
+    workers, current = options.workers or 0, _CurrentPlans()
+    loader: DataLoader[Any] = DataLoader(
+        reader,
+        sampler=current,
+        batch_size=None,  # one plan in, one batch out
+        num_workers=workers,
+        multiprocessing_context=start_method(reader.data, workers),
+        prefetch_factor=options.prefetch if workers else None,
+        persistent_workers=workers > 0,
+        pin_memory=bool(options.pin_memory),
+        # A generator of its own: DataLoader would draw from the caller's random state.
+        generator=torch.Generator(),
+    )
+
+    def read(plans: Sampler[BatchPlan]) -> Generator[ReadBatch]:
+        current.plans = plans
+        yield from loader
+
+    return read
+
+
+class _CurrentPlans(Sampler[BatchPlan]):
+    """The plans of the iteration that runs."""
+
+    plans: Sampler[BatchPlan]
+
+    def __iter__(self) -> Iterator[BatchPlan]:
+        return iter(self.plans)

@@ -13,9 +13,9 @@ from helip.common.processes import Processes
 from helip.models.bundle import ModelBundle
 from helip.training.measuring.start_comparison import StartComparison
 from helip.training.measuring.validator import Validator
-from helip.training.model_copy import ModelCopy
 from helip.training.result import Progress
 from helip.training.trainer_call import LoopOptions
+from helip.training.tuning import ModelCopy
 
 
 class Measuring:
@@ -29,9 +29,7 @@ class Measuring:
     ) -> None:
         self._call, self._bundle, self._out, self._processes = call, bundle, out, processes
         self._comparison = (
-            StartComparison(call.guard, bundle, out, call, processes)
-            if call.guard is not None
-            else None
+            StartComparison(call.guard, bundle, out, processes) if call.guard is not None else None
         )
         self._validator: Validator | None = None
         self._copy: ModelCopy | None = None
@@ -79,8 +77,3 @@ class Measuring:
     def exhausted(self, at: Progress) -> bool:
         """Whether validation ends the run."""
         return self._validator is not None and self._validator.exhausted(at.validation)
-
-    def mend(self, checkpoint: Path, device: torch.device, record: dict[str, Any]) -> None:
-        """Go back towards the start where a loss is stated and that is asked for."""
-        if self._comparison:
-            self._comparison.mend(checkpoint, device, record)

@@ -7,32 +7,24 @@ What measures and judges is given from outside: a run knows no tasks. Figures of
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from helip.common.errors import CorruptError, Error, InvalidArgumentError, MismatchError
-from helip.common.files import discard_directory, read_json, replace_file
+from helip.common.files import replace_file
 from helip.common.processes import Processes
 from helip.common.weights_digest import weights_digest
 from helip.models.bundle import ModelBundle
-from helip.models.interpolation import interpolated_weights
-from helip.models.saving import save_model
-from helip.models.weights import fit_state_dict
 from helip.training.checkpoints import read_sealed, sealed
-from helip.training.measuring.wise_ft import check_saved, tuned_model, weights_of
-from helip.training.model_copy import ModelCopy
-from helip.training.options import RunOptions
+from helip.training.tuning import ModelCopy
 
 _FORMAT = "helip.guard"
 _VERSION = 1
 _STATED = ("verdict", "words", "tolerance", "sets", "step")
-SHARES = tuple(tenths / 10 for tenths in range(9, 0, -1))  # of the tuned weights, largest first
 
 
 class Guard(Protocol):
@@ -51,25 +43,15 @@ class StartComparison:
     ``record``, plain values, is part of each checkpoint. Made before anything adapts the model.
     """
 
-    def __init__(
-        self, guard: Guard, bundle: ModelBundle, out: Path, run: RunOptions, processes: Processes
-    ) -> None:
+    def __init__(self, guard: Guard, bundle: ModelBundle, out: Path, processes: Processes) -> None:
         if not all(callable(getattr(guard, name, None)) for name in ("measure", "compare")):
             raise InvalidArgumentError(
                 f"guard is a {type(guard).__name__}, must have measure and compare; give "
                 "helip.Guard(data)"
             )
-        self._guard, self._bundle, self._processes = guard, bundle, processes
-        self._folder, self._mixture = out / "guard", out / "guarded"
-        self._mends = run.when_lost == "interpolate"
-        self._start: dict[str, Tensor] | None = None
-        self._given = ""
+        self._guard, self._folder, self._processes = guard, out / "guard", processes
+        self._given = weights_digest(bundle.model) if processes.leads else ""
         self._figures: Any = None  # of the start
-        if self._mends:
-            check_saved(bundle, "when_lost='interpolate'")
-        if processes.leads:
-            self._given = weights_digest(bundle.model)
-            self._start = weights_of(bundle) if self._mends else None
 
     def begin(
         self, copy: ModelCopy, record: dict[str, Any], step: int, *, resumed: bool
@@ -114,28 +96,10 @@ class StartComparison:
         self._processes.leader_does(lambda: self._write("statement", record))
         return line
 
-    def mend(self, checkpoint: Path, device: torch.device, record: dict[str, Any]) -> None:
-        """Where a loss is stated and it is asked for, the mixture with the largest share of the
-        tuned weights of which none is; noted in ``record``."""
-        if not self._mends or record.get("verdict") != "lost":
-            return
-        outcome = self._processes.leader_does(lambda: self._interpolated(checkpoint, device))
-        outcome = self._processes.exchange(outcome)[0]
-        if "failure" in outcome:
-            self._failed(record, record["step"], outcome["failure"])
-        else:
-            record["interpolated"] = outcome
-
     def _figures_of_start(
         self, copy: ModelCopy, record: Mapping[str, Any], resumed: bool
     ) -> dict[str, Any]:
         if resumed:
-            if self._mends and record["start"] != self._given:
-                raise MismatchError(
-                    f"cannot resume {self._folder.parent}: when_lost='interpolate' mixes with the "
-                    "start model, and the model given has other weights; give the start model "
-                    "again, or when_lost='report'"
-                )
             try:
                 self._figures = self._read(record["start"])
                 return {"measured": False}
@@ -160,7 +124,7 @@ class StartComparison:
             return {"given": self._given, "failure": failure}
         return {"given": self._given, "measured": True}
 
-    def _statement(self, copy: ModelCopy, weights: Mapping[str, Tensor] | None) -> Any:
+    def _statement(self, copy: ModelCopy, weights: Mapping[str, Tensor]) -> Any:
         if self._figures is None:
             return None
         try:
@@ -170,37 +134,6 @@ class StartComparison:
             return {"statement": {"verdict": statement["verdict"], "words": "", **statement}}
         except Exception as error:
             return {"failure": _words(error)}
-
-    def _interpolated(self, checkpoint: Path, device: torch.device) -> dict[str, Any]:
-        assert self._start is not None
-        note = self._folder / "mixture.json"
-        if note.exists() and self._mixture.exists():
-            return {name: value for name, value in read_json(note).items() if name in _MENDED}
-        if self._mixture.exists():  # killed before it was noted
-            discard_directory(self._mixture)
-        try:
-            opened = tuned_model(checkpoint).model
-            tuned = {name: value.clone() for name, value in opened.state_dict().items()}
-            copy = ModelCopy(dataclasses.replace(self._bundle, model=opened), device)
-        except Error as error:
-            return {"failure": _words(error)}
-        tried: list[dict[str, Any]] = []
-        found: dict[str, Any] = {"share": 0.0, "verdict": "kept", "words": _NONE}
-        for share in SHARES:
-            outcome = self._statement(copy, interpolated_weights(self._start, tuned, share))
-            if "failure" in outcome:
-                return dict(outcome)
-            statement = outcome["statement"]
-            tried.append({"share": share, "verdict": statement["verdict"]})
-            if statement["verdict"] != "lost":
-                found = {"share": share, **statement}
-                break
-        mixed = interpolated_weights(self._start, tuned, found["share"])
-        fit_state_dict(copy.bundle.model, mixed, "the mixture")
-        save_model(copy.bundle, self._mixture)
-        found |= {"path": str(self._mixture), "tried": tried}
-        self._write("mixture", found)
-        return found
 
     def _failed(self, record: dict[str, Any], step: int, message: str) -> dict[str, Any]:
         record.setdefault("failures", []).append({"step": step, "message": message})
@@ -217,13 +150,6 @@ class StartComparison:
         if body.get("start") != start:
             raise CorruptError(f"{path} is of another start model than the run's")
         return body["sets"]
-
-
-_MENDED = (*_STATED[:4], "share", "path", "tried")
-_NONE = (
-    "Of every mixture down to a tenth of the tuned weights a loss is stated: what is written is "
-    "the start model."
-)
 
 
 def _plain(values: Any) -> Any:

@@ -26,8 +26,8 @@ from helip.common.processes import Processes
 from helip.models.bundle import ModelBundle
 from helip.models.source import CONFIG_FILE
 from helip.models.weights import WEIGHTS_FILE, write_tensors
-from helip.training.model_copy import ModelCopy
 from helip.training.options import RunOptions
+from helip.training.tuning import ModelCopy
 
 _CHOSEN = "best.json"
 

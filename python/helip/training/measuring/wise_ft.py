@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from helip.common.errors import InvalidArgumentError
 from helip.common.weights_digest import weights_digest
 from helip.models.bundle import ModelBundle, create_model
@@ -27,8 +25,15 @@ class WiseFt:
                 f"wise_ft is {alpha}, must be in (0, 1): the share of the tuned weights; None "
                 "makes no mixture"
             )
-        check_saved(bundle, "wise_ft")
-        self._alpha, self._start = alpha, weights_of(bundle)
+        if not bundle.config:
+            raise InvalidArgumentError(
+                f"wise_ft saves a mixture, and the model {bundle.name!r} has no configuration to "
+                "save; make it with create_model"
+            )
+        # A copy of these alone, since not every module can be copied.
+        state = bundle.model.state_dict()
+        self._alpha = alpha
+        self._start = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
     def identity(self) -> dict[str, Any]:
         """What must be the same when the run is resumed: a mixture needs the same start."""
@@ -42,28 +47,8 @@ class WiseFt:
         path = out / "wise-ft"
         if path.exists():
             return path
-        mixed = tuned_model(checkpoint)
+        average = checkpoint / "ema.safetensors"
+        mixed = create_model(average if average.exists() else checkpoint)
         weights = interpolated_weights(self._start, mixed.model.state_dict(), self._alpha)
         fit_state_dict(mixed.model, weights, "the mixture")
         return save_model(mixed, path)
-
-
-def weights_of(bundle: ModelBundle) -> dict[str, Tensor]:
-    """A copy on the CPU: of these alone, since not every module can be copied."""
-    state = bundle.model.state_dict()
-    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
-
-
-def check_saved(bundle: ModelBundle, purpose: str) -> None:
-    """Raise InvalidArgumentError where a mixture could not be saved; ``purpose`` asks for one."""
-    if not bundle.config:
-        raise InvalidArgumentError(
-            f"{purpose} saves a mixture, and the model {bundle.name!r} has no configuration to "
-            "save; make it with create_model"
-        )
-
-
-def tuned_model(checkpoint: Path) -> ModelBundle:
-    """The model of a checkpoint, with the average of its weights where it holds one."""
-    average = checkpoint / "ema.safetensors"
-    return create_model(average if average.exists() else checkpoint)

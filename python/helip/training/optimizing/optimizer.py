@@ -1,20 +1,19 @@
-"""The optimizer of a recipe, steps that a device may leave out, and its state as plain tensors."""
+"""The optimizer of a recipe and its rate, steps that a device may leave out, and its state as plain
+tensors."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from helip.common.errors import CorruptError, InvalidArgumentError, UnsupportedError
-from helip.training.optimizing.layer_decay import layer_scales
 from helip.training.recipe import Recipe
 
 MAX_LOGIT_SCALE = math.log(100.0)  # of the learned log temperature
@@ -22,28 +21,29 @@ MAX_LOGIT_SCALE = math.log(100.0)  # of the learned log temperature
 _OUTSIDE = re.compile(r"embed|conv1\.|(?:^|\.)(?:text_)?proj(?:ection)?(?:\.weight)?$")
 _LIKE_ITS_WEIGHT = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
 _UNFIT = ["adahessian", "kron*", "fused*"]  # need second gradients, keep no plain state, need apex
+_SHAPES: dict[str, Callable[[float, float], float]] = {  # of done and cooldown, from 1 down
+    "cosine": lambda done, cooldown: 0.5 * (1.0 + math.cos(math.pi * done)),
+    "linear": lambda done, cooldown: 1.0 - done,
+    "constant": lambda done, cooldown: 1.0,
+    "wsd": lambda done, cooldown: min(1.0, (1.0 - done) / cooldown) if cooldown else 1.0,
+}
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer over the parameters that need a gradient.
 
-    No decay for norms, biases and the logit scale: parameters with fewer than two dimensions. With
-    ``layer_decay`` there is a group for each depth (`layer_scales`), whose ``lr_scale`` `set_lr`
-    multiplies the rate by.
+    No decay for norms, biases and the logit scale: parameters with fewer than two dimensions.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise InvalidArgumentError(
             "the model has 0 parameters that need a gradient, must have at least 1; unfreeze some"
         )
-    scales = layer_scales(model, recipe.layer_decay) if recipe.layer_decay is not None else {}
     orthogonal = recipe.optimizer.endswith("muon")
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     for name, parameter in trained.items():
         matrix = parameter.dim() >= 2
         options: dict[str, Any] = {"weight_decay": recipe.weight_decay if matrix else 0.0}
-        if scales:
-            options["lr_scale"] = scales[name]
         if orthogonal:  # Muon is for hidden layers; the rest gets its AdamW
             options["use_fallback"] = not matrix or bool(_OUTSIDE.search(name))
         key = (not matrix, *options.values())
@@ -104,31 +104,11 @@ def step_unless(skip: Tensor, optimizer: torch.optim.Optimizer, *, exactly: bool
         if not skip.item():
             optimizer.step()
     else:
-        weights = _own_weights(optimizer)
+        weights = [own_part(p) for group in optimizer.param_groups for p in group["params"]]
         before = [weight.clone() for weight in weights]
         optimizer.step()
         for weight, old in zip(weights, before, strict=True):
             weight.copy_(torch.where(skip, old, weight))
-
-
-@contextlib.contextmanager
-def weights_kept(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """What the optimizer does to the weights inside is undone, bit for bit, whatever ends it.
-
-    A copy is exact for every optimizer, where a rate of 0 is not: it turns −0 into +0, and some
-    keep the rate in their momentum.
-    """
-    weights = _own_weights(optimizer)
-    before = [weight.clone() for weight in weights]
-    try:
-        yield
-    finally:
-        for weight, old in zip(weights, before, strict=True):
-            weight.copy_(old)
-
-
-def _own_weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [own_part(p) for group in optimizer.param_groups for p in group["params"]]
 
 
 def own_part(tensor: Tensor) -> Tensor:
@@ -146,10 +126,30 @@ def _fusable(parameters: Sequence[nn.Parameter]) -> bool | None:
     return True if plain and {p.device.type for p in parameters} <= {"cpu", "cuda"} else None
 
 
+def scheduled_lr(step: int, recipe: Recipe, total: int) -> float:
+    """The rate of ``step`` of ``total``, from 0.
+
+    A rate is a function of the step alone, so that a resumed run needs no state of it:
+
+        lr(step) = min_lr + (lr - min_lr) * shape(done)
+
+    after a linear warm-up to ``lr``, where ``done`` in [0, 1] is the share of the steps behind it
+    that are over. A ``warmup`` below 1 is a share of all steps, any other a number of steps.
+    ``wsd`` (warm-up, stable, decay; arXiv 2404.06395) is constant but for its last steps.
+    """
+    share = recipe.warmup < 1
+    warmup = min(round(recipe.warmup * total) if share else int(recipe.warmup), total)
+    if step < warmup:
+        return recipe.lr * (step + 1) / warmup
+    done = min((step - warmup) / max(total - warmup, 1), 1.0)
+    height = _SHAPES[recipe.lr_schedule](done, recipe.cooldown)
+    return recipe.min_lr + (recipe.lr - recipe.min_lr) * height
+
+
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """``lr`` for every group, times the group's ``lr_scale`` where it has one."""
+    """``lr`` for every group."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
+        group["lr"] = lr
 
 
 def logit_scale_bound(model: nn.Module) -> float:

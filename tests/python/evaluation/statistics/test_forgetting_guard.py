@@ -45,7 +45,7 @@ def test_a_guard_without_resamples_or_with_an_odd_tolerance_is_refused():
 
 
 @pytest.mark.slow
-def test_a_run_that_ruins_its_model_goes_back_towards_the_start(tmp_path):
+def test_a_run_that_ruins_its_model_is_told_of_it(tmp_path):
     """First it learns twelve colours by heart; then a rate far too high destroys that."""
     data = Colours(12)
     options = {"data": data, "batch_size": 12, "hard_per_target": 0, "device": "cpu"}
@@ -56,12 +56,6 @@ def test_a_run_that_ruins_its_model_goes_back_towards_the_start(tmp_path):
     assert known == 1.0
     ruined = helip.train(
         model=taught.model, out=tmp_path / "ruined", lr=0.3, lr_schedule="constant", warmup=0.0,
-        steps=3, guard=guard, when_lost="interpolate", **options,
+        steps=3, guard=guard, **options,
     )  # fmt: skip
     assert ruined.guard["verdict"] == "lost", ruined.guard
-    mixture = ruined.guard["interpolated"]
-    assert mixture["share"] < 1
-    assert all(each["verdict"] == "lost" for each in mixture["tried"][:-1])
-    mended = guard.measure(helip.create_model(tmp_path / "ruined" / "guarded"))
-    start = json.loads((tmp_path / "ruined" / "guard" / "start.json").read_text())["sets"]
-    assert guard.compare(start, mended)["verdict"] != "lost"

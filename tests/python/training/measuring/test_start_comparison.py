@@ -1,4 +1,4 @@
-"""The guard of a run: start and end compared, failures survived, and the way back after a loss."""
+"""The guard of a run: start and end compared, and failures survived."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ import torch
 
 from helip.common.errors import CancelledError, Error, InvalidArgumentError, MismatchError
 from helip.models.bundle import create_model
-from helip.training.fine_tuning import train
 from helip.training.logs.metrics import read_metrics
-from helip.training.recipe import Recipe
 from support.loop_samples import CONFIG, bundle, trainer, weights
 from support.process_group import run
-from support.train_samples import CONFIG as TOKENS
-from support.train_samples import Colours, table
 from support.tune_samples import same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -65,7 +61,7 @@ def test_start_and_end_are_compared_and_the_run_is_as_it_was(plain, tmp_path):
     assert (said["verdict"], said["words"], said["step"]) == ("kept", "kept!", 10)
     assert abs(said["sets"]["general"]["change"]) == pytest.approx(change_of(plain), rel=1e-6)
     assert said["looks"] == [{"step": 10, "verdict": "kept"}]
-    assert "failures" not in said and "interpolated" not in said
+    assert "failures" not in said
     kept = json.loads((tmp_path / "guard" / "statement.json").read_text())
     assert {name: kept[name] for name in said} == said
     rows = [r for r in read_metrics(tmp_path / "metrics.jsonl") if r.get("event") == "guard"]
@@ -152,108 +148,19 @@ def test_a_run_that_began_without_a_guard_gets_none_later(tmp_path):
         trainer(tmp_path, guard=Keeper()).run()
 
 
-@pytest.mark.parametrize("ema", [None, 0.5])
-def test_a_loss_is_mended_by_the_largest_share_of_which_none_is_stated(tmp_path, ema):
-    recipe = Recipe(lr=1e-2, warmup=2, seed=5, ema=ema)
-    whole = Keeper()
-    trainer(tmp_path / "kept", guard=whole, recipe=recipe, when_lost="interpolate").run()
-    assert not (tmp_path / "kept" / "guarded").exists()
-    start, tuned = whole.measured
-    change = abs(float((tuned[NAME].double() - start[NAME].double()).sum()))
-    options = {"guard": Keeper(0.55 * change), "recipe": recipe, "when_lost": "interpolate"}
-    result = trainer(tmp_path / "lost", **options).run()
-    assert result.guard["verdict"] == "lost"
-    found = result.guard["interpolated"]
-    assert (found["share"], found["verdict"], found["words"]) == (0.5, "kept", "kept!")
-    assert found["tried"] == [
-        {"share": share, "verdict": "lost" if share > 0.5 else "kept"}
-        for share in (0.9, 0.8, 0.7, 0.6, 0.5)
-    ]
-    mixed = weights(create_model(found["path"]))
-    for name, value in mixed.items():
-        right = 0.5 * start[name].double() + 0.5 * tuned[name].double()
-        torch.testing.assert_close(value.double(), right, rtol=1e-6, atol=1e-8)
-    # The model of the run is the tuned one; a finished run measures nothing again.
-    again = Keeper(0.55 * change)
-    assert trainer(tmp_path / "lost", **options | {"guard": again}).run().guard == result.guard
-    assert not again.measured
-    (tmp_path / "lost" / "guard" / "mixture.json").unlink()  # killed before it was noted
-    assert trainer(tmp_path / "lost", **options).run().guard == result.guard
-
-
-def test_where_every_mixture_loses_the_start_is_written_and_that_is_said(tmp_path):
-    result = trainer(tmp_path, guard=Keeper(0.0), when_lost="interpolate").run()
-    found = result.guard["interpolated"]
-    assert (found["share"], len(found["tried"])) == (0.0, 9)
-    assert "what is written is the start model" in found["words"]
-    assert same(weights(create_model(found["path"])), weights(bundle()))
-
-
-def test_a_loss_is_only_reported_by_default(tmp_path):
-    result = trainer(tmp_path, guard=Keeper(0.0)).run()
-    assert result.guard["verdict"] == "lost"
-    assert not (tmp_path / "guarded").exists()
-
-
-def test_a_mixture_that_cannot_be_measured_is_told(tmp_path):
-    result = trainer(tmp_path, guard=Keeper(0.0, 3), when_lost="interpolate").run()
-    assert result.guard["failures"] == [{"step": 10, "message": "OSError: the disk is away"}]
-    assert not (tmp_path / "guarded").exists()
-
-
-def test_a_mixture_needs_the_start_model_again(tmp_path):
-    cut(tmp_path, Keeper())
-    other = create_model("tiny", config=CONFIG, from_scratch=True, seed=99)
-    with pytest.raises(MismatchError, match="the model given has other weights; give the start"):
-        trainer(tmp_path, model=other, guard=Keeper(), when_lost="interpolate").run()
-
-
-def test_what_is_no_guard_and_a_remedy_without_one_are_refused(tmp_path):
+def test_what_is_no_guard_is_refused(tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"guard is a str, .* give helip.Guard\(data\)"):
         trainer(tmp_path, guard="general.csv")
-    with pytest.raises(InvalidArgumentError, match=r"when_lost is 'interpolate'.*give guard"):
-        trainer(tmp_path, when_lost="interpolate")
-    made = bundle()
-    made.config = {}
-    with pytest.raises(InvalidArgumentError, match=r"when_lost='interpolate' saves a mixture"):
-        trainer(tmp_path, model=made, guard=Keeper(), when_lost="interpolate")
     with pytest.raises(InvalidArgumentError, match=r"patience or watch is given.*give validate"):
         trainer(tmp_path, guard=Keeper(), patience=2)
-
-
-def test_products_of_lora_are_merged_before_they_are_mixed(tmp_path):
-    pytest.importorskip("peft")
-    data = Colours()
-
-    class Logits(Keeper):
-        def measure(self, model):
-            self.measured.append(weights(model))
-            image = torch.linspace(-1, 1, 768).reshape(1, 3, 16, 16)
-            with torch.no_grad():
-                return {"general": {"sum": float(model.model.encode_image(image).sum())}}
-
-    guard = Logits(0.0)
-    model = create_model("tiny", config=TOKENS, from_scratch=True, seed=3)
-    start = weights(model)
-    result = train(
-        model=model, data=data, pairs=table(data), out=tmp_path, batch_size=8, steps=3, lr=1e-2,
-        lora=2, guard=guard, when_lost="interpolate", device="cpu", progress=False,
-    )  # fmt: skip
-    assert result.guard["verdict"] == "lost"
-    assert len(result.guard["interpolated"]["tried"]) == 9
-    assert guard.measured[-1].keys() == start.keys()
-    assert same(weights(create_model(tmp_path / "guarded")), start)
 
 
 def two(rank: int, folder) -> list:
     found = []
     for parallel in ("ddp", "fsdp"):
         guard = Keeper(0.0)
-        result = trainer(
-            folder / parallel, guard=guard, eval_every=6, parallel=parallel,
-            when_lost="interpolate",
-        ).run()  # fmt: skip
-        assert len(guard.measured) == (0 if rank else 12)
+        result = trainer(folder / parallel, guard=guard, eval_every=6, parallel=parallel).run()
+        assert len(guard.measured) == (0 if rank else 3)
         found.append(result.guard)
     return found
 
@@ -262,7 +169,5 @@ def two(rank: int, folder) -> list:
 def test_rank_0_measures_and_all_know_what_it_said(tmp_path):
     first, second = run(two, tmp_path, tmp_path)
     assert first == second
-    for said, parallel in zip(first, ("ddp", "fsdp"), strict=True):
+    for said in first:
         assert [look["step"] for look in said["looks"]] == [6, 10]
-        assert said["interpolated"]["share"] == 0.0
-        assert same(weights(create_model(tmp_path / parallel / "guarded")), weights(bundle()))
