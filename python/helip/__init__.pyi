@@ -21,7 +21,6 @@ from .evaluation import (
     compare,
     evaluate,
     evaluate_all,
-    evaluate_forgetting,
     forgetting,
     open_evaluation_set,
 )
@@ -73,7 +72,6 @@ __all__ = [
     "embed",
     "evaluate",
     "evaluate_all",
-    "evaluate_forgetting",
     "export",
     "forgetting",
     "guard_mapped_files",

@@ -4,7 +4,7 @@ from .options import ClassOptions, EvaluateOptions, SetOptions
 from .sets.evaluation_set import EvaluationSet
 from .sets.opening import open_evaluation_set
 from .statistics.comparison import compare
-from .statistics.forgetting import Guard, evaluate_forgetting, forgetting, retention
+from .statistics.forgetting import Guard, forgetting, retention
 from .statistics.intervals import intervals, trials_of, wilson_interval
 from .suite import evaluate_all, results_as_markdown
 from .tasks.composition import composition
@@ -24,7 +24,6 @@ __all__ = [
     "composition",
     "evaluate",
     "evaluate_all",
-    "evaluate_forgetting",
     "forgetting",
     "intervals",
     "linear_probe",

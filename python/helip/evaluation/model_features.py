@@ -67,7 +67,7 @@ class ModelFeatures:
                 "give the store of this data",
             )
             own = Path(store.path).name, store.fingerprint
-            return cls(*own, *store.matrices, lambda rows: _floats(store, rows), store)
+            return cls(*own, *store.matrices, store.rows, store)
         model = GivenModel(given)
         name = str(getattr(given, "name", given))
         if not (known := model.files or model.weights):
@@ -78,8 +78,7 @@ class ModelFeatures:
         )
         image, text = found["image"], found["text"]
         views = [matrix_of(np.ascontiguousarray(each), name=name) for each in (image, text)]
-        rows = _MappedRows(image, text)
-        return cls(Path(name).name, digest, views[0], views[1], rows)
+        return cls(Path(name).name, digest, *views, lambda rows: (image[rows], text[rows]))
 
     def scores(self, sides: str, first: int, ids: np.ndarray) -> np.ndarray:
         """float64 [b, k]: of the targets from ``first`` on with ``ids`` [b, k] int64; ``sides`` is
@@ -120,28 +119,12 @@ class ModelFeatures:
         return self._cosines.of("image_text", first, rows)
 
 
-class _MappedRows:
-    """Gives features of some rows."""
-
-    def __init__(self, image: np.ndarray, text: np.ndarray) -> None:
-        self._both = image, text
-
-    def __call__(self, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        image, text = self._both
-        return image[rows], text[rows]
-
-
 def is_store(given: Any) -> bool:
     """Whether a model is given as the path of a store that it made."""
     if not isinstance(given, (str, os.PathLike)):
         return False
     folder = Path(given)
     return (folder / "manifest.json").is_file() and not (folder / "open_clip_config.json").exists()
-
-
-def _floats(store: EmbeddingStore, rows: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    image, text = store.rows(rows)
-    return image.numpy(), text.numpy()
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

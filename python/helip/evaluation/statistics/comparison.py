@@ -43,32 +43,17 @@ def compare(
 
 
 def compare_jointly(
-    a: Mapping[str, Any],
-    b: Mapping[str, Any],
-    paths: Sequence[Sequence[str]],
-    *,
-    bootstrap: int = 1000,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """The differences ``a - b`` of the figures at ``paths``, (task, …, figure), in their order.
-
-    Their intervals hold together: in 95 % of samples each contains its true difference. Tasks are
-    resampled each for itself, which makes the intervals wider than they need be, never narrower.
-    Of fewer than six queries a figure that is no mean has no interval.
-    """
-    (figures,) = compare_sets_jointly([(a, b, paths)], bootstrap=bootstrap, seed=seed)
-    return figures
-
-
-def compare_sets_jointly(
     sets: Sequence[tuple[Mapping[str, Any], Mapping[str, Any], Sequence[Sequence[str]]]],
     *,
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> list[list[dict[str, Any]]]:
-    """`compare_jointly` of several data sets, (a, b, paths) each: all intervals hold together.
+    """Of several data sets, (a, b, paths) each, the differences ``a - b`` of the figures at
+    ``paths``, (task, …, figure), in their order.
 
-    Sets are resampled each for itself, as tasks are.
+    Their intervals hold together: in 95 % of samples each contains its true difference. Sets and
+    tasks are resampled each for itself, which makes the intervals wider than they need be, never
+    narrower. Of fewer than six queries a figure that is no mean has no interval.
     """
     chosen = [
         each

@@ -8,7 +8,7 @@ differences on data that has nothing to do with that set: tuned − start says w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Positive, check, method_keywords
 from helip.evaluation.evaluating import EvaluateCall, evaluate
 from helip.evaluation.figures import Line, figure_at, figures_of, in_percent
-from helip.evaluation.statistics.comparison import compare_jointly, compare_sets_jointly
+from helip.evaluation.statistics.comparison import compare_jointly
 from helip.models.bundle import ModelBundle
 
 #: A share of the queries.
@@ -26,27 +26,6 @@ Tolerance = Annotated[float, Ge(0.0), Lt(1.0)]
 TOLERANCE = 0.01
 ROLES = ("start", "control", "tuned")
 CHANGES = ("change", "control_change", "against_control")
-
-
-def evaluate_forgetting(
-    start: Any,
-    control: Any,
-    tuned: Any,
-    data: Any,
-    *,
-    tolerance: float = TOLERANCE,
-    **options: Any,
-) -> dict[str, Any]:
-    """Measure three models on a general set, and say whether the tuned one has forgotten.
-
-    ``start``, ``control`` and ``tuned`` are what ``evaluate`` takes as a model, ``data`` what it
-    takes as data, ``options`` its other arguments. Returns the three results by these names, and
-    under ``guard`` what :func:`forgetting` says of them.
-    """
-    options = options | {"keep_ranks": True}
-    before, plain, after = (evaluate(m, data, **options) for m in (start, control, tuned))
-    said = forgetting(before, plain, after, tolerance=tolerance)
-    return {"start": before, "control": plain, "tuned": after, "guard": said}
 
 
 def forgetting(
@@ -77,19 +56,13 @@ def forgetting(
     check("tolerance", tolerance, Tolerance)
     lines, draws = headlines(tuned), draws_of(tuned)
     pairs = ((tuned, start), (control, start), (tuned, control))
-    models = dict(zip(ROLES, (start, control, tuned), strict=True))
     paths = [line.path for line in lines]
     changes = {
-        name: compare_jointly(a, b, paths, **draws)
-        for name, (a, b) in zip(CHANGES, pairs, strict=True)
+        change: compare_jointly([(a, b, paths)], **draws)[0]
+        for change, (a, b) in zip(CHANGES, pairs, strict=True)
     }
-    figures: list[dict[str, Any]] = []
-    for number, line in enumerate(lines):
-        found: dict[str, Any] = {k: figure_at(result, line.path) for k, result in models.items()}
-        found |= {name: change[number] for name, change in changes.items()}
-        verdict = verdict_of(found["change"], found["start"], tolerance)
-        named = {"figure": line.short, "path": list(line.path)}
-        figures.append({**named, **found, "verdict": verdict})
+    models = dict(zip(ROLES, (start, control, tuned), strict=True))
+    figures = _judged(lines, models, changes, tolerance)
     overall = worst(figure["verdict"] for figure in figures)
     return {
         "verdict": overall,
@@ -132,6 +105,23 @@ def draws_of(result: Mapping[str, Any]) -> dict[str, int]:
             "1,000 resamples"
         )
     return draws
+
+
+def _judged(
+    lines: Sequence[Line],
+    models: Mapping[str, Mapping[str, Any]],
+    changes: Mapping[str, Sequence[dict[str, Any]]],
+    tolerance: float,
+) -> list[dict[str, Any]]:
+    """Each figure of the models, by role, and of the changes between them, with its verdict."""
+    figures: list[dict[str, Any]] = []
+    for number, line in enumerate(lines):
+        found: dict[str, Any] = {role: figure_at(each, line.path) for role, each in models.items()}
+        found |= {name: change[number] for name, change in changes.items()}
+        verdict = verdict_of(found["change"], found["start"], tolerance)
+        named = {"figure": line.short, "path": list(line.path)}
+        figures.append({**named, **found, "verdict": verdict})
+    return figures
 
 
 def verdict_of(change: Mapping[str, Any], start: Mapping[str, Any] | None, tolerance: float) -> str:
@@ -200,25 +190,14 @@ def retention(
             "measure both on the same sets"
         )
     lines = {title: headlines(result) for title, result in tuned.items()}
-    changes = compare_sets_jointly(
+    changes = compare_jointly(
         [(tuned[t], start[t], [line.path for line in lines[t]]) for t in tuned],
         **draws_of(next(iter(tuned.values()))),
     )
     sets: dict[str, Any] = {}
-    for title, of_set in zip(tuned, changes, strict=True):
-        figures: list[dict[str, Any]] = []
-        for line, change in zip(lines[title], of_set, strict=True):
-            before = figure_at(start[title], line.path)
-            figures.append(
-                {
-                    "figure": line.short,
-                    "path": list(line.path),
-                    "start": before,
-                    "tuned": figure_at(tuned[title], line.path),
-                    "change": change,
-                    "verdict": verdict_of(change, before, tolerance),
-                }
-            )
+    for title, change in zip(tuned, changes, strict=True):
+        models = {"start": start[title], "tuned": tuned[title]}
+        figures = _judged(lines[title], models, {"change": change}, tolerance)
         sets[title] = {"verdict": worst(f["verdict"] for f in figures), "figures": figures}
     overall = worst(each["verdict"] for each in sets.values())
     sentences = [

@@ -8,11 +8,10 @@ import pytest
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.proportions import wilson_interval
 from helip.evaluation.figures import in_percent
-from helip.evaluation.statistics.forgetting import evaluate_forgetting, forgetting, roles
+from helip.evaluation.statistics.forgetting import forgetting, roles
 from helip.evaluation.statistics.intervals import rank_outcomes
 from helip.evaluation.tasks.retrieval import DIRECTIONS
 from helip.evaluation.tasks.zero_shot import class_figures, zero_shot
-from support.evaluate_samples import COLOURS, ColourData, ColourModel, tokenizer, transform
 
 N = 2000
 
@@ -89,18 +88,6 @@ def test_a_set_on_which_nothing_changed_is_called_kept_where_it_is_large_enough(
 def test_points_have_signs():
     change = {"value": -0.012, "low": -0.02, "high": 0.004}
     assert in_percent(change, signed=True) == "−1.2 [−2.0, +0.4]"
-
-
-def test_models_are_measured_on_the_same_set():
-    rows = [(name, f"a {name} thing") for name in COLOURS]
-    good, bad = ColourModel(), ColourModel(flip=True)
-    said = evaluate_forgetting(
-        good, good, bad, ColourData(rows), transform=transform, tokenizer=tokenizer,
-        device="cpu", progress=False, bootstrap=100,
-    )  # fmt: skip
-    assert set(said) == {"start", "control", "tuned", "guard"}
-    assert said["guard"]["figures"][0]["change"]["value"] == -0.5
-    assert said["guard"]["figures"][0]["control_change"]["value"] == 0.0
 
 
 def test_roles_are_told_by_name():

@@ -125,10 +125,10 @@ def test_a_difference_of_medians_of_a_few_queries_has_no_joint_bounds(queries, b
         for each in (ranks, 2 * ranks)
     )
     paths = [("retrieval", DIRECTIONS[0], name) for name in ("median_rank", "recall@1")]
-    median, recall = compare_jointly(a, b, paths, bootstrap=50)
+    ((median, recall),) = compare_jointly([(a, b, paths)], bootstrap=50)
     assert [median[end] is not None for end in ("low", "high")] == [bounded] * 2
     assert recall["low"] < recall["value"] < recall["high"]
-    for figure in compare_jointly(a, b, paths, bootstrap=0):
+    for figure in compare_jointly([(a, b, paths)], bootstrap=0)[0]:
         assert figure["low"] == figure["value"] == figure["high"]
 
 
