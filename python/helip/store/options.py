@@ -42,9 +42,8 @@ class ImportCall(ImportOptions, ProgressOptions):
 
     source: Any = field(default=None, kw_only=False)
     """What holds both embeddings: a folder of clip-retrieval (``img_emb``, ``text_emb``,
-    ``metadata``) or of DataComp (``.npz`` and ``.parquet``), ``.parquet``, ``.arrow``, ``.npz``
-    or ``.lance``, a pattern of these, a list of paths, a ``datasets.Dataset`` or its saved folder,
-    a ``pyarrow.Table``."""
+    ``metadata``) or of DataComp (``.npz`` and ``.parquet``), ``.parquet``, ``.npz`` or ``.lance``,
+    a pattern of these, a list of paths, a ``pyarrow.Table``."""
     image: Any = None
     """Image embeddings alone: ``.npy`` files (a path, a pattern, a list), or an array."""
     text: Any = None

@@ -291,8 +291,8 @@ def import_embeddings(
     source: Annotated[
         str | None,
         text(
-            "A folder of clip-retrieval or DataComp; .parquet, .arrow, .npz, .lance; a "
-            "saved datasets.Dataset. Patterns are read in the order of their numbers."
+            "A folder of clip-retrieval or DataComp; .parquet, .npz, .lance. Patterns are read in "
+            "the order of their numbers."
         ),
     ] = None,
     /,

@@ -8,30 +8,41 @@ from dataclasses import dataclass
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError
-from helip.store.importing.part import Block, caption_texts, check_floats, key_texts
 from helip.store.keys import ROW_KEYS
-from helip.store.matrices import is_tensor, rows_of_arrow
+from helip.store.matrices import is_tensor
 from helip.store.options import ImportOptions
 
 KEY_NAMES = ("key", "uid", "id")
 CAPTION_NAMES = ("caption", "text", "title", "txt")
 #: Parts of the names of embeddings.
-IMAGE_WORDS, TEXT_WORDS = ("image", "img", "picture"), ("text", "txt", "caption")
+_WORDS = {"image": ("image", "img", "picture"), "text": ("text", "txt", "caption")}
+_FLOATS = ("float16", "float32", "float64", "bfloat16")
+_ARROW_FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 
 @dataclass(frozen=True)
 class ColumnNames:
     """The chosen columns; None where there is none."""
 
-    image: str | None
-    text: str | None
-    key: str | None
-    caption: str | None
+    image: str | None = None
+    text: str | None = None
+    key: str | None = None
+    caption: str | None = None
 
     def chosen(self) -> list[str]:
         """All of them, once each."""
         named = (self.image, self.text, self.key, self.caption)
         return list(dict.fromkeys(name for name in named if name is not None))
+
+    def texts(self, table: Any, what: str, first: int) -> tuple[list[str] | None, list[str] | None]:
+        """Keys and captions of the rows of an Arrow table or batch, None where no column holds
+        them; ``first``: the row of its first."""
+        keys = captions = None
+        if self.key is not None:
+            keys = key_texts(_cells(table.column(self.key)), what, first)
+        if self.caption is not None:
+            captions = _caption_texts(_cells(table.column(self.caption)), what, first)
+        return keys, captions
 
 
 def choose_embeddings(names: Sequence[str], options: ImportOptions, what: str) -> tuple[str, str]:
@@ -40,29 +51,20 @@ def choose_embeddings(names: Sequence[str], options: ImportOptions, what: str) -
     Raises:
         InvalidArgumentError: a name that is not there, or none or several that fit.
     """
+    held = ", ".join(names[:20]) or "none"
     chosen = []
-    for side, wanted, words in (
-        ("image", options.image_column, IMAGE_WORDS),
-        ("text", options.text_column, TEXT_WORDS),
-    ):
-        held = ", ".join(names[:20])
-        if wanted is not None:
-            if wanted not in names:
-                raise InvalidArgumentError(
-                    f"{what} has no embeddings {wanted!r}; it has: {held or 'none'}"
-                )
-            chosen.append(wanted)
-            continue
+    for side, words in _WORDS.items():
+        wanted = getattr(options, f"{side}_column")
+        if wanted is not None and wanted not in names:
+            raise InvalidArgumentError(f"{what} has no embeddings {wanted!r}; it has: {held}")
         fitting = [name for name in names if any(word in name.lower() for word in words)]
-        if not names:
-            raise InvalidArgumentError(f"{what} holds no embeddings: no matrix, no lists of floats")
-        if len(fitting) != 1:
+        if wanted is None and len(fitting) != 1:
             found = f"{len(fitting)} fit" if fitting else "none fits"
             raise InvalidArgumentError(
-                f"{what}: which holds the {side} embeddings? Of {held} {found} by name; name it "
-                f"with {side}_column"
+                f"{what}: which column of lists of floats holds the {side} embeddings? Of {held} "
+                f"{found} by name; name it with {side}_column"
             )
-        chosen.append(fitting[0])
+        chosen.append(wanted or fitting[0])
     if chosen[0] == chosen[1]:
         raise InvalidArgumentError(
             f"{what}: image_column and text_column are both {chosen[0]!r}; name two columns"
@@ -70,49 +72,36 @@ def choose_embeddings(names: Sequence[str], options: ImportOptions, what: str) -
     return chosen[0], chosen[1]
 
 
-def choose_metadata(
-    names: Sequence[str], options: ImportOptions, what: str
-) -> tuple[str | None, str | None]:
-    """The columns of keys and of captions among ``names``, None where there is none."""
-    chosen: list[str | None] = []
+def names_of(
+    schema: Any, options: ImportOptions, what: str, *, embeddings: bool = True
+) -> ColumnNames:
+    """Of a table that holds everything, or keys and captions alone."""
+    vectors = [field.name for field in schema if _holds_floats(field.type)]
+    plain = [field.name for field in schema if field.name not in vectors]
+    sides = choose_embeddings(vectors, options, what) if embeddings else (None, None)
+    by_name = {name.lower(): name for name in plain}
+    chosen = []
     for wanted, usual in (
         (options.key_column, KEY_NAMES),
         (options.caption_column, CAPTION_NAMES),
     ):
-        if wanted is not None and wanted not in names:
-            if wanted == ROW_KEYS and usual is KEY_NAMES:
-                chosen.append(None)
-                continue
+        numbered = wanted == ROW_KEYS and usual is KEY_NAMES
+        if wanted is not None and wanted not in plain and not numbered:
             raise InvalidArgumentError(
-                f"{what} has no column {wanted!r}; it has: {', '.join(names[:20]) or 'none'}"
+                f"{what} has no column {wanted!r}; it has: {', '.join(plain[:20]) or 'none'}"
             )
-        by_name = {name.lower(): name for name in names}
-        found = next((by_name[name] for name in usual if name in by_name), None)
-        chosen.append(wanted or found)
-    return chosen[0], chosen[1]
-
-
-def names_of_schema(schema: Any, options: ImportOptions, what: str) -> ColumnNames:
-    """Of a table that holds everything."""
-    vectors = [field.name for field in schema if _holds_floats(field.type)]
-    image, text = choose_embeddings(vectors, options, what)
-    plain = [field.name for field in schema if field.name not in vectors]
-    return ColumnNames(image, text, *choose_metadata(plain, options, what))
-
-
-def names_of_metadata(schema: Any, options: ImportOptions, what: str) -> ColumnNames:
-    """Of a table of keys and captions alone."""
-    plain = [field.name for field in schema if not _holds_floats(field.type)]
-    return ColumnNames(None, None, *choose_metadata(plain, options, what))
+        fitting = usual if wanted is None else ()
+        found = next((by_name[name] for name in fitting if name in by_name), None)
+        chosen.append(wanted if wanted in plain else found)
+    return ColumnNames(*sides, *chosen)
 
 
 def _holds_floats(kind: Any) -> bool:
     import pyarrow.types as types
 
     lists = (types.is_fixed_size_list, types.is_list, types.is_large_list)
-    if not any(check(kind) for check in lists):
-        return is_tensor(kind) and types.is_floating(kind.value_type)
-    return types.is_floating(kind.value_type)
+    held = is_tensor(kind) or any(check(kind) for check in lists)
+    return held and types.is_floating(kind.value_type)
 
 
 def width_of(kind: Any) -> int | None:
@@ -124,34 +113,14 @@ def width_of(kind: Any) -> int | None:
     return int(kind.list_size) if types.is_fixed_size_list(kind) else None
 
 
-def float_of(kind: Any, what: str) -> str:
-    """The NumPy name of the floats in a list type."""
-    name = str(kind.value_type)
-    names = {"halffloat": "float16", "float": "float32", "double": "float64"}
-    return check_floats(names.get(name, name), what)
-
-
-def block_of(table: Any, names: ColumnNames, what: str, first: int) -> Block:
-    """The rows of an Arrow table or record batch; ``first``: the row of its first."""
-    assert names.image is not None and names.text is not None
-    keys, captions = metadata_of(table, names, what, first)
-    return Block(
-        rows_of_arrow(table.column(names.image), f"{what}: {names.image}", first),
-        rows_of_arrow(table.column(names.text), f"{what}: {names.text}", first),
-        keys,
-        captions,
-    )
-
-
-def metadata_of(
-    table: Any, names: ColumnNames, what: str, first: int
-) -> tuple[list[str] | None, list[str] | None]:
-    """Keys and captions of the rows, None where no column holds them."""
-    keys, captions = names.key, names.caption
-    return (
-        None if keys is None else key_texts(_cells(table.column(keys)), what, first),
-        None if captions is None else caption_texts(_cells(table.column(captions)), what, first),
-    )
+def check_floats(dtype: str, what: str) -> str:
+    """NumPy's name of a dtype that NumPy, torch or Arrow name, if embeddings may be of it."""
+    name = _ARROW_FLOATS.get(dtype, dtype.removeprefix("torch."))
+    if name not in _FLOATS:
+        raise InvalidArgumentError(
+            f"{what} is of {name}; embeddings are float16, float32 or float64. Convert it first"
+        )
+    return name
 
 
 def _cells(column: Any) -> list[Any]:
@@ -166,3 +135,52 @@ def _cells(column: Any) -> list[Any]:
     elif types.is_large_string(column.type) or types.is_string_view(column.type):
         column = column.cast(pyarrow.large_binary())
     return column.to_pylist()
+
+
+def key_texts(values: Sequence[Any], what: str, first: int) -> list[str]:
+    """Keys as text: of text itself, of whole numbers their digits; ``first``: the row of the first.
+
+    Raises:
+        InvalidArgumentError: a key that is missing or of another type, with its row.
+    """
+    texts = []
+    for row, value in enumerate(values, start=first):
+        value = _decoded(value, what, "key", row)
+        if isinstance(value, bool) or not (isinstance(value, str) or hasattr(value, "__index__")):
+            said = "missing" if value is None else f"{value!r:.80}, a {type(value).__name__}"
+            raise InvalidArgumentError(
+                f"{what}: the key of row {row:,} is {said}; keys are text or whole numbers. Name "
+                "another key_column, or row for the rows' numbers"
+            )
+        texts.append(value if isinstance(value, str) else str(int(value)))
+    return texts
+
+
+def _caption_texts(values: Sequence[Any], what: str, first: int) -> list[str]:
+    """Captions stripped, several of a row with line feeds between; "" where there is none.
+
+    Raises:
+        InvalidArgumentError: a caption that is no text, with its row.
+    """
+    texts = []
+    for row, value in enumerate(values, start=first):
+        cells = value if isinstance(value, (list, tuple)) else [value]
+        own = [_decoded(cell, what, "caption", row) or "" for cell in cells]
+        for cell in own:
+            if not isinstance(cell, str):
+                raise InvalidArgumentError(
+                    f"{what}: the caption of row {row:,} is {cell!r:.80}, a "
+                    f"{type(cell).__name__}, not text; name another caption_column"
+                )
+        texts.append("\n".join(dict.fromkeys(cell.strip() for cell in own if cell.strip())))
+    return texts
+
+
+def _decoded(value: Any, what: str, kind: str, row: int) -> Any:
+    """What bytes say; any other value as it is."""
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(
+            f"{what}: the {kind} of row {row:,} is no UTF-8 ({value!r:.80}); write it as UTF-8"
+        ) from error

@@ -29,21 +29,17 @@ from helip.common.patterns import existing_paths, is_url, natural
 from helip.common.progress import ProgressBar
 from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import local_path, url_of
-from helip.store.importing.arrays import clip_retrieval_parts, memory_part, npy_parts, npz_parts
-from helip.store.importing.part import (
+from helip.store.importing.sources import (
     Block,
     Blocks,
     Part,
-    first_row_that_is_not_finite,
-    reading,
-)
-from helip.store.importing.tables import (
     arrow_part,
-    arrow_table_part,
-    hugging_face_part,
     lance_part,
+    memory_part,
+    npy_parts,
+    npz_parts,
     parquet_part,
-    saved_hugging_face_part,
+    reading,
 )
 from helip.store.keys import row_key
 from helip.store.options import ImportCall, ImportOptions
@@ -52,15 +48,10 @@ _BLOCK_BYTES = 32 << 20
 _COMMIT_SECONDS = 40.0
 _SIDES = ("image", "text")
 ACCEPTED = (
-    "accepted are folders of clip-retrieval or DataComp, .parquet, .arrow, .npz and .lance, a "
-    "datasets.Dataset, a pyarrow.Table, or image= and text= with .npy files or arrays"
+    "accepted are folders of clip-retrieval or DataComp, .parquet, .npz and .lance, a "
+    "pyarrow.Table, or image= and text= with .npy files or arrays"
 )
-_ARROW = (".arrow", ".feather")
-_ONE_EACH = {
-    ".parquet": parquet_part,
-    ".lance": lance_part,
-    **dict.fromkeys(_ARROW, arrow_part),
-}
+_ONE_EACH = {".parquet": parquet_part, ".lance": lance_part}
 
 
 def import_store(call: ImportCall, store: Any) -> Any:
@@ -90,7 +81,7 @@ def import_store(call: ImportCall, store: Any) -> Any:
     else:
         writer = store.create(
             call.out, image_dim=dims[0], text_dim=dims[1], dtype=dtype,
-            shard_rows=call.shard_rows, digests=any(part.has_captions for part in parts),
+            shard_rows=call.shard_rows, digests=parts[0].names.caption is not None,
         )  # fmt: skip
     _tell_of_rounding(parts, dtype)
     with (
@@ -155,14 +146,15 @@ class _Job:
         if keys is None:
             keys = [row_key(number) for number in range(row, row + len(block))]
         digests = None
-        if any(each.has_captions for each in self._parts):
-            captions = block.captions or [""] * len(block)
-            encoded: list[Any] = [text.encode("utf-8", "surrogateescape") for text in captions]
+        if block.captions is not None:
+            encoded: list[Any] = [
+                each.encode("utf-8", "surrogateescape") for each in block.captions
+            ]
             digests = np.zeros(len(block), np.uint64), _core.caption_digests(encoded)
         try:
             self._writer.append(keys, block.image, block.text, digests)
         except InvalidArgumentError as error:
-            bad = first_row_that_is_not_finite(block)
+            bad = _first_not_finite(block)
             if bad is None:
                 raise InvalidArgumentError(
                     f"{part.name}, rows {at:,} to {at + len(block) - 1:,}: {error}"
@@ -171,6 +163,18 @@ class _Job:
                 f"{part.name}: the {bad[0]} embedding of row {at + bad[1]:,} holds NaN or "
                 "infinity; take the row out of its files, or embed it again"
             ) from error
+
+
+def _first_not_finite(block: Block) -> tuple[str, int] | None:
+    """("image" or "text", place in the block) of the first NaN or infinity."""
+    for side in _SIDES:
+        values = getattr(block, side)
+        if not isinstance(values, np.ndarray):
+            values = values.float().numpy()
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            return side, int(finite.argmin())
+    return None
 
 
 def _read_ahead(part: Part, first: int) -> Generator[tuple[int, Block], None, None]:
@@ -218,13 +222,13 @@ def _check_dims(parts: list[Part]) -> list[int]:
 
 def _check_metadata(parts: list[Part]) -> None:
     """Refuse parts of which only some have keys or captions."""
-    for what, has in (("keys", "has_keys"), ("captions", "has_captions")):
-        without = [part for part in parts if not getattr(part, has)]
+    for what in ("key", "caption"):
+        without = [part for part in parts if getattr(part.names, what) is None]
         if without and len(without) < len(parts):
-            other = next(part for part in parts if getattr(part, has))
-            mend = "; or number the rows (key_column row)" if what == "keys" else ""
+            other = next(part for part in parts if getattr(part.names, what) is not None)
+            mend = "; or number the rows (key_column row)" if what == "key" else ""
             raise InvalidArgumentError(
-                f"{without[0].name} has no {what}, and {other.name} has; give them all{mend}"
+                f"{without[0].name} has no {what}s, and {other.name} has; give them all{mend}"
             )
 
 
@@ -235,15 +239,13 @@ def _dtype_of(parts: list[Part]) -> str:
 
 def _tell_of_rounding(parts: list[Part], dtype: str) -> None:
     """Say once what is stored with fewer digits than it has."""
-    for part in parts:
-        for side, kind in zip(_SIDES, part.dtypes, strict=True):
-            if kind == "float64":
-                warnings.warn(
-                    f"the {side} embeddings of {part.name} are float64 and stored as {dtype}; "
-                    "nothing in mining needs more",
-                    stacklevel=5,
-                )
-                return
+    rounded = next((part for part in parts if "float64" in part.dtypes), None)
+    if rounded is not None:
+        warnings.warn(
+            f"embeddings of {rounded.name} are float64 and stored as {dtype}; nothing in mining "
+            "needs more",
+            stacklevel=5,
+        )
 
 
 def _identity(parts: list[Part], call: ImportCall) -> str:
@@ -283,88 +285,71 @@ def parts_of(call: ImportCall) -> list[Part]:
         InvalidArgumentError: nothing that is known, or files that do not belong together.
         UnsupportedError: a package is absent, or the source is a URL.
     """
-    if call.source is None:
+    source = call.source
+    if source is None:
         return _parts_of_sides(call)
-    if not _are_paths(call.source):
-        return [_part_of_object(call.source, call)]
-    paths = _existing_files(call.source)
-    if len(paths) == 1 and paths[0].is_dir():
-        return _parts_of_folder(paths[0], call)
-    return _parts_of_files(paths, call)
+    if _are_paths(source):
+        return _parts_of_files(_existing_files(source), call)
+    if hasattr(source, "schema") and hasattr(source, "select") and hasattr(source, "slice"):
+        return [arrow_part(source, call)]
+    raise InvalidArgumentError(f"cannot import a {type(source).__name__}: {ACCEPTED}")
 
 
 def _parts_of_sides(call: ImportCall) -> list[Part]:
     named = [_are_paths(side) for side in (call.image, call.text)]
+    if any(named) != all(named):
+        raise InvalidArgumentError("image and text must both be files, or both arrays")
     if not any(named):
         if call.metadata is not None:
             raise InvalidArgumentError(
                 "metadata is for .npy files; give the keys of arrays as keys"
             )
         return [memory_part(call.image, call.text, call.keys)]
-    if not all(named):
-        raise InvalidArgumentError("image and text must both be files, or both arrays")
     if call.keys is not None:
         raise InvalidArgumentError("keys are for arrays; give those of .npy files as metadata")
-    image, text = _existing_files(call.image), _existing_files(call.text)
-    for path in (*image, *text):
-        if path.suffix.lower() != ".npy":
-            raise InvalidArgumentError(f"{path} is no .npy file, as image and text name them")
     metadata = [] if call.metadata is None else _existing_files(call.metadata)
-    for path in metadata:
-        if path.suffix.lower() != ".parquet":
-            raise InvalidArgumentError(f"{path} is no .parquet file, as metadata names them")
-    return npy_parts(image, text, metadata, call)
-
-
-def _parts_of_folder(folder: Path, call: ImportCall) -> list[Part]:
-    names = set(os.listdir(folder))
-    if {"img_emb", "text_emb"} <= names:
-        return clip_retrieval_parts(folder, call)
-    if {"img_emb", "text_emb"} & names:
-        absent = "text_emb" if "img_emb" in names else "img_emb"
-        raise InvalidArgumentError(
-            f"{folder} has no {absent}, and pairs need both sides; have clip-retrieval embed "
-            "pictures and captions"
-        )
-    if {"state.json", "dataset_info.json"} <= names:
-        return [saved_hugging_face_part(folder, call)]
-    if "dataset_dict.json" in names:
-        splits = sorted(name for name in names if (folder / name / "state.json").exists())
-        raise InvalidArgumentError(
-            f"{folder} holds the splits {', '.join(splits)}; give the folder of one"
-        )
-    if folder.suffix.lower() == ".lance" or "_versions" in names:
-        return [lance_part(folder, call)]
-    # Of DataComp the tables beside the arrays are their metadata.
-    for suffix in (".npz", ".parquet", *_ARROW):
-        found = [folder / name for name in names if name.lower().endswith(suffix)]
-        if found:
-            return _parts_of_files(sorted(found, key=natural), call)
-    raise InvalidArgumentError(f"{folder} holds no embeddings that are known: {ACCEPTED}")
+    return npy_parts(_existing_files(call.image), _existing_files(call.text), metadata, call)
 
 
 def _parts_of_files(paths: Sequence[Path], call: ImportCall) -> list[Part]:
-    kinds = sorted({path.suffix.lower() for path in paths})
+    """Those of a folder, or of files of one kind."""
+    if len(paths) == 1 and paths[0].is_dir() and paths[0].suffix.lower() != ".lance":
+        folder, inside = paths[0], sorted(paths[0].iterdir(), key=natural)
+        if {"img_emb", "text_emb"} & {path.name for path in inside}:
+            return _clip_retrieval_parts(folder, call)
+        # Of DataComp the tables beside the arrays are their metadata.
+        kinds = {path.suffix.lower() for path in inside}
+        suffix = next((each for each in (".npz", ".parquet") if each in kinds), None)
+        if suffix is None:
+            raise InvalidArgumentError(f"{folder} holds no embeddings that are known: {ACCEPTED}")
+        paths = [path for path in inside if path.suffix.lower() == suffix]
+    kinds = {path.suffix.lower() for path in paths}
     if len(kinds) > 1:
         raise InvalidArgumentError(
-            f"files of several kinds ({', '.join(kinds)}) are given; import them one by one"
+            f"files of several kinds ({', '.join(sorted(kinds))}) are given; import them one by one"
         )
-    if kinds[0] == ".npy":
+    kind = kinds.pop()
+    if kind == ".npy":
         raise InvalidArgumentError(f"{paths[0]} holds one matrix; give the two as image= and text=")
-    if kinds[0] == ".npz":
+    if kind == ".npz":
         return npz_parts(paths, call)
-    if kinds[0] not in _ONE_EACH:
+    if kind not in _ONE_EACH:
         raise InvalidArgumentError(f"{paths[0]} is of no known kind: {ACCEPTED}")
-    return [_ONE_EACH[kinds[0]](path, call) for path in paths]
+    return [_ONE_EACH[kind](path, call) for path in paths]
 
 
-def _part_of_object(source: Any, call: ImportCall) -> Part:
-    package = type(source).__module__.partition(".")[0]
-    if package == "datasets":
-        return hugging_face_part(source, call)
-    if package == "pyarrow" and hasattr(source, "num_rows") and hasattr(source, "slice"):
-        return arrow_table_part(source, call)
-    raise InvalidArgumentError(f"cannot import a {type(source).__name__}: {ACCEPTED}")
+def _clip_retrieval_parts(folder: Path, call: ImportCall) -> list[Part]:
+    """``img_emb/*.npy``, ``text_emb/*.npy`` and, where it is there, ``metadata/*.parquet``."""
+    image, text, metadata = (
+        sorted((folder / name).glob(f"*{suffix}"), key=natural)
+        for name, suffix in (("img_emb", ".npy"), ("text_emb", ".npy"), ("metadata", ".parquet"))
+    )
+    if not image or not text:
+        raise InvalidArgumentError(
+            f"{folder} has no .npy files in {'text_emb' if image else 'img_emb'}, and pairs need "
+            "both sides; have clip-retrieval embed pictures and captions"
+        )
+    return npy_parts(image, text, metadata, call)
 
 
 def _are_paths(value: Any) -> bool:

@@ -170,7 +170,7 @@ def test_another_dtype_is_that_of_a_store_that_was_written_so(
 REFUSED = [
     ("nothing", "nothing is there"),
     ("empty", "holds no embeddings that are known: accepted are"),
-    ("half", "has no text_emb, and pairs need both sides"),
+    ("half", "has no .npy files in img_emb, and pairs need both sides"),
     ("a.npy", r"holds one matrix; give the two as image= and text="),
     ("a.bin", "of no known kind"),
     ("a.h5", r"of no known kind: accepted are .*\.parquet"),

@@ -40,22 +40,6 @@ def as_shards_of_parquet(whole: Embeddings, folder: Path) -> Any:
     return folder / "d"
 
 
-def as_arrow(whole: Embeddings, folder: Path, format: str = "new_file") -> Any:
-    import pyarrow
-
-    table = whole.table()
-    with (
-        pyarrow.OSFile(str(folder / "a.arrow"), "wb") as file,
-        getattr(pyarrow.ipc, format)(file, table.schema) as writer,
-    ):
-        writer.write_table(table, max_chunksize=10)
-    return folder / "a.arrow"
-
-
-def as_arrow_stream(whole: Embeddings, folder: Path) -> Any:
-    return as_arrow(whole, folder, "new_stream")
-
-
 def as_hub_of_hugging_face(whole: Embeddings, folder: Path) -> Any:
     import pyarrow.parquet
 
@@ -77,23 +61,7 @@ def as_table(whole: Embeddings, folder: Path) -> Any:
     return whole.table()
 
 
-def as_hugging_face(whole: Embeddings, folder: Path) -> Any:
-    datasets = pytest.importorskip("datasets")
-    # In another order below than it shows.
-    other = np.random.default_rng(1).permutation(ROWS)
-    shuffled = datasets.Dataset(whole.table().take(other))
-    return shuffled.select(np.argsort(other))
-
-
-def as_saved_hugging_face(whole: Embeddings, folder: Path) -> Any:
-    as_hugging_face(whole, folder).save_to_disk(folder / "saved")
-    return folder / "saved"
-
-
-SOURCES = (
-    as_parquet, as_shards_of_parquet, as_hub_of_hugging_face, as_arrow, as_arrow_stream, as_lance,
-    as_table, as_hugging_face, as_saved_hugging_face,
-)  # fmt: skip
+SOURCES = (as_parquet, as_shards_of_parquet, as_hub_of_hugging_face, as_lance, as_table)
 
 
 @pytest.mark.parametrize("make", SOURCES)
@@ -150,12 +118,11 @@ def test_cells_that_are_no_embeddings_are_named_by_row(tmp_path: Path) -> None:
 
 
 def test_a_damaged_table_is_an_error(tmp_path: Path) -> None:
-    for make in (as_parquet, as_arrow):
-        path = make(embeddings(ROWS), tmp_path)
-        data = path.read_bytes()
-        path.write_bytes(data[: len(data) // 2])
-        with pytest.raises(helip.CorruptError, match=path.name):
-            imported(tmp_path, path)
+    path = as_parquet(embeddings(ROWS), tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(helip.CorruptError, match=path.name):
+        imported(tmp_path, path)
 
 
 def test_text_that_is_no_utf_8_is_named_by_row(tmp_path: Path) -> None:
@@ -190,20 +157,3 @@ def test_one_row_group_at_a_time_is_in_memory(tmp_path: Path) -> None:
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert int(done.stdout) < 50e6 < (tmp_path / "a.parquet").stat().st_size
-
-
-def test_several_splits_are_not_one_table(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    splits = datasets.DatasetDict({"train": datasets.Dataset(embeddings(5).table())})
-    with pytest.raises(helip.InvalidArgumentError, match="not one table; give one of its"):
-        imported(tmp_path, splits)
-    splits.save_to_disk(tmp_path / "saved")
-    with pytest.raises(helip.InvalidArgumentError, match="holds the splits train; give the folder"):
-        imported(tmp_path, tmp_path / "saved")
-
-
-def test_a_data_set_that_is_streamed_has_no_rows_in_order(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    streamed = datasets.Dataset(embeddings(ROWS).table()).to_iterable_dataset()
-    with pytest.raises(helip.InvalidArgumentError, match="not streamed"):
-        imported(tmp_path, streamed)
