@@ -41,33 +41,20 @@ from helip.mining.options import (
 from helip.mining.recall import sample_size
 from helip.mining.stages.bases import (
     REBUILT,
-    Base,
     changed_rows,
     changes_of_rebuilt,
     is_in,
     mined_with,
 )
-from helip.mining.stages.certificates import (
-    certificate_path,
-    read_certificate,
-    still_exact,
-    tag_of,
-)
 from helip.mining.stages.job import cut_of, cut_of_update, unit_memory
-from helip.mining.stages.stage_plans import (
-    CODE_BYTES,
-    Changed,
-    Shape,
-    StagePlan,
-    pairs_of,
-    plan_stages,
-)
+from helip.mining.stages.steps import FIRST, Step
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 
 _ELEMENT = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}  # bytes
 _SCALE = 4  # bytes of a row of int8, beside it
 _SAMPLE = 65_536  # targets of a table whose pools are looked at
+_CODE_BYTES = 2.4  # of codes in memory, a dimension of a row
 
 
 @dataclass(frozen=True)
@@ -75,9 +62,9 @@ class Plan:
     """What a mining job would cost on this machine, from a short measurement of its speed.
 
     Of a job in stages, of an update and of a graph of hnswlib no time is told: what they take of
-    memory and disk follows from rows and dimensions. ``stages`` has a row for each stage,
-    ``scratch_bytes`` is the sum of those that are needed, and ``memory_bytes`` is of the unit that
-    takes most.
+    memory and disk follows from rows and dimensions. Of a job in stages ``memory_bytes`` is of the
+    unit that takes most, and with ``scratch_bytes`` and ``pairs`` an upper bound where the first
+    round of clusters reaches the recall.
     """
 
     method: str  # "exact", "sample", "hnsw" or "partition", never "auto"
@@ -89,14 +76,14 @@ class Plan:
     device: str
     seconds: float | None  # None where nothing was measured
     memory_bytes: int  # buffers beyond the input
-    disk_bytes: int  # the saved table, in stages with the pools of its sample
+    disk_bytes: int  # the saved table
     scratch_bytes: int  # on disk while it runs, where ``memory`` is too small
     pairs: int  # ordered pairs that it decides on
     bands: int  # blocks of targets kept in memory one after another
-    stages: tuple[StagePlan, ...] = ()  # in their order, then those that may come
+    stages: dict[str, int] = field(default_factory=dict)  # units of each, in their order
     download_bytes: int = 0  # in stages: what a machine reads of a store at a URL
-    # Of an update: rows that were "added", "deleted" and "replaced"; the targets "certified_before"
-    # that need not meet all rows; and "lost", the share of old rows whose full pool lost a pair.
+    # Of an update: rows that were "added", "deleted" and "replaced", and "lost", the share of old
+    # rows whose full pool lost a pair.
     update: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -110,14 +97,7 @@ class Plan:
             ("scratch", f"{bytes_words(self.scratch_bytes)} on disk while it runs"),
             ("pairs", f"{self.pairs:,}"),
             *((f"update, {name}", f"{value:,.4g}") for name, value in self.update.items()),
-            *(
-                (
-                    f"stage {each.name}",
-                    f"{each.units:,} units, {bytes_words(each.memory_bytes)} of memory each"
-                    + (", if the recall is short" if each.if_short else ""),
-                )
-                for each in self.stages
-            ),
+            *((f"stage {name}", f"{units:,} units") for name, units in self.stages.items()),
         ]
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
@@ -144,9 +124,8 @@ def plan(call: PlanCall) -> Plan:
     The time is extrapolated from a tenth of a second of the real work on this machine.
 
     Where :func:`mine` would go in stages (``method="partition"`` with ``cluster_rows``, or by
-    ``engine`` local or ray), ``Plan.stages`` has a row for each, and nothing is measured: units,
-    bytes and memory follow from rows and dimensions. Of a store at a URL the manifest alone is
-    read.
+    ``engine`` local or ray), ``Plan.stages`` has the units of each, and nothing is measured. Of a
+    store at a URL the manifest alone is read.
 
     With ``update``, a table, it plans what :func:`update` would do with the store as it is now:
     ``Plan.update`` has what changed.
@@ -210,31 +189,39 @@ def _stages_planned(
     width = {"image": store.image_dim, "text": store.text_dim}
     scale = _SCALE if store.dtype == "int8" else 0
     row_bytes = {name: each * _ELEMENT[store.dtype] + scale for name, each in width.items()}
-    rows = len(store)
-    shape = Shape(
-        dimensions=sum(width[name] for name in call.modalities),
-        row_bytes=sum(row_bytes[name] for name in call.modalities),
-        kept=call.k + call.skip, targets=sample_size(rows, call.recall),
-    )  # fmt: skip
+    rows, kept = len(store), call.k + call.skip
+    each = sum(row_bytes[name] for name in call.modalities)
+    dimensions = sum(width[name] for name in call.modalities)
     if update is None:
-        changed = None
-        cut = cut_of(rows, shape.row_bytes, call, call, call.memory)
+        cut = cut_of(rows, each, call, call, call.memory)
+        copies = joined = rows * cut.overlap  # of rows in all clusters, and of those that are new
     else:
-        changed = Changed(fresh=update.fresh, gone=len(store.deleted))
-        cut = cut_of_update(rows, update.fresh, shape.row_bytes, call, call, call.memory)
+        cut = cut_of_update(rows, update.fresh, each, call, call, call.memory)
+        joined = update.fresh * min(2 * cut.overlap, cut.clusters)
+        copies = rows - update.fresh + joined
+    cluster, pool = copies / cut.clusters, 8 * kept + 4
+    codes = _CODE_BYTES * dimensions
+    targets = sample_size(rows, call.recall)
     memory = unit_memory(call.engine, call.threads or usable_processors(), call.memory)
-    stages = plan_stages(cut, shape, memory, changed)
-    needed = [stage for stage in stages if not stage.if_short]
-    at_url = url_of(store.path) is not None
     return Plan(
         method="partition",
         reason=f"in stages, {cut.clusters:,} clusters of about {cut.cluster_rows:,} rows",
         filters={}, device="cpu", seconds=None,
-        memory_bytes=max(stage.memory_bytes for stage in needed),
-        disk_bytes=rows * (8 * call.k + 4) + 12 * shape.targets * (shape.kept + 1),
-        scratch_bytes=sum(stage.scratch_bytes for stage in needed),
-        pairs=pairs_of(cut, shape.kept, changed), bands=1, stages=stages,
-        download_bytes=rows * sum(row_bytes.values()) if at_url else 0,
+        memory_bytes=int(max(
+            8 * cut.centre_rows * dimensions,  # of centres: its sample, and as much when it splits
+            min(cut.unit_rows, rows) * each * (cut.overlap + 2),  # of certify and route
+            min(memory, cluster * (each + 12 * kept + codes)),  # of solve
+        )),
+        disk_bytes=rows * (8 * call.k + 4),
+        scratch_bytes=(
+            4 * cut.clusters * dimensions
+            + cut.ranges * targets * (12 * kept + 4)  # of certify
+            + copies * (each + 12) + rows * 24  # of route
+            + copies * (pool + 8) + rows * pool  # of solve and merge
+        ),
+        pairs=int(joined * cluster * (1 if joined == copies else 2)), bands=1,
+        stages={**{stage: Step(stage).units(cut) for stage in FIRST}, "write": 1},
+        download_bytes=0 if url_of(store.path) is None else rows * sum(row_bytes.values()),
         update={} if update is None else update.as_report(),
     )  # fmt: skip
 
@@ -247,7 +234,6 @@ class _FoundUpdate:
     deleted: int  # since the table was mined
     replaced: int
     lost: float  # share of old rows whose full pool lost a pair
-    certified_before: int  # targets of the sample whose exact pools are kept
     rebuilt: bool = False  # rows of the store have other numbers
 
     @property
@@ -257,7 +243,7 @@ class _FoundUpdate:
 
     def as_report(self) -> dict[str, Any]:
         """The names of a table's report of its update, ``lost`` and ``rebuilt``."""
-        names = ("added", "deleted", "replaced", "certified_before", "lost", "rebuilt")
+        names = ("added", "deleted", "replaced", "lost", "rebuilt")
         return {name: getattr(self, name) for name in names}
 
 
@@ -267,8 +253,8 @@ def _found_update(table: HardPairs, store: EmbeddingStore) -> _FoundUpdate:
     MismatchError where the store is no later state of the one that was mined.
     """
     if (changes := changes_of_rebuilt(table, store)) is not None:
-        return _FoundUpdate(lost=0.0, certified_before=0, rebuilt=True, **changes)
-    deleted, replaced = changed_rows(table, store)
+        return _FoundUpdate(lost=0.0, rebuilt=True, **changes)
+    deleted, replaced = changed_rows(len(table), table.fingerprint, store, table.path)
     outdated = np.union1d(deleted, replaced)
     rows = np.arange(len(table))
     if len(rows) > _SAMPLE:
@@ -276,16 +262,9 @@ def _found_update(table: HardPairs, store: EmbeddingStore) -> _FoundUpdate:
     rows = rows[~is_in(rows, outdated)]
     full = table.counts[rows] == table.k
     lost = full & is_in(table.ids[rows], outdated).any(axis=1)
-    known = 0
-    if table.options["method"] == "partition":
-        options = Base.of(table).mined_with
-        place, tag = certificate_path(table.path), tag_of(table.fingerprint, options)
-        if (kept := read_certificate(place, tag)) is not None:
-            wanted = sample_size(len(store), options.recall) * len(table) // len(store)
-            known = min(len(still_exact(*kept, outdated)[0]), wanted)
     return _FoundUpdate(
         added=len(store) - len(table), deleted=len(deleted), replaced=len(replaced),
-        lost=float(lost.mean()) if len(rows) else 0.0, certified_before=known,
+        lost=float(lost.mean()) if len(rows) else 0.0,
     )  # fmt: skip
 
 
@@ -343,7 +322,7 @@ def _exact_update_planned(call: PlanCall, store: EmbeddingStore, update: _FoundU
         return _afresh_planned(call, update, "most rows meet every row")
     dims = {"image": store.image_dim, "text": store.text_dim}
     width = sum(dims[name] for name in call.modalities)
-    codes, pools = int(CODE_BYTES * width) * rows, 12 * call.k * rows
+    codes, pools = int(_CODE_BYTES * width) * rows, 12 * call.k * rows
     memory = memory_bound(call.memory)
     return Plan(
         method="exact", reason="an update, in one process", filters={}, device="cpu", seconds=None,

@@ -12,7 +12,6 @@ from helip.cli.command_line import line_of
 from helip.cli.messages import say
 from helip.cli.resuming import saying_how_to_continue
 from helip.cli.showing import cost_words, filter_rows, print_json, show_pairs, show_table
-from helip.cli.stage_showing import show_stages, update_rows
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import shown, url_of
@@ -88,18 +87,18 @@ def plan(
     if json:
         print_json({**result, "alternatives": alternatives})
         return Done(next=proceed)
-    if result["stages"]:
-        show_stages(result, options)
-        return Done(next=proceed)
+    stages, download = result["stages"], result["download_bytes"]
     show_table(
         [
-            *update_rows(result["update"]),
+            *_update_rows(result["update"]),
             ("method", f"{result['method']} ({result['reason']})"),
             ("device", result["device"]),
             *([] if (time := result["seconds"]) is None else [("time", duration_words(time))]),
-            ("memory", bytes_words(result["memory_bytes"])),
+            ("memory", bytes_words(result["memory_bytes"]) + " of a unit" * bool(stages)),
             ("disk", bytes_words(result["disk_bytes"])),
             ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
+            *([("download", f"{bytes_words(download)} of the store")] if download else []),
+            *([("units", ", ".join(f"{n:,} {name}" for name, n in stages.items()))] * bool(stages)),
             ("pairs", f"{result['pairs']:,}"),
             *([] if result["method"] in ("exact", "partition") else [("updates", _NO_UPDATES)]),
             *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
@@ -107,6 +106,20 @@ def plan(
         ]
     )
     return Done(next=proceed)
+
+
+def _update_rows(update: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a plan of an update takes for changed."""
+    if not update:
+        return []
+    return [
+        (
+            "update",
+            f"{update['added']:,} rows are new, {update['deleted']:,} deleted, "
+            f"{update['replaced']:,} embedded again; {update['lost']:.1%} of the old ones lose a "
+            "pair of a full pool",
+        )
+    ]
 
 
 def _source(

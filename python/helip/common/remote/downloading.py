@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import shutil
-import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,15 +24,13 @@ from helip.common.files import (
 )
 from helip.common.progress import ProgressBar
 from helip.common.remote.container import RemoteContainer
-from helip.common.remote.manifest import MANIFEST, TABLE, ShardDigests
+from helip.common.remote.manifest import MANIFEST, ShardDigests
 from helip.common.remote.urls import local_path, url_of
 
 PIECE = 4 << 20
 IN_FLIGHT = 16  # pieces; with the copies that obstore makes they take some 180 MiB
-#: In the folder of a table of stages: the exact pools of its sample, for its next update.
-CERTIFICATE = "certificate.safetensors"
 #: Files beside a manifest that go with it: also what could not be read, and options of the shell.
-COMPANIONS = ("quarantine.jsonl", "helip.yaml", CERTIFICATE)
+COMPANIONS = ("quarantine.jsonl", "helip.yaml")
 _OURS = re.compile(
     rf"{MANIFEST}|shard-\d+\.safetensors|\.lock|{'|'.join(map(re.escape, COMPANIONS))}"
 )
@@ -179,25 +176,9 @@ def _fill(container: RemoteContainer, partial: Path, *, progress: bool, more: st
 
 
 def companions_of(container: RemoteContainer) -> dict[str, bytes]:
-    """The COMPANIONS that are there. Warns of a kept sample that is too large to be copied."""
-    found = {}
-    for name in COMPANIONS:
-        if name == CERTIFICATE and container.manifest.format != TABLE:
-            continue
-        try:
-            contents = container.small_file(name)
-        except StorageError as error:
-            if name != CERTIFICATE or error.errno != errno.EFBIG:
-                raise
-            warnings.warn(
-                f"{error}; it is not copied, so an update of the copy compares its sample with all "
-                "rows anew, unless you put the file there",
-                stacklevel=2,
-            )
-        else:
-            if contents is not None:
-                found[name] = contents
-    return found
+    """The COMPANIONS that are there."""
+    found = {name: container.small_file(name) for name in COMPANIONS}
+    return {name: contents for name, contents in found.items() if contents is not None}
 
 
 def verify(container: RemoteContainer, *, progress: bool) -> None:

@@ -33,10 +33,7 @@ def test_the_update_of_a_table_of_partition_is_planned_in_stages(
     code, out, err = run(*call, "--engine", "local")
     assert code == 0, err
     assert "5 rows are new, 1 deleted, 0 embedded again; " in out.splitlines()[0]
-    assert "one cluster more for each row" in out and "below that of the table" in out
-    first = [line.split()[0] for line in out.splitlines() if line]
-    begin = first.index("stage")
-    assert first[begin + 1 : begin + 4] == ["centres", "certify", "route-0"]
+    assert "1 centres, 1 certify, 1 route, " in out
     assert (
         f"helip update {tmp_path / 'partition'} --store {grown} --threads 2 --engine local" in err
     )
