@@ -13,7 +13,6 @@ from .options import (
 )
 from .pair_index import PairIndex
 from .planning import Plan, plan
-from .stages.stage_plans import StagePlan
 from .streaming import StreamingMiner
 from .updating import update
 
@@ -27,7 +26,6 @@ __all__ = [
     "Plan",
     "ScoreRules",
     "StageOptions",
-    "StagePlan",
     "StreamOptions",
     "StreamingMiner",
     "merge",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from helip import _core
@@ -37,21 +37,22 @@ from helip.mining.options import (
 )
 from helip.mining.recall import sample_size
 from helip.mining.stages.job import cut_of, unit_memory
-from helip.mining.stages.stage_plans import Shape, StagePlan, pairs_of, plan_stages
+from helip.mining.stages.steps import FIRST, Step
 from helip.store.embedding_store import EmbeddingStore
 
 _ELEMENT = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}  # bytes
 _SCALE = 4  # bytes of a row of int8, beside it
+_CODE_BYTES = 2.4  # of codes in memory, a dimension of a row
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a mining job would cost on this machine, from a short measurement of its speed.
 
-    Of a job in stages and of a graph of hnswlib no time is told: what they take of
-    memory and disk follows from rows and dimensions. ``stages`` has a row for each stage,
-    ``scratch_bytes`` is the sum of those that are needed, and ``memory_bytes`` is of the unit that
-    takes most.
+    Of a job in stages and of a graph of hnswlib no time is told: what they take of memory and disk
+    follows from rows and dimensions. Of a job in stages ``memory_bytes`` is of the unit that takes
+    most, and with ``scratch_bytes`` and ``pairs`` an upper bound where the first round of clusters
+    reaches the recall.
     """
 
     method: str  # "exact", "sample", "hnsw" or "partition", never "auto"
@@ -63,11 +64,11 @@ class Plan:
     device: str
     seconds: float | None  # None where nothing was measured
     memory_bytes: int  # buffers beyond the input
-    disk_bytes: int  # the saved table, in stages with the pools of its sample
+    disk_bytes: int  # the saved table
     scratch_bytes: int  # on disk while it runs, where ``memory`` is too small
     pairs: int  # ordered pairs that it decides on
     bands: int  # blocks of targets kept in memory one after another
-    stages: tuple[StagePlan, ...] = ()  # in their order, then those that may come
+    stages: dict[str, int] = field(default_factory=dict)  # units of each, in their order
     download_bytes: int = 0  # in stages: what a machine reads of a store at a URL
 
     def __str__(self) -> str:
@@ -80,14 +81,7 @@ class Plan:
             ("disk", bytes_words(self.disk_bytes)),
             ("scratch", f"{bytes_words(self.scratch_bytes)} on disk while it runs"),
             ("pairs", f"{self.pairs:,}"),
-            *(
-                (
-                    f"stage {each.name}",
-                    f"{each.units:,} units, {bytes_words(each.memory_bytes)} of memory each"
-                    + (", if the recall is short" if each.if_short else ""),
-                )
-                for each in self.stages
-            ),
+            *((f"stage {name}", f"{units:,} units") for name, units in self.stages.items()),
         ]
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
@@ -111,9 +105,8 @@ def plan(call: PlanCall) -> Plan:
     The time is extrapolated from a tenth of a second of the real work on this machine.
 
     Where :func:`mine` would go in stages (``method="partition"`` with ``cluster_rows``, or by
-    ``engine`` local or ray), ``Plan.stages`` has a row for each, and nothing is measured: units,
-    bytes and memory follow from rows and dimensions. Of a store at a URL the manifest alone is
-    read.
+    ``engine`` local or ray), ``Plan.stages`` has the units of each, and nothing is measured. Of a
+    store at a URL the manifest alone is read.
 
     Raises:
         InvalidArgumentError: neither a store nor arrays, or both.
@@ -169,25 +162,34 @@ def _stages_planned(call: PlanCall, store: EmbeddingStore) -> Plan:
     width = {"image": store.image_dim, "text": store.text_dim}
     scale = _SCALE if store.dtype == "int8" else 0
     row_bytes = {name: each * _ELEMENT[store.dtype] + scale for name, each in width.items()}
-    rows = len(store)
-    shape = Shape(
-        dimensions=sum(width[name] for name in call.modalities),
-        row_bytes=sum(row_bytes[name] for name in call.modalities),
-        kept=call.k + call.skip, targets=sample_size(rows, call.recall),
-    )  # fmt: skip
-    cut = cut_of(rows, shape.row_bytes, call, call, call.memory)
+    rows, kept = len(store), call.k + call.skip
+    each = sum(row_bytes[name] for name in call.modalities)
+    dimensions = sum(width[name] for name in call.modalities)
+    cut = cut_of(rows, each, call, call, call.memory)
+    copies = rows * cut.overlap  # of rows in all clusters
+    cluster, pool = copies / cut.clusters, 8 * kept + 4
+    codes = _CODE_BYTES * dimensions
+    targets = sample_size(rows, call.recall)
     memory = unit_memory(call.engine, call.threads or usable_processors(), call.memory)
-    stages = plan_stages(cut, shape, memory)
-    needed = [stage for stage in stages if not stage.if_short]
     return Plan(
         method="partition",
         reason=f"in stages, {cut.clusters:,} clusters of about {cut.cluster_rows:,} rows",
         filters={}, device="cpu", seconds=None,
-        memory_bytes=max(stage.memory_bytes for stage in needed),
-        disk_bytes=rows * (8 * call.k + 4) + 12 * shape.targets * (shape.kept + 1),
-        scratch_bytes=sum(stage.scratch_bytes for stage in needed),
-        pairs=pairs_of(cut, shape.kept), bands=1, stages=stages,
-        download_bytes=rows * sum(row_bytes.values()) if url_of(store.path) is not None else 0,
+        memory_bytes=int(max(
+            8 * cut.centre_rows * dimensions,  # of centres: its sample, and as much when it splits
+            min(cut.unit_rows, rows) * each * (cut.overlap + 2),  # of certify and route
+            min(memory, cluster * (each + 12 * kept + codes)),  # of solve
+        )),
+        disk_bytes=rows * (8 * call.k + 4),
+        scratch_bytes=(
+            4 * cut.clusters * dimensions
+            + cut.ranges * targets * (12 * kept + 4)  # of certify
+            + copies * (each + 12) + rows * 24  # of route
+            + copies * (pool + 8) + rows * pool  # of solve and merge
+        ),
+        pairs=int(copies * cluster), bands=1,
+        stages={**{stage: Step(stage).units(cut) for stage in FIRST}, "write": 1},
+        download_bytes=0 if url_of(store.path) is None else rows * sum(row_bytes.values()),
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,6 @@ from helip.mining.miner import mine
 from helip.mining.options import CodesOptions, EngineOptions, HostOptions, JobOptions, KeepOptions
 from helip.mining.report_words import shortfall_words
 from helip.mining.stages.bases import REBUILT, changes_of_rebuilt, mined_with
-from helip.mining.stages.certificates import certificate_path
 from helip.mining.stages.job import remove_stages
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import short
@@ -152,9 +150,6 @@ def _afresh(
     for first in range(0, len(mined), _BLOCK):
         some = slice(first, first + _BLOCK)
         writer.write(first, mined.ids[some], mined.scores[some], mined.counts[some])
-    if place is not None and certificate_path(place).is_file():
-        with storage_errors("write", path):
-            shutil.copyfile(certificate_path(place), certificate_path(path))
     table = writer.finish(
         fingerprint=mined.fingerprint, data_fingerprint=mined.data_fingerprint,
         options_json=json.dumps(mined.options),

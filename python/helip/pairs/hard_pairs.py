@@ -6,7 +6,6 @@ import dataclasses
 import json
 import operator
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -16,9 +15,8 @@ from annotated_types import Ge, Lt
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.common.files import named_file, open_there, replace_by, storage_errors
+from helip.common.files import named_file, open_there, replace_by
 from helip.common.options import Positive, Seed, Whole, check, method_keywords, require
-from helip.common.remote.container import CERTIFICATE
 from helip.common.remote.downloading import local_copy
 from helip.common.remote.manifest import TABLE
 from helip.common.remote.outputs import save_at, written_to
@@ -436,14 +434,7 @@ class HardPairs(ExportsPairs):
             InvalidArgumentError: something is there already. StorageError: the disk or the service
                 refuses.
         """
-        save_at(path, self._saved)
-
-    def _saved(self, folder: str) -> None:
-        self._core.save(folder)
-        certificate = Path(self.path) / CERTIFICATE
-        if self.path and certificate.is_file():
-            with storage_errors("write", folder):
-                shutil.copyfile(certificate, Path(folder) / CERTIFICATE)
+        save_at(path, self._core.save)
 
     @classmethod
     @method_keywords(PullTableCall)

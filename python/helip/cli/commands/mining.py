@@ -12,7 +12,6 @@ from helip.cli.command_line import line_of
 from helip.cli.messages import say
 from helip.cli.resuming import saying_how_to_continue
 from helip.cli.showing import cost_words, filter_rows, print_json, show_pairs, show_table
-from helip.cli.stage_showing import show_stages
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import shown, url_of
@@ -78,17 +77,17 @@ def plan(
     if json:
         print_json({**result, "alternatives": alternatives})
         return Done(next=proceed)
-    if result["stages"]:
-        show_stages(result, options)
-        return Done(next=proceed)
+    stages, download = result["stages"], result["download_bytes"]
     show_table(
         [
             ("method", f"{result['method']} ({result['reason']})"),
             ("device", result["device"]),
             *([] if (time := result["seconds"]) is None else [("time", duration_words(time))]),
-            ("memory", bytes_words(result["memory_bytes"])),
+            ("memory", bytes_words(result["memory_bytes"]) + " of a unit" * bool(stages)),
             ("disk", bytes_words(result["disk_bytes"])),
             ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
+            *([("download", f"{bytes_words(download)} of the store")] if download else []),
+            *([("units", ", ".join(f"{n:,} {name}" for name, n in stages.items()))] * bool(stages)),
             ("pairs", f"{result['pairs']:,}"),
             *([] if result["method"] in ("exact", "partition") else [("updates", _NO_UPDATES)]),
             *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),

@@ -6,7 +6,6 @@ import errno
 import os
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Collection, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +22,6 @@ from helip.common.remote.manifest import (
     KINDS,
     MANIFEST,
     MOST_BYTES,
-    TABLE,
     Manifest,
     ShardDigests,
     Tensor,
@@ -36,10 +34,8 @@ from helip.common.remote.urls import place_of
 WAITS = (0.1, 0.5, 2.0)
 PIECE = 4 << 20
 IN_FLIGHT = 16  # pieces; with the copies that obstore makes they take some 180 MiB
-#: In the folder of a table of stages: the exact pools of its sample, for its next update.
-CERTIFICATE = "certificate.safetensors"
 #: Files beside a manifest that go with it: also what could not be read, and options of the shell.
-COMPANIONS = ("quarantine.jsonl", "helip.yaml", CERTIFICATE)
+COMPANIONS = ("quarantine.jsonl", "helip.yaml")
 
 
 class LocalFiles:
@@ -150,26 +146,9 @@ class RemoteContainer:
             raise self._changed("its manifest is another" if now else "its manifest is gone")
 
     def companions(self) -> dict[str, bytes]:
-        """Name → contents of the COMPANIONS that are there. Warns of a kept sample of more than
-        256 MiB, which is left out."""
-        found = {}
-        for name in COMPANIONS:
-            if name == CERTIFICATE and self.manifest.format != TABLE:
-                continue
-            try:
-                file = self._small_file(name)
-            except StorageError as error:
-                if name != CERTIFICATE or error.errno != errno.EFBIG:
-                    raise
-                warnings.warn(
-                    f"{error}; it is not copied, so an update of the copy compares its sample with "
-                    "all rows anew, unless you put the file there",
-                    stacklevel=2,
-                )
-            else:
-                if file is not None:
-                    found[name] = file[1]
-        return found
+        """Name → contents of the COMPANIONS that are there."""
+        found = {name: self._small_file(name) for name in COMPANIONS}
+        return {name: file[1] for name, file in found.items() if file is not None}
 
     def pieces(
         self, shards: Iterable[int], size: int, in_flight: int

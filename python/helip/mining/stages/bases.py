@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,7 @@ import numpy as np
 
 from helip.common.errors import MismatchError, UnsupportedError
 from helip.common.files import read_json
-from helip.mining.options import ClusterOptions, MineOptions, StageOptions
-from helip.mining.stages.unit_files import open_unit_file
+from helip.mining.options import ClusterOptions, MineOptions
 from helip.pairs.blocks import Pools
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
@@ -27,57 +28,19 @@ class Base:
     checksum: str  # of its manifest
     store: str  # fingerprint of that state
     rows: int  # of that state
+    deleted: int  # rows since
+    replaced: int  # rows with other values since
     options: dict[str, Any]  # of the table
 
     @classmethod
-    def of(cls, table: HardPairs) -> Base:
-        """What is known of a table that lies in a directory."""
+    def of(cls, table: HardPairs, store: EmbeddingStore) -> Base:
+        """What is known of a table that lies in a directory. Raises as `changed_rows`."""
+        deleted, replaced = changed_rows(len(table), table.fingerprint, store, table.path)
         return cls(
-            path=table.path, checksum=_checksum(table.path), store=table.fingerprint,
-            rows=len(table), options=table.options,
+            path=os.path.abspath(table.path), checksum=_checksum(table.path),
+            store=table.fingerprint, rows=len(table), deleted=len(deleted),
+            replaced=len(replaced), options=table.options,
         )  # fmt: skip
-
-    @property
-    def mined_with(self) -> MineOptions:
-        """The options of the table, as a job in stages takes them.
-
-        UnsupportedError for a table whose pools are no basis for others.
-        """
-        method, again = self.options.get("method"), "; mine it again"
-        if "filter" in self.options:
-            raise UnsupportedError(
-                f"the table {self.path} was filtered, and pairs that it lacks would come back; "
-                "bring the table that it was made from up to date, and filter that"
-            )
-        if "verdicts" in self.options:
-            raise UnsupportedError(
-                f"the table {self.path} was mined under verdicts, which an update does not know; "
-                "update a table that was mined without, and filter it: pairs.filter(verdicts=…), "
-                "or mine again"
-            )
-        if method != "partition":
-            raise UnsupportedError(
-                f"the table {self.path} was mined with method {method!r}, must be 'partition' for "
-                f"an update in stages{again}"
-            )
-        if self.options.get("skip"):
-            raise UnsupportedError(
-                f"the table {self.path} was mined with skip {self.options['skip']}, and the pairs "
-                f"that were passed over are not in it{again}"
-            )
-        if self.options.get("collapse", "none") != "none":
-            raise UnsupportedError(
-                f"the table {self.path} was mined with collapse {self.options['collapse']!r}, "
-                f"which looks for groups among all rows{again}"
-            )
-        known = {n: x for n, x in self.options.items() if n in MineOptions().as_dict()}
-        return MineOptions(**{**known, "candidates": None})
-
-    @property
-    def mined_in(self) -> StageOptions:
-        """The clusters of the table; of one without stages the default."""
-        overlap = self.options.get("overlap", StageOptions().overlap)
-        return StageOptions(cluster_rows=self.options.get("cluster_rows"), overlap=overlap)
 
     def open(self) -> HardPairs:
         """The table. MismatchError where another one lies there now."""
@@ -90,23 +53,33 @@ class Base:
 
 
 def mined_with(table: HardPairs) -> tuple[MineOptions, ClusterOptions]:
-    """The options of a table that can be updated.
+    """The options of a table that can be updated; of one without stages the default clusters.
 
     UnsupportedError for others.
     """
-    method = table.options.get("method")
-    if method == "partition":
-        base = Base.of(table)
-        return base.mined_with, ClusterOptions.of(base.mined_in)
-    unfit = next((name for name in ("filter", "verdicts") if name in table.options), None)
-    if method != "exact" or unfit is not None:
-        why = f"was mined with method {method!r}" if unfit is None else f"has {unfit}"
-        raise UnsupportedError(
-            f"the table {table.path} {why}, and tables that were mined with method 'exact' or "
-            "'partition' alone are brought up to date; plan to mine it again"
+    found = table.options
+    method, skip, collapse = (found.get(name) for name in ("method", "skip", "collapse"))
+    why, mend = "", "mine it again"
+    if "filter" in found:
+        why = "was filtered, and pairs that it lacks would come back"
+        mend = "bring the table that it was made from up to date, and filter that"
+    elif "verdicts" in found:
+        why = "was mined under verdicts, which an update does not know"
+        mend = (
+            "update a table that was mined without, and filter it: pairs.filter(verdicts=…), or "
+            "mine again"
         )
-    known = {name: x for name, x in table.options.items() if name in MineOptions().as_dict()}
-    return MineOptions(**{**known, "candidates": None}), ClusterOptions()
+    elif method not in ("exact", "partition"):
+        why = f"was mined with method {method!r}, and tables of 'exact' and 'partition' are updated"
+    elif method == "partition" and skip:
+        why = f"was mined with skip {skip}, and the pairs that were passed over are not in it"
+    elif method == "partition" and collapse not in (None, "none"):
+        why = f"was mined with collapse {collapse!r}, which looks for groups among all rows"
+    if why:
+        raise UnsupportedError(f"the table {table.path} {why}; {mend}")
+    known = {name: x for name, x in found.items() if name in MineOptions().as_dict()}
+    clusters = {name: x for name, x in found.items() if name in ClusterOptions().as_dict()}
+    return MineOptions(**{**known, "candidates": None}), ClusterOptions(**clusters)
 
 
 def _checksum(path: str) -> str:
@@ -119,43 +92,48 @@ def changes_of_rebuilt(table: HardPairs, store: EmbeddingStore) -> dict[str, int
 
     None where it did not.
     """
+    return _rebuilt_since(len(table), table.fingerprint, store)
+
+
+def _rebuilt_since(rows: int, fingerprint: str, store: EmbeddingStore) -> dict[str, int] | None:
     states = store.metadata.get("earlier", [])
-    asked = {"fingerprint": table.fingerprint, "rows": len(table)}
+    asked = {"fingerprint": fingerprint, "rows": rows}
     # The last, since a store may come back to what it was.
     since = max(
         (n for n, state in enumerate(states) if asked.items() <= state.items()), default=None
     )
-    if since is None or table.fingerprint == store.fingerprint:
+    if since is None or fingerprint == store.fingerprint:
         return None
     deleted = sum(state["deleted"] for state in states[since:])
     replaced = sum(state["replaced"] for state in states[since:])
-    added = len(store) - len(table) + deleted
+    added = len(store) - rows + deleted
     return {"added": added, "deleted": deleted, "replaced": replaced}
 
 
-def changed_rows(table: HardPairs, store: EmbeddingStore) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that were deleted, and that got other values, since the table was mined, ascending.
+def changed_rows(
+    rows: int, fingerprint: str, store: EmbeddingStore, table: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that were deleted, and that got other values, since a table was mined, ascending.
 
-    MismatchError where the store is no later state of the one that was mined.
+    ``rows`` and ``fingerprint`` are of the store that was mined, ``table`` is for messages.
+    MismatchError where the store is no later state of it.
     """
-    rows = len(table)
-    if not table.fingerprint:
+    if not fingerprint:
         raise MismatchError(
-            f"the table {table.path} was mined from bare arrays, so nothing tells which rows they "
+            f"the table {table} was mined from bare arrays, so nothing tells which rows they "
             "were; mine the store"
         )
-    if changes_of_rebuilt(table, store) is not None:
+    if _rebuilt_since(rows, fingerprint, store) is not None:
         raise UnsupportedError(
-            f"helip embed --update dropped or moved rows since the table {table.path} was mined; "
-            "bring it up to date with helip.update, which mines it afresh, or "
-            "mine the store"
+            f"helip embed --update dropped or moved rows since the table {table} was mined; bring "
+            "it up to date with helip.update, which mines it afresh, or mine the store"
         )
-    before = None if len(store) < rows else store._core.earlier_state(rows, table.fingerprint)
+    before = None if len(store) < rows else store._core.earlier_state(rows, fingerprint)
     if before is None:
         raise MismatchError(
-            f"the table {table.path} was mined from {rows:,} rows of the store "
-            f"{table.fingerprint}, and {store.path}, of {len(store):,} rows, never was that store; "
-            "update with the store that was mined, or mine this one"
+            f"the table {table} was mined from {rows:,} rows of the store {fingerprint}, and "
+            f"{store.path}, of {len(store):,} rows, never was that store; update with the store "
+            "that was mined, or mine this one"
         )
     deleted = np.setdiff1d(np.asarray(store.deleted, dtype=np.int64), before[0])
     return deleted, np.setdiff1d(before[1], store.deleted)
@@ -164,7 +142,7 @@ def changed_rows(table: HardPairs, store: EmbeddingStore) -> tuple[np.ndarray, n
 def is_earlier(table: HardPairs, store: EmbeddingStore) -> bool:
     """Whether `update` could bring the table up to date with the store."""
     try:
-        changed_rows(table, store)
+        changed_rows(len(table), table.fingerprint, store, table.path)
     except (MismatchError, UnsupportedError):
         return changes_of_rebuilt(table, store) is not None
     return True
@@ -173,20 +151,15 @@ def is_earlier(table: HardPairs, store: EmbeddingStore) -> bool:
 class Changes:
     """The base of a job, with the rows that changed since."""
 
-    def __init__(self, base: Base, path: Path, job: str) -> None:
-        file = open_unit_file(path, job=job)
+    def __init__(self, base: Base, store: EmbeddingStore) -> None:
         self.base = base
-        self.deleted = np.array(file["deleted"])
-        self.replaced = np.array(file["replaced"])
-        self.outdated = np.sort(np.concatenate([self.deleted, self.replaced]))
-        self._table: HardPairs | None = None
+        self.deleted, self.replaced = changed_rows(base.rows, base.store, store, base.path)
+        self.outdated = np.union1d(self.deleted, self.replaced)
 
-    @property
+    @cached_property
     def table(self) -> HardPairs:
         """The table, opened when it is first asked for."""
-        if self._table is None:
-            self._table = self.base.open()
-        return self._table
+        return self.base.open()
 
     def fresh(self, rows: np.ndarray) -> np.ndarray:
         """bool [n]: rows that are new, or have other values."""

@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from helip import _core
-from helip.common.errors import CorruptError, StorageError
 from helip.mining.recall import Recall, hits_of, is_reached, recall_of
-from helip.mining.stages.certificates import no_certificate, open_certificate
 from helip.mining.stages.job import StageJob, Workplace
 from helip.mining.stages.range_pools import pools_of
 from helip.mining.stages.rows import taken, views_of
@@ -26,30 +24,12 @@ _WORTHWHILE = 0.2  # share of what is missing that a pass must find
 def certify(place: Workplace, step: Step, unit: int) -> None:
     """Writes the exact pools of the sample's targets among the rows of a range, and the sample.
 
-    ``ids`` int64 and ``scores`` float32 [targets, k + skip], ``counts`` int32. Targets whose pools
-    are known from before meet the rows that are new alone.
+    ``ids`` int64 and ``scores`` float32 [targets, k + skip], ``counts`` int32.
     """
-    job = place.job
-    rows = np.arange(*job.rows_of(unit))
-    known = np.isin(job.sample, known_sample(job)[0])
-    pools = Pools.empty(len(job.sample), job.kept)
-    parts = [(~known, rows)]
-    if place.changes is not None:
-        parts.append((known, rows[place.changes.fresh(rows)]))
-    for some, among in parts:
-        if some.any() and len(among):
-            for values, found in zip(pools, _exact(place, job.sample[some], among), strict=True):
-                values[some] = found
-    write_unit_file(step.place(job, unit), pools._asdict(), job=job.digest)
-
-
-def _exact(
-    place: Workplace, sample: np.ndarray, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """ids, scores and counts of targets among ascending rows and themselves."""
-    whole = len(rows) and rows[-1] - rows[0] == len(rows) - 1
-    own = taken(place.columns, slice(rows[0], rows[-1] + 1) if whole else rows)
-    targets = taken(place.columns, sample)
+    job, sample = place.job, place.job.sample
+    first, last = job.rows_of(unit)
+    rows = np.arange(first, last)
+    own, targets = taken(place.columns, slice(first, last)), taken(place.columns, sample)
     # The sample comes first, and no row twice; a deleted row is one of zeros.
     deleted = place.store.deleted
     again = np.isin(rows, sample) | np.isin(rows, deleted)
@@ -62,25 +42,9 @@ def _exact(
         *views_of(local, place.dtype), list(range(len(sample))), place.core_options("exact")
     )
     ids, scores, counts = found
-    return np.where(ids < 0, -1, np.concatenate([sample, rows])[ids]), scores, counts
-
-
-def known_sample(job: StageJob) -> tuple[np.ndarray, Pools]:
-    """Targets whose exact pools among rows that did not change are known, and these pools.
-
-    CorruptError where the file of them is damaged or gone: what `certify` wrote is exact together
-    with them alone.
-    """
-    if job.base is None:
-        return no_certificate(job.kept)
-    try:
-        targets, pools = open_certificate(job.known, job.identity)
-    except StorageError as error:
-        raise CorruptError(
-            f"{error}; put it back, or remove {job.folder}, and begin again"
-        ) from error
-    some = np.isin(targets, job.sample)
-    return targets[some], Pools(*(values[some] for values in pools))
+    ids = np.where(ids < 0, -1, np.concatenate([sample, rows])[ids])
+    pools = Pools(ids, scores, counts)
+    write_unit_file(step.place(job, unit), pools._asdict(), job=job.digest)
 
 
 def measure(place: Workplace, step: Step, unit: int) -> None:
@@ -122,12 +86,8 @@ def _next(job: StageJob, step: Step, recall: Recall) -> str:
 
 
 def exact_sample(job: StageJob) -> Pools:
-    """The exact pools of the sample, [targets, k + skip], from all ranges and from before."""
+    """The exact pools of the sample, [targets, k + skip], from all ranges."""
     exact = Pools.empty(len(job.sample), job.kept)
-    known, pools = known_sample(job)
-    at = np.searchsorted(job.sample, known)
-    for values, before in zip(exact, pools, strict=True):
-        values[at] = before
     for unit in range(job.ranges):
         file = open_unit_file(CERTIFY.place(job, unit), job=job.digest)
         both = join_pools(

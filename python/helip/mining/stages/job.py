@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from helip.common.errors import (
 )
 from helip.common.files import (
     discard_directory,
-    make_directory,
     publish_once,
     read_json,
     remove_leftovers,
@@ -37,31 +37,21 @@ from helip.mining.options import (
     MineOptions,
     StageOptions,
 )
-from helip.mining.recall import MOST_TARGETS, most_shown
-from helip.mining.stages.bases import Base, Changes, changed_rows
-from helip.mining.stages.certificates import (
-    certificate_path,
-    draw_sample,
-    no_certificate,
-    read_certificate,
-    still_exact,
-    tag_of,
-    write_certificate,
-)
+from helip.mining.recall import MOST_TARGETS, most_shown, sample_size
+from helip.mining.stages.bases import Base, Changes, mined_with
 from helip.mining.stages.rows import BLOCK, columns_of, row_bytes, views_of
-from helip.mining.stages.unit_files import write_unit_file
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore
 
-_FORMAT = 2
+_FORMAT = 3
 CLUSTER_ROWS = 1_000_000
 _MOST_ROWS = 2**31 - 1  # of the core
 _CENTRE_ROWS, _LEAST_CENTRE_ROWS = 256, 16_384  # of their sample: for each cluster, at least
 _MOST_CENTRE_ROWS = 262_144  # whatever the memory is, on which no byte depends
 _UNITS = 16  # of a job of few rows: certify takes a second for a range however small it is
 _UNIT_BYTES = 1 << 30  # that a unit of rows holds at most, whatever memory there is
-_JOB, _CHANGES, _KNOWN = "job.json", "changes.safetensors", "known.safetensors"
+_JOB = "job.json"
 _STREAM = 0x73616D706C65  # draws of the recall's targets, apart from others of the seed
 
 
@@ -101,10 +91,15 @@ class StageJob(Cut):
     fingerprint: str
     data_fingerprint: str
     options: MineOptions
-    sample: np.ndarray  # int64, targets whose exact pools tell the recall, ascending
+    targets: int  # of the sample
     base: Base | None  # None: all rows are mined
-    identity: str  # digest of what must agree, in the file of changes
     digest: str  # of all this but the places, in each unit's file
+
+    @cached_property
+    def sample(self) -> np.ndarray:
+        """int64, random targets whose exact pools tell the recall, ascending."""
+        draw = np.random.default_rng([self.options.seed, _STREAM])
+        return np.sort(draw.choice(self.rows, self.targets, replace=False, shuffle=False))
 
     @property
     def kept(self) -> int:
@@ -115,16 +110,6 @@ class StageJob(Cut):
     def verb(self) -> str:
         """What the job does."""
         return "mine" if self.base is None else "update"
-
-    @property
-    def changes(self) -> Path:
-        """The file of the rows that changed since the base was mined."""
-        return self.folder / _CHANGES
-
-    @property
-    def known(self) -> Path:
-        """The file of the sampled targets of the base whose pools are exact still."""
-        return self.folder / _KNOWN
 
     def clusters_of(self, fresh: bool) -> int:
         """Clusters that a row goes to at first."""
@@ -151,16 +136,10 @@ class Workplace:
             )
         self.job, self.store, self.host = job, store, host
         self.memory = memory_bound(host.memory)
-        self._changes: Changes | None = None
+        # What changed since the base was mined; None where there is none.
+        self.changes = None if job.base is None else Changes(job.base, store)
         self.columns = columns_of(store, job.options.modalities)
         self.dtype = store.dtype
-
-    @property
-    def changes(self) -> Changes | None:
-        """What changed since the base was mined; None where there is none."""
-        if self._changes is None and self.job.base is not None:
-            self._changes = Changes(self.job.base, self.job.changes, self.job.identity)
-        return self._changes
 
     @property
     def views(self) -> tuple[_core.MatrixView, _core.MatrixView]:
@@ -198,7 +177,6 @@ def remove_stages(out: str | os.PathLike[str]) -> None:
     if has_stages(out):
         discard_directory(folder)
     remove_leftovers(folder.parent, folder.name)
-    remove_leftovers(Path(out))  # of the kept sample
 
 
 def begin_job(
@@ -217,7 +195,7 @@ def begin_job(
     rows = len(store)
     each = row_bytes(columns_of(store, options.modalities))
     cut = cut_of(rows, each, options, stages, memory)
-    return _begun(out, _said(store, options, identity_of(store, options, stages), cut))
+    return _begun(store, options, stages, out, cut)
 
 
 def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any = None) -> StageJob:
@@ -226,59 +204,41 @@ def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any 
     Raises MismatchError also where the store is no later state of the one that was mined, and
     UnsupportedError where the table's pools are no basis for others.
     """
-    base = Base.of(table)
-    options = base.mined_with
-    deleted, replaced = changed_rows(table, store)
-    rows = len(store)
-    stages = base.mined_in
+    options, clusters = mined_with(table)
+    if options.method != "partition":
+        raise UnsupportedError(
+            f"the table {table.path} was mined with method {options.method!r}, must be 'partition' "
+            "for an update in stages; mine it again"
+        )
+    base = Base.of(table, store)
+    stages = StageOptions(**clusters.as_dict())
+    fresh = len(store) - base.rows + base.replaced
     each = row_bytes(columns_of(store, options.modalities))
-    cut = cut_of_update(rows, rows - base.rows + len(replaced), each, options, stages, memory)
-    identity = {
-        **identity_of(store, options, stages),
-        "update_of": {"store": base.store, "rows": base.rows, "checksum": base.checksum},
-    }
-    tag = tag_of(base.store, options)
-    known = read_certificate(certificate_path(base.path), tag)
-    said = _said(store, options, identity, cut, base.rows, None if known is None else known[0])
-    said = {**said, "base": {"path": os.path.abspath(base.path), "options": base.options}}
-    folder = stages_folder(out)
-    make_directory(folder)
-    if not (folder / _CHANGES).exists():
-        arrays = {"deleted": deleted, "replaced": replaced}
-        write_unit_file(folder / _CHANGES, arrays, job=_digest_of(identity))
-    # Never once the job is begun: which pools `certify` makes depends on it, and the kept sample of
-    # the base may be another one by then.
-    if not has_stages(out):
-        kept = no_certificate(options.k + options.skip) if known is None else known
-        outdated = np.union1d(deleted, replaced)
-        write_certificate(folder / _KNOWN, *still_exact(*kept, outdated), tag=_digest_of(identity))
-    return _begun(out, said)
+    cut = cut_of_update(len(store), fresh, each, options, stages, memory)
+    return _begun(store, options, stages, out, cut, base)
 
 
-def _said(
+def _begun(
     store: EmbeddingStore,
     options: MineOptions,
-    identity: dict[str, Any],
+    stages: StageOptions,
+    out: str,
     cut: Cut,
-    before: int = 0,
-    known: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """What job.json is to say. ``known`` targets of the first ``before`` rows have exact pools."""
-    draw = np.random.default_rng([options.seed, _STREAM])
-    if known is None:
-        before, known = 0, np.zeros(0, np.int64)
-    sample = draw_sample(draw, cut.rows, options.recall, before, known)
-    return {
-        "format": _FORMAT, "identity": identity, "clusters": cut.clusters,
-        "unit_rows": cut.unit_rows, "sample": sample.tolist(), "path": place_of(store),
-    }  # fmt: skip
-
-
-def _begun(out: str, said: dict[str, Any]) -> StageJob:
+    base: Base | None = None,
+) -> StageJob:
     folder = stages_folder(out)
+    identity = identity_of(store, options, stages)
+    said = {
+        "format": _FORMAT, "identity": identity, "clusters": cut.clusters,
+        "unit_rows": cut.unit_rows, "targets": sample_size(cut.rows, options.recall),
+        "path": place_of(store),
+    }  # fmt: skip
+    if base is not None:
+        identity["update_of"] = base.checksum
+        said["base"] = asdict(base)
     there = publish_once(folder / _JOB, said)
-    if there.get("format") == _FORMAT and there.get("identity") != said["identity"]:
-        differ = differences(there.get("identity") or {}, said["identity"])
+    if there.get("format") == _FORMAT and there.get("identity") != identity:
+        differ = differences(there.get("identity") or {}, identity)
         raise MismatchError(
             f"{folder} holds a job that differs: {differ}; go on with what it was begun with, or "
             "remove that folder"
@@ -288,13 +248,9 @@ def _begun(out: str, said: dict[str, Any]) -> StageJob:
 
 def _digest(said: dict[str, Any]) -> str:
     """Of a job, wherever its store and its base lie."""
-    base = {name: x for name, x in said.get("base", {}).items() if name != "path"}
-    whole = {**{name: x for name, x in said.items() if name != "path"}, "base": base}
-    return _digest_of(whole)
-
-
-def _digest_of(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+    places = {"path", "base"}
+    whole = {name: value for name, value in said.items() if name not in places}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def open_job(out: str | os.PathLike[str]) -> StageJob:
@@ -317,8 +273,8 @@ def open_job(out: str | os.PathLike[str]) -> StageJob:
             data_fingerprint=identity["data"], rows=identity["rows"], options=MineOptions(**named),
             cluster_rows=identity["cluster_rows"], overlap=identity["overlap"],
             clusters=said["clusters"], unit_rows=said["unit_rows"],
-            sample=np.array(said["sample"], dtype=np.int64),
-            base=_base_of(said), identity=_digest_of(identity), digest=_digest(said),
+            targets=said["targets"], base=Base(**said["base"]) if "base" in said else None,
+            digest=_digest(said),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptError(f"{folder / _JOB} is damaged: {error}; remove the folder") from error
@@ -328,16 +284,6 @@ def open_job(out: str | os.PathLike[str]) -> StageJob:
             "version, or remove that folder"
         )
     return job
-
-
-def _base_of(said: dict[str, Any]) -> Base | None:
-    if "base" not in said:
-        return None
-    of = said["identity"]["update_of"]
-    return Base(
-        path=said["base"]["path"], checksum=of["checksum"], store=of["store"], rows=of["rows"],
-        options=said["base"]["options"],
-    )  # fmt: skip
 
 
 def place_of(store: EmbeddingStore) -> str:

@@ -12,6 +12,8 @@ from helip.mining.stages.unit_files import open_unit_file
 
 #: In order; from route on there may be several rounds.
 STAGES = ("centres", "certify", "route", "solve", "merge", "measure", "refine")
+#: Those that every job has.
+FIRST = STAGES[:-1]
 #: Most rounds in which rows go to one cluster more.
 MOST_ROUNDS = 3
 #: Where more than one row in so many joins a cluster, solve mines all of it.

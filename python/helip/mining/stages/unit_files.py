@@ -240,15 +240,10 @@ def open_unit_file(path: Path, *, job: str) -> UnitFile:
 
 
 def _damaged(path: Path, why: str) -> CorruptError:
-    unit = path.stem
-    if unit.isdigit():
-        words = (
-            f" (unit {int(unit) + 1} of stage {path.parent.name}); remove it, and the same call, "
-            "or that stage, makes it again"
-        )
-    else:  # what a job begins with
-        words = f"; remove {path.parent}, and begin again"
-    return CorruptError(f"{path} is damaged: {why}{words}")
+    return CorruptError(
+        f"{path} is damaged: {why}; remove it, and the same call, or the stage "
+        f"{path.parent.name}, makes it again"
+    )
 
 
 def full_disk(error: StorageError, words: str) -> StorageError:

@@ -10,14 +10,6 @@ import numpy as np
 from helip import _core
 from helip.common.errors import StorageError
 from helip.mining.recall import is_reached
-from helip.mining.stages.bases import Base
-from helip.mining.stages.certificates import (
-    certificate_path,
-    remove_unpublished,
-    tag_of,
-    write_certificate,
-)
-from helip.mining.stages.certifying import exact_sample, known_sample
 from helip.mining.stages.drops import RULES, count_rules
 from helip.mining.stages.job import StageJob
 from helip.mining.stages.range_pools import pools_of
@@ -40,9 +32,7 @@ def _written(job: StageJob) -> _core.HardPairs:
     done = done_steps(job)
     pools = next(step for step in reversed(done) if step.stage in ("merge", "refine"))
     skip, drops = job.options.skip, dict.fromkeys((*RULES, "skipped"), 0)
-    update = job.base is not None
-    remove_unpublished(job.out)
-    writer = _core.HardPairsWriter(job.out, job.rows, job.options.k, replace=update)
+    writer = _core.HardPairsWriter(job.out, job.rows, job.options.k, replace=job.base is not None)
     for unit in range(job.ranges):
         file = pools_of(job, pools, unit)
         first, last = job.rows_of(unit)
@@ -55,11 +45,6 @@ def _written(job: StageJob) -> _core.HardPairs:
             ids = np.ascontiguousarray(file["ids"][block, skip:], dtype=np.int64)
             scores = np.ascontiguousarray(file["scores"][block, skip:])
             writer.write(first + begin, ids, scores, file["counts"][block] - over)
-    # First: a table that is there has its kept sample, and one of another store's rows says so.
-    write_certificate(
-        certificate_path(job.out), job.sample, exact_sample(job),
-        tag_of(job.fingerprint, job.options),
-    )  # fmt: skip
     return writer.finish(
         fingerprint=job.fingerprint,
         data_fingerprint=job.data_fingerprint,
@@ -84,7 +69,11 @@ def _report(job: StageJob, done: list[Step], drops: dict[str, int]) -> dict[str,
     if job.base is None:
         report["drops"] = drops
     else:
-        report["update"] = _update_report(job, job.base)
+        base = job.base
+        report["update"] = {
+            "from": base.store, "added": job.rows - base.rows, "deleted": base.deleted,
+            "replaced": base.replaced,
+        }  # fmt: skip
     return {
         **report,
         "recall": {name: found[name] for name in _INTERVAL},
@@ -100,17 +89,6 @@ def _report(job: StageJob, done: list[Step], drops: dict[str, int]) -> dict[str,
             "recalls": recalls,
             "reached": is_reached(found["targets"], found["low"], job.options.recall),
         },
-    }
-
-
-def _update_report(job: StageJob, base: Base) -> dict[str, Any]:
-    changes = open_unit_file(job.changes, job=job.identity)
-    return {
-        "from": base.store,
-        "added": job.rows - base.rows,
-        "deleted": len(changes["deleted"]),
-        "replaced": len(changes["replaced"]),
-        "certified_before": len(known_sample(job)[0]),
     }
 
 

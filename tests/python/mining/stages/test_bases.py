@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -24,7 +23,6 @@ from helip.common.errors import (
 from helip.mining.options import HostOptions
 from helip.mining.stages import runners
 from helip.mining.stages.bases import Changes, changes_of_rebuilt, is_in
-from helip.mining.stages.certificates import certificate_path
 from helip.mining.stages.job import Workplace, begin_update, open_job, stages_folder
 from helip.mining.stages.scheduling import (
     begin_update_stages,
@@ -35,7 +33,9 @@ from helip.mining.stages.scheduling import (
 from helip.mining.stages.steps import Step
 from helip.mining.stages.unit_files import open_unit_file
 from helip.verdicts import Exclusions
+from support.http_shards import serving
 from support.mining_reference import mine_plainly
+from support.s3_server import S3Server
 from support.stage_samples import (
     CALL,
     IMAGE,
@@ -114,13 +114,11 @@ def recalls(table: helip.HardPairs, store: helip.EmbeddingStore) -> np.ndarray:
 
 def test_new_rows_are_found_and_find_and_the_recall_is_measured_anew(folder: Path) -> None:
     before = helip.HardPairs.open(folder / "p")
-    certificate_path(folder / "p").unlink()  # so that all is certified anew
     store = grow(folder, deleted=[40, 41, 42, 1950])
     table = update(folder, keep_stages=True)
     told = table.report
     assert told["update"] == {
         "from": before.fingerprint, "added": ROWS - BEFORE, "deleted": 4, "replaced": 0,
-        "certified_before": 0,
     }  # fmt: skip
     assert table.options == before.options
     assert (table.fingerprint, len(table)) == (store.fingerprint, ROWS)
@@ -221,12 +219,34 @@ def test_units_of_any_scheduler_update_as_well(
     assert "no job begins here" in capsys.readouterr().err
 
 
+def test_a_table_is_updated_at_its_url_as_on_disk(s3: S3Server, folder: Path) -> None:
+    helip.copy(folder / "p", "s3://bucket/x/p", progress=False)
+    grow(folder)
+    here = update(folder)
+    helip.update("s3://bucket/x/p", folder / "s", out="s3://bucket/x/p", threads=1, progress=False)
+    there = helip.HardPairs.open("s3://bucket/x/p", cache=folder / "c")
+    np.testing.assert_array_equal(there.ids, here.ids)
+    assert there.report == here.report
+
+
+def test_a_table_of_a_plain_server_is_updated_to_another_place(folder: Path) -> None:
+    grow(folder)
+    with serving(folder) as server:
+        url = f"{server.url}/p"
+        with pytest.raises(UnsupportedError, match=r"where helip writes nothing; give a URL of"):
+            helip.update(url, folder / "s", out=url, progress=False)
+        with pytest.raises(InvalidArgumentError, match=r"out is None.* give out"):
+            helip.update(url, folder / "s", progress=False)
+        updated = helip.update(url, folder / "s", out=folder / "u", threads=1, progress=False)
+    assert updated.report["update"]["added"] == ROWS - BEFORE
+
+
 def test_rows_with_other_values_are_new_ones(folder: Path) -> None:
     changed = np.arange(100, 130)
     base = helip.HardPairs.open(folder / "p")
     job = begin_update(base, grow(folder), str(folder / "q"))
     assert job.base is not None
-    changes = Changes(job.base, job.changes, job.identity)
+    changes = Changes(job.base, helip.EmbeddingStore.open(folder / "s"))
     changes.replaced = changed
     changes.outdated = changed
     rows = np.array([99, 100, 129, 130, BEFORE])
@@ -297,4 +317,3 @@ def test_what_cannot_be_updated_in_stages_is_refused(folder: Path) -> None:
     assert job.base is not None
     with pytest.raises(MismatchError, match="is another one than when its update was begun"):
         job.base.open()
-    assert os.path.exists(job.changes)

@@ -74,7 +74,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, length: int) -> None:
     write(path)
     content = path.read_bytes()
     path.write_bytes(content + b"0" if length == 1 else content[:length])
-    with pytest.raises(CorruptError, match=r"u is damaged: .*; remove .*, and begin again"):
+    with pytest.raises(CorruptError, match=r"u is damaged: .*; remove it, and the same call"):
         open_unit_file(path, job="a")
     path.write_bytes(b"\xff" * 200)
     with pytest.raises(CorruptError, match="u is damaged"):
@@ -112,9 +112,7 @@ def test_a_flipped_bit_is_found_when_it_is_read(tmp_path: Path, place: int) -> N
     begin = len(whole) - rows.nbytes - 3
     offset = [9, begin - 3, begin, begin + BLOCK, begin + rows.nbytes - 1, len(whole) - 1][place]
     path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 4]) + whole[offset + 1 :])
-    words = (
-        r"000003.safetensors is damaged: .* \(unit 4 of stage solve-0\); remove it, and the same"
-    )
+    words = r"000003.safetensors is damaged: .*; remove it, and the same call, or the stage solve-0"
     if place < 2:  # the header, and the checksums
         with pytest.raises(CorruptError, match=words):
             open_unit_file(path, job="a")
