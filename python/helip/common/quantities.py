@@ -24,11 +24,13 @@ def bytes_words(size: float) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], sides: str = "<") -> str:
-    """Rows of cells as lines, their columns as wide as their widest cells.
+    """Rows of cells as lines, their columns as wide as their widest cells; "" of no rows.
 
     sides: where the cells of each column stand, ``<`` left or ``>`` right; the last one is of all
         columns after it as well.
     """
+    if not rows:
+        return ""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     sides = sides.ljust(len(widths), sides[-1])
     formats = [f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True)]
