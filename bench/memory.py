@@ -126,7 +126,7 @@ def main() -> None:
         child(arguments)
         return
 
-    from helip.common.sizes import parse_bytes
+    from helip.common.quantities import parse_bytes
 
     store = half_store(arguments.cache, arguments.rows)
     bound = parse_bytes(arguments.memory) / 1e6

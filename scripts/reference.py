@@ -17,7 +17,7 @@ import annotated_types
 
 import helip
 import helip_view
-from helip.cli.command import Command
+from helip.cli.command import FLAGS, Command
 from helip.cli.registry import load_all
 from helip.common.options import Options, choices_of, hints_of, sentences
 from helip.training import Setting
@@ -169,7 +169,7 @@ def command_section(command: Command) -> list[str]:
     lines = [f"### helip {command.name}", "", inspect.getdoc(command.work) or "", ""]
     rows = []
     for name, parameter in inspect.signature(command.work, eval_str=True).parameters.items():
-        if parameter.kind is parameter.VAR_KEYWORD:
+        if parameter.kind is parameter.VAR_KEYWORD or name in FLAGS:  # docs/shell.md has them
             continue
         kind, *marks = typing.get_args(parameter.annotation) or (parameter.annotation,)
         words = next((mark.help for mark in marks if getattr(mark, "help", None)), "")

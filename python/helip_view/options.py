@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from helip.common.options import Options, Positive, Seed, Whole, check, require
-from helip.common.sizes import parse_bytes
+from helip.common.quantities import parse_bytes
 
 Kind = Literal["product", "image", "text", "random"]
 #: Which of the pools is harder; whether a caption is also right.

@@ -13,7 +13,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,29 +26,22 @@ from helip.cli.configuration import (
     print_options,
     refuse_fractions,
 )
-from helip.cli.messages import remark, show_next, telling
+from helip.cli.messages import remark, say, show_next, telling
+from helip.cli.showing import print_json, show_table
 from helip.cli.wording import option_forms, shell_words
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.machine import use_threads
 from helip.common.options import Options, ThreadOptions, hints_of, sentences
 
-_QUIET = "No progress display, no next step."
-_VERBOSE = "Log each stage to stderr."
 # Beside --name.
 _SHORT = {"k": ("-k", "--k"), "quiet": ("--quiet", "-q"), "verbose": ("--verbose", "-v")}
-
-
-def _flag(name: str, words: str) -> Parameter:
-    names = _SHORT.get(name, (f"--{name}",))
-    return Parameter(name=names, negative=(), show_default=False, help=words)
-
-
-#: Options of the shell alone, by the type of a command's parameter. Each command has `Quiet`, and
-#: --verbose, also where its function takes neither.
-Quiet = Annotated[bool, _flag("quiet", _QUIET)]
-AsJson = Annotated[bool, _flag("json", "Print JSON.")]
-
-_LAST = ("json", "quiet", "verbose")  # in --help
+#: Flags of the shell alone, the last in --help. Each command has them, --json where it gives
+#: `Done`; its function takes those that it names.
+FLAGS = {
+    "json": "Print JSON.",
+    "quiet": "No progress display, no next step.",
+    "verbose": "Log each stage to stderr.",
+}
 
 
 def text(sentence: str) -> Parameter:
@@ -68,7 +61,7 @@ def several(sentence: str) -> Parameter:
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """What a command has done."""
+    """What a command has done, and what it shows of that."""
 
     output: Path | None = None
     """The file or folder that it has written, beside which its options are saved."""
@@ -76,11 +69,23 @@ class Done:
     """What to do next, the last line on stderr."""
     failure: Error | None = None
     """Raised once the options are saved: there is an output, and it is not what was wanted."""
+    facts: Any = None
+    """What --json prints; None where the command printed itself."""
+    rows: Sequence[tuple[str, str]] = ()
+    """Without --json: a table of names and values, to stdout."""
+    text: str = ""
+    """The same as text that follows the table."""
+    said: Sequence[str] = ()
+    """The same as lines on stderr."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A function of the shell, and the groups of options that it takes."""
+    """A function of the shell, and the groups of options that it takes.
+
+    ``**options`` of the function are the fields of the groups, and ``progress``, which is the
+    contrary of --quiet.
+    """
 
     work: Callable[..., Done | None]
     name: str
@@ -106,12 +111,15 @@ class Command:
             _parameter(name, shell_type(hint), default, help=words, show=name not in hidden)
             for name, hint, default, words in self.fields()
         ]
-        shell = {p.name: p for p in own if p.name in _LAST}
-        for name, words in (("quiet", _QUIET), ("verbose", _VERBOSE)):
-            show = name == "quiet" or not hidden
-            flag = _parameter(name, bool, False, negative=(), help=words, show=show)
-            shell.setdefault(name, flag)
-        writes = "out" in signature.parameters and signature.return_annotation is Done
+        gives = signature.return_annotation is Done
+        flags = [
+            _parameter(
+                name, bool, False, negative=(), help=words, show=name != "verbose" or not hidden
+            )
+            for name, words in FLAGS.items()
+            if name != "json" or gives
+        ]
+        writes = "out" in signature.parameters and gives
         if more or writes:
             files = [
                 _parameter("config", Path | None, None, help="Options from a YAML file."),
@@ -119,9 +127,7 @@ class Command:
             ]
         else:
             files = []
-        return inspect.Signature(
-            [*(p for p in own if p.name not in _LAST), *more, *shell.values(), *files]
-        )
+        return inspect.Signature([*(p for p in own if p.name not in FLAGS), *more, *flags, *files])
 
     def register(self, app: cyclopts.App, place: int, *, show_all: bool) -> None:
         """Put it into ``app`` at this place; ``show_all``: its help hides nothing."""
@@ -162,7 +168,7 @@ class Command:
     ) -> None:
         given = bound.arguments
         config, wanted = given.pop("config", None), given.pop("print_config", False)
-        told = {name: v for name, v in given.items() if name not in _LAST}
+        told = {name: v for name, v in given.items() if name not in FLAGS}
         if wanted:
             print_options(told)
             return
@@ -176,26 +182,26 @@ class Command:
         guard_mapped_files()
         if ThreadOptions in self.groups:  # of the shell alone
             del given["threads"]
-        quiet, verbose = given["quiet"], given.pop("verbose")
-        if "quiet" not in inspect.signature(self.work).parameters:
-            del given["quiet"]
-        with telling(quiet=quiet, verbose=verbose, words=in_shell):
+        flags = {name: given.pop(name) for name in FLAGS if name in given}
+        takes = inspect.signature(self.work).parameters
+        more = {name: value for name, value in flags.items() if name in takes}
+        if "options" in takes:
+            more["progress"] = not flags["quiet"]
+        with telling(quiet=flags["quiet"], verbose=flags["verbose"], words=in_shell):
             if file.version not in (None, __version__):
                 remark(f"{config} was saved by helip {file.version}, and this is {__version__}")
-            done = self.work(*bound.args, **bound.kwargs)
-            if isinstance(done, Done):
-                self._finish(done, told, file.given)
-                if done.failure is not None:
-                    raise done.failure
+            done = self.work(*bound.args, **bound.kwargs, **more)
+            if done is None:
+                return
+            _show(done, flags["json"])
+            if done.output is not None:
+                from helip.cli.saved_options import save_options
 
-    def _finish(self, done: Done, options: dict[str, Any], asked: Collection[str]) -> None:
-        if done.output is not None:
-            from helip._core import __version__
-            from helip.cli.saved_options import save_options
-
-            save_options(done.output, self.name, options, asked, __version__)
-        if done.next is not None:
-            show_next(done.next)
+                save_options(done.output, self.name, told, file.given, __version__)
+            if done.next is not None:
+                show_next(done.next)
+            if done.failure is not None:
+                raise done.failure
 
     def _check(self, group: type[Options], options: dict[str, Any], config: Path | None) -> None:
         names = {field.name for field in dataclasses.fields(group)} & options.keys()
@@ -206,6 +212,18 @@ class Command:
         except InvalidArgumentError as error:
             name = str(error).split(" ", 1)[0]
             raise InvalidArgumentError(f"{error}{OptionsFile.place(config, name)}") from error
+
+
+def _show(done: Done, as_json: bool) -> None:
+    if as_json:
+        if done.facts is not None:
+            print_json(done.facts)
+        return
+    show_table(done.rows)
+    if done.text:
+        print(done.text)
+    for line in done.said:
+        say(line)
 
 
 def command(
@@ -220,6 +238,26 @@ def command(
         return Command(work, name or work.__name__, groups, usual, without)
 
     return decorate
+
+
+def refuse_of_others(
+    action: str,
+    takes: Mapping[str, Collection[str]],
+    needs: Mapping[str, Collection[str]],
+    given: Mapping[str, Any],
+) -> None:
+    """Refuse what a command of several actions is given for another of them, and what is missing.
+
+    takes, needs: names of options by the action. given: what the command line gave.
+    """
+    for name, value in given.items():
+        if name not in takes[action]:
+            takers = ", ".join(each for each, names in takes.items() if name in names)
+            form = name.replace("_", "-")
+            raise InvalidArgumentError(f"--{form} is {value}, which is for {takers}; drop it")
+    for name in needs[action]:
+        if name not in given:
+            raise InvalidArgumentError(f"--{name} is missing, which {action} needs")
 
 
 def shell_type(hint: Any) -> Any:

@@ -144,20 +144,14 @@ def _options_in(
             f"{path} has the options of helip {value['command']}, and this is helip {command}; "
             "give it to the command that it is of"
         )
-    require_saved(path, value)
+    if not all(isinstance(value.get(name), Mapping) for name in ("given", "options")):
+        raise InvalidArgumentError(
+            f"{path} was not written by a helip command: given and options must have name: value "
+            "below them"
+        )
     nodes = {key.value: each for key, each in node.value}
     options = _with_lines(path, value["options"], nodes["options"])
     return options, {*value["given"]}, str(value["helip"])
-
-
-def require_saved(path: Path, value: Mapping[str, Any]) -> None:
-    """InvalidArgumentError unless these are the contents of a file that a command has saved."""
-    groups = [value.get(name) for name in ("given", "options")]
-    if not {"helip", "command"} <= value.keys() or not all(isinstance(g, Mapping) for g in groups):
-        raise InvalidArgumentError(
-            f"{path} was not written by a helip command: it must name helip, command, given and "
-            "options, the last two with name: value below them"
-        )
 
 
 def _with_lines(path: Path, value: Any, node: Any) -> dict[str, tuple[Any, int]]:

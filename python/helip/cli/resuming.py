@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from helip.cli.messages import say
 from helip.common.errors import Error, InvalidArgumentError, MismatchError, UnsupportedError
 from helip.common.remote.urls import url_of
 
@@ -16,19 +17,11 @@ INTERRUPTED = 130
 
 
 @contextlib.contextmanager
-def saying_how_to_continue(
-    out: Path, part: str | None, method: str | None, say: Callable[[str], None]
-) -> Iterator[None]:
-    """After Ctrl-C, SIGTERM or an error: what is committed, and what to do.
+def saying_how_to_continue(out: Path, part: str | None, *, keeps: bool) -> Iterator[None]:
+    """After Ctrl-C, SIGTERM or an error of a mining job: what is committed, and what to do.
 
-    ``method`` is None where there is no store, without which nothing is committed on the way, and
-    hnswlib where that library has the graph.
+    keeps: whether the job can keep something on the way.
     """
-    from helip.common.parts import parts_folder
-    from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
-    from helip.mining.engines.parts import METHODS, begun_parts, done_parts, is_done
-    from helip.mining.stages.job import has_stages, stages_folder
-
     try:
         yield
     except (InvalidArgumentError, MismatchError, UnsupportedError):
@@ -37,60 +30,50 @@ def saying_how_to_continue(
         stopped = isinstance(error, KeyboardInterrupt)
         if stopped:
             say("helip: stopped")
-        if is_done(out):
-            say(f"what was mined is in {out}; the same command goes on from there")
-        elif count := begun_parts(out):
-            say(
-                f"{done_parts(out)} of {count} parts are committed in {parts_folder(out)}; the "
-                "same command goes on from there"
-            )
-        elif has_checkpoint(out):
-            say(
-                f"what was found so far is kept in {checkpoint_folder(out)}; the same command goes "
-                "on from there"
-            )
-        elif has_stages(out):
-            say(
-                f"units that are done are kept in {stages_folder(out)}; the same command goes on "
-                "from there"
-            )
+        if kept := _kept_words(out):
+            say(f"{kept}; the same command goes on from there")
         elif stopped and part is not None:
             say("the same command mines this part again; parts that are done stay")
-        elif stopped and method == "hnswlib":
-            say(
-                "nothing was saved: a graph of hnswlib is not kept on the way; the same command "
-                "begins again"
-            )
-        elif stopped and method is None:
-            say(
-                "nothing was saved: only what is mined from a store goes on; the same command "
-                "begins again"
-            )
-        elif stopped and method not in METHODS:
-            say("nothing was saved yet (see --checkpoint); the same command begins again")
         elif stopped:
-            say("nothing is committed yet; with --parts N what is done is kept from then on")
+            advice = "; with --parts N or --checkpoint what is done is kept" if keeps else ""
+            say(f"nothing was saved, and the same command begins again{advice}")
         if stopped:
             raise SystemExit(INTERRUPTED) from None
         raise
 
 
+def _kept_words(out: Path) -> str:
+    """What a mining job has kept so far; empty for nothing."""
+    from helip.common.parts import parts_folder
+    from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
+    from helip.mining.engines.parts import begun_parts, done_parts, is_done
+    from helip.mining.stages.job import has_stages, stages_folder
+
+    if is_done(out):
+        return f"what was mined is in {out}"
+    if count := begun_parts(out):
+        return f"{done_parts(out)} of {count} parts are committed in {parts_folder(out)}"
+    if has_checkpoint(out):
+        return f"what was found so far is kept in {checkpoint_folder(out)}"
+    return f"units that are done are kept in {stages_folder(out)}" if has_stages(out) else ""
+
+
 @contextlib.contextmanager
-def saying_what_is_kept(out: Path, say: Callable[[str], None]) -> Iterator[None]:
+def saying_what_is_kept(out: Path) -> Iterator[None]:
     """After Ctrl-C or SIGTERM: how many rows of the store at ``out`` are committed."""
     try:
         yield
     except KeyboardInterrupt:
         try:
             rows = _committed_rows(out)
+            words = (
+                f"{rows:,} rows are committed, the same command goes on from there"
+                if rows
+                else "nothing was committed yet, the same command begins again"
+            )
         except (Error, OSError) as error:
-            say(f"helip: interrupted; what was committed stays: {error}")
-            raise SystemExit(INTERRUPTED) from None
-        say(
-            f"helip: interrupted; {rows:,} rows are committed, the same command goes on from there"
-            if rows
-            else "helip: interrupted; nothing was committed yet, the same command begins again"
-        )
+            words = f"what was committed stays: {error}"
+        say(f"helip: interrupted; {words}")
         raise SystemExit(INTERRUPTED) from None
 
 
@@ -109,7 +92,7 @@ def _committed_rows(out: Path) -> int:
 
 
 @contextlib.contextmanager
-def stopping_between_steps(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+def stopping_between_steps() -> Iterator[Callable[[], bool]]:
     """Inside, Ctrl-C and SIGTERM are kept for the job, which asks the function that this gives.
 
     The second one stops at once.

@@ -8,29 +8,17 @@ depends on it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from helip.cli.configuration import plain, require_saved, yaml_lines
+from helip.cli.configuration import plain, read_options, yaml_lines
 from helip.cli.messages import say
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.patterns import existing_paths, is_url
 from helip.common.remote.urls import REDACTED, place_of, shown, url_of, without_secrets
-from helip.common.yaml_files import load_yaml
 from helip.data.options import OpenOptions
 
 _NAME = "helip.yaml"
-
-
-@dataclass(frozen=True)
-class SavedOptions:
-    """What such a file says."""
-
-    version: str
-    command: str
-    given: Mapping[str, Any]
-    options: Mapping[str, Any]
 
 
 def place_beside(output: Path) -> Path:
@@ -62,28 +50,6 @@ def save_options(
         say(f"helip: {shown(output)} is written, and its options could not be saved: {error}")
 
 
-def find_options(path: Path) -> Path:
-    """The file for an output or for itself; InvalidArgumentError where there is none."""
-    if path.is_file() and path.name.endswith(_NAME):
-        return path
-    place = place_beside(path)
-    if not place.is_file():
-        raise InvalidArgumentError(
-            f"there is no {place}, where a helip command saves its options; give what such a "
-            "command has written, or that file"
-        )
-    return place
-
-
-def load_options(path: Path) -> SavedOptions:
-    """What the file says; InvalidArgumentError where it is none of these."""
-    found, _ = load_yaml(path)
-    require_saved(path, found)
-    return SavedOptions(
-        str(found["helip"]), str(found["command"]), found["given"], found["options"]
-    )
-
-
 def _without_secrets(value: Any) -> Any:
     """The value as YAML has it, with REDACTED for users, passwords and queries of URLs."""
     value = plain(value)
@@ -101,7 +67,7 @@ def data_of(output: Path | None) -> dict[str, Any]:
     if output is None or url_of(output) is not None:
         return unknown
     try:
-        options = load_options(find_options(output)).options
+        options = {name: value for name, (value, _) in read_options(place_beside(output)).items()}
     except (Error, OSError):
         return unknown
     names = ("data", *OpenOptions().as_dict())

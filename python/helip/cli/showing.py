@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import math
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from helip.common.quantities import aligned, bytes_words, duration_words
 
+Rows = list[tuple[str, str]]
 
-def show_table(rows: list[tuple[str, str]]) -> None:
+
+def show_table(rows: Sequence[tuple[str, str]]) -> None:
     """Names and values in two columns, to stdout."""
     if rows:
         print(aligned(rows))
@@ -24,61 +24,35 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, default=_plain))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """JSON to a file, in one step: a reader sees the old one or the new one."""
-    from helip.common.files import replace_file
-
-    replace_file(path, json.dumps(value, indent=1, default=_plain) + "\n")
+def json_text(value: Any) -> str:
+    """JSON as a file has it."""
+    return json.dumps(value, indent=1, default=_plain) + "\n"
 
 
-def draw_training(out: Path) -> None:
-    """``curves.png`` beside the metrics of a run, where matplotlib is installed."""
-    from helip.common.errors import UnsupportedError
-    from helip.training.logs.curves import draw_curves
-    from helip.training.logs.metrics import read_metrics
-
-    with contextlib.suppress(UnsupportedError):
-        draw_curves({out.name: read_metrics(out / "metrics.jsonl")}, out / "curves.png")
-
-
-def show_index(index: Any, as_json: bool, *, scanned: int | None = None) -> None:
-    """What an index of tar shards holds; ``scanned`` of them were read just now."""
+def index_shown(index: Any, scanned: int | None = None) -> dict[str, Any]:
+    """What an index of tar shards holds, as `Done` shows it; ``scanned`` were read just now."""
     facts = {"path": index.path, **index.counts(), "fingerprint": index.fingerprint}
     if scanned is not None:
         facts["scanned"] = scanned
     if index.left_out:
         facts["damaged_shards"] = len(index.left_out)
-    if as_json:
-        print_json({**facts, "contents": index.has_contents})
-        return
-    show_table([(name.replace("_", " "), figure(value)) for name, value in facts.items()])
+    rows = [(name.replace("_", " "), figure(value)) for name, value in facts.items()]
+    return {"facts": {**facts, "contents": index.has_contents}, "rows": rows}
 
 
-def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
-    """What a table, or a part of one, holds."""
+def pairs_shown(pairs: Any, path: str) -> dict[str, Any]:
+    """What a table, or a part of one, holds, as `Done` shows it."""
     from helip.mining.report_words import drop_words, stage_words, update_words
     from helip.reporting.statistics import pool_rows
 
     stats = pairs.stats()
-    if as_json:
-        print_json(
-            {
-                "path": path,
-                "fingerprint": pairs.fingerprint,
-                "data_fingerprint": pairs.data_fingerprint,
-                "options": pairs.options,
-                **stats,
-            }
-        )
-        return
+    names = ("fingerprint", "data_fingerprint", "options")
+    facts = {"path": path, **{name: getattr(pairs, name) for name in names}, **stats}
     rows = pool_rows(stats)
     rows.insert(2, ("method", str(pairs.options.get("method", "?"))))
-    if stats.get("score_quantiles"):
-        quantiles = dict(stats["score_quantiles"])
-        rows.append(
-            ("score", f"median {quantiles[0.5]:.3f}, 1 % {quantiles[0.01]:.3f}, "
-                      f"99 % {quantiles[0.99]:.3f}")
-        )  # fmt: skip
+    if found := dict(stats.get("score_quantiles") or ()):
+        words = f"median {found[0.5]:.3f}, 1 % {found[0.01]:.3f}, 99 % {found[0.99]:.3f}"
+        rows.append(("score", words))
     kept_out = ", ".join(f"{n:,} {name}" for name, n, _ in drop_words(stats.get("drops")))
     if kept_out:
         rows.append(("kept out", kept_out))
@@ -87,21 +61,20 @@ def show_pairs(pairs: Any, path: str, as_json: bool) -> None:
     if isinstance(stats.get("update"), dict):
         rows.append(("update", update_words(stats["update"])))
     for asked, step in zip(pairs.options.get("filter", []), stats.get("filter", []), strict=False):
-        rows.append(
-            (
-                "filtered",
-                f"{step['flagged']:,} of {step['pairs']:,} flagged by "
-                f"{', '.join(step['reasons']) or 'no rule'}: {asked['action']}",
-            )
-        )
+        rules = ", ".join(step["reasons"]) or "no rule"
+        words = f"{step['flagged']:,} of {step['pairs']:,} flagged by {rules}: {asked['action']}"
+        rows.append(("filtered", words))
     recall = stats.get("recall")
     if isinstance(recall, dict):
         rows.append(("recall", ", ".join(f"{n} {figure(v)}" for n, v in recall.items())))
-    show_table(rows)
+    return {"facts": facts, "rows": rows}
 
 
-def show_pool(pool: Any, as_json: bool) -> None:
-    """The hard pairs of one target, a line each; keys and similarities where they are known."""
+def pool_shown(pool: Any) -> dict[str, Any]:
+    """The hard pairs of one target, a line each, as `Done` shows them; keys and similarities where
+    they are known."""
+    from helip.common.text import plain
+
     columns: dict[str, list[Any]] = {"hard": pool.ids.tolist(), "score": pool.scores.tolist()}
     if pool.keys is not None:
         columns |= {
@@ -109,21 +82,17 @@ def show_pool(pool: Any, as_json: bool) -> None:
             "text_similarity": [_known(value) for value in pool.text_similarity.tolist()],
             "hard_key": list(pool.keys),
         }
-    if as_json:
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        pairs = [{"rank": rank, **row} for rank, row in enumerate(rows, start=1)]
-        print_json({"target": pool.target, "target_key": pool.key, "pairs": pairs})
-        return
-    name = "" if pool.key is None else f" {_one_line(pool.key)}"
-    print(f"target {pool.target}{name}: {len(pool):,} hard pairs")
-    if len(pool) == 0:
-        return
-    header = ["rank", *(column.replace("_", " ") for column in columns)]
-    lines = [header]
-    for rank, row in enumerate(zip(*columns.values(), strict=True), start=1):
-        lines.append([str(rank), *map(_pool_figure, row)])
-    texts = "<" if pool.keys is not None else ""
-    print(aligned(lines, ">" * (len(header) - len(texts)) + texts))
+    places = list(zip(*columns.values(), strict=True))
+    pairs = [{"rank": r, **dict(zip(columns, row, strict=True))} for r, row in enumerate(places, 1)]
+    name = "" if pool.key is None else f" {plain(pool.key)}"
+    lines = [f"target {pool.target}{name}: {len(pool):,} hard pairs"]
+    if places:
+        header = ["rank", *(column.replace("_", " ") for column in columns)]
+        cells = [[str(rank), *map(_pool_figure, row)] for rank, row in enumerate(places, 1)]
+        texts = "<" if pool.keys is not None else ""
+        lines.append(aligned([header, *cells], ">" * (len(header) - len(texts)) + texts))
+    facts = {"target": pool.target, "target_key": pool.key, "pairs": pairs}
+    return {"facts": facts, "text": "\n".join(lines)}
 
 
 def _known(value: float) -> float | None:
@@ -131,19 +100,14 @@ def _known(value: float) -> float | None:
 
 
 def _pool_figure(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return "-" if value is None else _one_line(str(value))
-
-
-def _one_line(text: str) -> str:
-    """A key as a terminal may show it: no control characters."""
     from helip.common.text import plain
 
-    return plain(text)
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "-" if value is None else plain(str(value))  # a key: no control characters
 
 
-def show_filtered(step: dict[str, Any], action: str) -> None:
+def filtered_rows(step: dict[str, Any], action: str) -> Rows:
     """What one filter found in a table and left of it."""
     before = max(step["pairs"], 1)
     done = {"drop": "dropped", "downweight": "downweighted", "keep": "kept"}[action]
@@ -161,11 +125,9 @@ def show_filtered(step: dict[str, Any], action: str) -> None:
         if step[name]:
             rows.append((label, f"{step[name]:,}"))
     for name in ("outliers", "short_targets"):
-        counts = step[name]
-        rows.append(
-            (name.replace("_", " "), f"{counts['before']:,} before, {counts['after']:,} now")
-        )
-    show_table(rows)
+        words = f"{step[name]['before']:,} before, {step[name]['after']:,} now"
+        rows.append((name.replace("_", " "), words))
+    return rows
 
 
 def _rank_ranges(pairs: list[int], flagged: list[int]) -> Iterator[tuple[int, int, int, int]]:
@@ -177,11 +139,8 @@ def _rank_ranges(pairs: list[int], flagged: list[int]) -> Iterator[tuple[int, in
             yield first, last, there, sum(flagged[first:last])
 
 
-def show_resharded(result: Any, as_json: bool) -> None:
+def resharded_rows(result: Any) -> Rows:
     """What resharding wrote."""
-    if as_json:
-        print_json(result.to_dict())
-        return
     kept_out = ", ".join(f"{n:,} {reason}" for reason, n in result.left_out.items())
     rows = [
         ("samples", f"{result.rows:,} in {result.shards:,} shards"),
@@ -189,20 +148,14 @@ def show_resharded(result: Any, as_json: bool) -> None:
         ("left out", f"{kept_out or 'no'} members"),
     ]
     for block, share in result.locality.items():
-        rows.append(
-            (f"within {block:,}", f"{share['after']:.1%} of the hard pairs, "
-                                  f"{share['before']:.1%} before")
-        )  # fmt: skip
-    rows.append(("shards", result.path))
-    rows.append(("table", result.pairs))
-    if result.store is None:
-        rows.append(("store", f"none: give --store, or embed {result.path} anew"))
-    else:
-        rows.append(("store", result.store))
-    show_table(rows)
+        words = f"{share['after']:.1%} of the hard pairs, {share['before']:.1%} before"
+        rows.append((f"within {block:,}", words))
+    none = f"none: give --store, or embed {result.path} anew"
+    rows += [("shards", result.path), ("table", result.pairs), ("store", result.store or none)]
+    return rows
 
 
-def filter_rows(filters: dict[str, Any]) -> list[tuple[str, str]]:
+def filter_rows(filters: dict[str, Any]) -> Rows:
     """What pairs go through before they are scored, and how many are left of them."""
     from helip.mining.report_words import filter_words, share_words, weight_words
 
@@ -218,7 +171,7 @@ def filter_rows(filters: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def show_account(stats: dict[str, Any]) -> None:
+def account_text(stats: dict[str, Any]) -> str:
     """What a loader read in its last epoch, on this process: emitted + quarantined = planned."""
     quarantined: dict[str, int] = stats.get("quarantined") or {}
     planned = ("targets", "hard_pairs", "random_fills")
@@ -244,21 +197,21 @@ def show_account(stats: dict[str, Any]) -> None:
     if "target_rows" in stats:
         words = f"{stats['target_rows']:,} of the data's {stats['rows']:,}, all processes together"
         rows.append(("rows planned as targets", words))
-    show_table([(name, figure(value)) for name, value in rows])
+    lines = [aligned([(name, figure(value)) for name, value in rows])]
     listed = stats.get("quarantined_rows") or []
-    for failure in listed[:3]:
-        print(f"  {failure['message']}")
+    lines += [f"  {failure['message']}" for failure in listed[:3]]
     if sum(quarantined.values()) > 3:
-        print(f"  ... and {sum(quarantined.values()) - 3:,} more; --json lists a hundred")
+        lines.append(f"  ... and {sum(quarantined.values()) - 3:,} more; --json lists a hundred")
+    return "\n".join(lines)
 
 
-def show_cache(counts: dict[str, int]) -> None:
+def cache_rows(counts: dict[str, int]) -> Rows:
     """What the processes of a machine had of the cache of remote shards; nothing without one."""
     if not counts:
-        return
+        return []
     blocks = counts["hits"] + counts["misses"]
     share = f" ({counts['hits'] / blocks:.1%})" if blocks else ""
-    rows = [
+    return [
         ("cache: blocks read", f"{blocks:,}, of which {counts['hits']:,}{share} were there"),
         ("  from the disk", bytes_words(counts["bytes_from_cache"])),
         ("  fetched", bytes_words(counts["bytes_fetched"])),
@@ -268,7 +221,6 @@ def show_cache(counts: dict[str, int]) -> None:
             if counts[name]
         ),
     ]
-    show_table(rows)
 
 
 def figures(result: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

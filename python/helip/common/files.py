@@ -221,9 +221,8 @@ def require_writable(path: Path) -> None:
 
 def replace_file(path: Path, text: str) -> None:
     """Write a file in one step: a reader sees the old one or the new one, never a part."""
-    make_directory(path.parent)
-    with storage_errors("write", path), _written(path, text) as temporary:
-        temporary.replace(path)
+    with publish_file(path, overwrite=True) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 @contextlib.contextmanager
@@ -282,27 +281,10 @@ def replace_by(path: Path, write: Callable[[str], object]) -> None:
 
 def publish_once(path: Path, value: Any) -> Any:
     """Write ``value`` as JSON unless another process was first; return what is there."""
-    make_directory(path.parent)
-    with storage_errors("write", path):
-        if not path.exists():
-            text = json.dumps(value, indent=1)
-            with _written(path, text) as temporary, contextlib.suppress(FileExistsError):
-                os.link(temporary, path)
+    if not path.exists():
+        with contextlib.suppress(InvalidArgumentError), publish_file(path) as temporary:
+            temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
     return read_json(path)
-
-
-@contextlib.contextmanager
-def _written(path: Path, text: str) -> Iterator[Path]:
-    """A temporary file of ``path`` that holds the text; whatever was done with it lasts."""
-    with _owned(path, make=_new_file) as (temporary, descriptor):
-        try:
-            with open(descriptor, "w", encoding="utf-8", newline="\n", closefd=False) as file:
-                file.write(text)
-            sync(temporary)
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync(path.parent)
 
 
 def _new_directory(temporary: Path) -> int:
@@ -347,8 +329,12 @@ def remove_leftovers(parent: Path, name: str = "") -> None:
         with contextlib.suppress(OSError):
             descriptor = os.open(entry, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
-                if _lock(descriptor, unknown=False):
-                    _remove(entry)
+                if not _lock(descriptor, unknown=False):
+                    continue
+                if entry.is_dir():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)
 
@@ -364,13 +350,6 @@ def _lock(descriptor: int, *, unknown: bool = True) -> bool:
     except (ImportError, OSError):  # Windows, and some file systems of networks
         return unknown
     return True
-
-
-def _remove(entry: Path) -> None:
-    if entry.is_dir():
-        shutil.rmtree(entry, ignore_errors=True)
-    else:
-        entry.unlink(missing_ok=True)
 
 
 def discard_directory(path: Path) -> None:

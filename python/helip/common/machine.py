@@ -8,7 +8,7 @@ import platform
 import sys
 from pathlib import Path
 
-from helip.common.sizes import parse_bytes
+from helip.common.quantities import parse_bytes
 
 
 def usable_processors() -> int:

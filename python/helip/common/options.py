@@ -212,13 +212,9 @@ def check(name: str, value: Any, hint: Any, *, infinite: bool = False) -> None:
         require(isinstance(value, str), name, value, "text")
 
 
+@functools.cache
 def hints_of(group: Any) -> dict[str, Any]:
     """Name → type of each field, with its bounds."""
-    return _hints(group)
-
-
-@functools.cache
-def _hints(group: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(group, include_extras=True)
     return {field.name: hints[field.name] for field in fields(group)}
 
@@ -229,13 +225,9 @@ def _defaults(group: Any) -> tuple[tuple[str, Any], ...]:
     return tuple((field.name, field.default) for field in fields(group))
 
 
+@functools.cache
 def sentences(group: Any) -> dict[str, str]:
     """Name → the sentence below each field, of a group and those that it is made of."""
-    return _sentences(group)
-
-
-@functools.cache
-def _sentences(group: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in reversed(group.__mro__):
         if not issubclass(part, Options) or part is Options:

@@ -1,8 +1,11 @@
-"""Times, sizes and tables as people read them."""
+"""Times, sizes and tables as people read and write them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+from helip.common.errors import InvalidArgumentError
 
 
 def duration_words(seconds: float) -> str:
@@ -24,12 +27,29 @@ def bytes_words(size: float) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], sides: str = "<") -> str:
-    """Rows of cells as lines, their columns as wide as their widest cells.
+    """Rows of cells as lines, their columns as wide as their widest cells; "" of no rows.
 
     sides: where the cells of each column stand, ``<`` left or ``>`` right; the last one is of all
         columns after it as well.
     """
+    if not rows:
+        return ""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     sides = sides.ljust(len(widths), sides[-1])
     formats = [f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True)]
     return "\n".join("  ".join(formats).format(*row).rstrip() for row in rows)
+
+
+def parse_bytes(size: int | str | None, *, name: str = "memory") -> int:
+    """Bytes from a number or a text such as ``"4GB"`` or ``"512 MiB"``; None gives 0."""
+    if size is None:
+        return 0
+    if isinstance(size, str):
+        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?\s*", size, re.IGNORECASE)
+        if not match:
+            raise InvalidArgumentError(f'{name} is {size!r}; write bytes, or "4GB", "512MiB"')
+        base = 1024 if match[3] else 1000
+        size = int(float(match[1]) * base ** " KMGT".index(match[2].upper() or " "))
+    if size < 1:
+        raise InvalidArgumentError(f"{name} is {size}; it must be at least 1 byte")
+    return size

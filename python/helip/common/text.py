@@ -1,11 +1,12 @@
-"""Text on a page: hidden characters spelled out, captions isolated, figures rounded."""
+"""Text on pages and in notebooks: hidden characters spelled out, captions isolated, figures
+rounded."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,26 @@ def words_of(text: str) -> set[str]:
     groups = itertools.groupby(_pieces(text, None), key=_kind)
     words = ("".join(piece for piece, _ in group) for kind, group in groups if kind == "word")
     return {word.casefold() for word in words} - _PARTICLES
+
+
+def table_html(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """What notebooks show of an object: a title and a table, in which all but Markup is escaped."""
+    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in header)
+    body = Markup("").join(
+        Markup("<tr>{}</tr>").format(Markup("").join(map(_cell, row))) for row in rows
+    )
+    return str(
+        Markup("<div><p>{}</p><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>")
+        .format(_text(title), head, body)
+    )  # fmt: skip
+
+
+def _cell(value: str) -> Markup:
+    return Markup('<td style="text-align:left;vertical-align:top">{}</td>').format(_text(value))
+
+
+def _text(value: str) -> Markup:
+    return value if isinstance(value, Markup) else escape(plain(value))
 
 
 def _kind(piece: tuple[str, bool]) -> str:

@@ -18,8 +18,7 @@ import numpy as np
 from PIL import Image
 
 from helip.common.errors import InvalidArgumentError, SampleError
-from helip.common.notebook import table_html
-from helip.common.text import first_of
+from helip.common.text import first_of, table_html
 from helip.data.captions import caption_digests, packed_groups
 from helip.data.decoding import decode_image
 from helip.data.options import MAX_PIXELS, MAX_SECONDS

@@ -11,7 +11,7 @@ from annotated_types import Gt
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import INFINITE, Options, Positive, require
-from helip.common.sizes import parse_bytes
+from helip.common.quantities import parse_bytes
 
 # Pillow's own limit: twice its warning threshold, a picture of 512 MiB in RGB.
 MAX_PIXELS = 178_956_970

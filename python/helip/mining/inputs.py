@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import Options, hints_of
-from helip.common.sizes import parse_bytes
+from helip.common.quantities import parse_bytes
 from helip.mining.options import JobOptions, MachineOptions, MineOptions, ScoreRules
 from helip.pairs.filter_rules import two_encoders
 from helip.store.embedding_store import EmbeddingStore, store_of

@@ -14,9 +14,9 @@ from helip.common.errors import InvalidArgumentError
 from helip.common.files import discard_directory, output_path, storage_errors
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
+from helip.common.quantities import parse_bytes
 from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import url_of
-from helip.common.sizes import parse_bytes
 from helip.mining.engines.stages import why_not_codes
 from helip.mining.miner import mine
 from helip.mining.options import CodesOptions, EngineOptions, HostOptions, JobOptions, KeepOptions

@@ -22,7 +22,7 @@ from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedE
 from helip.common.files import publish_directory, replace_file, storage_errors, write_json
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
-from helip.common.sizes import parse_bytes
+from helip.common.quantities import parse_bytes
 from helip.data.dataset import Dataset, Subset
 from helip.data.formats.tar import TarDataset
 from helip.data.opening import open_dataset

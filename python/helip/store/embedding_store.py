@@ -15,10 +15,10 @@ import numpy as np
 from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.files import open_there
-from helip.common.notebook import table_html
 from helip.common.options import Positive, check, method_keywords
 from helip.common.progress import ProgressBar
 from helip.common.remote.urls import local_path, url_of
+from helip.common.text import table_html
 from helip.store.blocks import StoreBlock, block_of, tensor_over
 from helip.store.keys import CoreKeys
 from helip.store.matrices import MatrixView, matrix_of

@@ -32,7 +32,7 @@ PRIVATE_IN = {
         "common.files": "files appear whole, as all that helip writes",
         "common.options": "keywords, shell and reference derive from groups of options",
         "common.progress": "one form of progress in a shell",
-        "common.sizes": "numbers of bytes are read in one way",
+        "common.quantities": "numbers of bytes are read in one way",
         "common.sqlite_log": "a study is a log of what people say, as verdicts are",
         "common.text": "captions are made safe in one place",
     },

@@ -352,24 +352,23 @@ def test_report_writes_a_page(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "part", "said"),
+    ("keeps", "part", "said"),
     [
-        ("exact", None, "nothing is committed yet; with --parts N what is done is kept"),
-        ("exact", "1/3", "the same command mines this part again"),
-        ("partition", None, "nothing was saved yet (see --checkpoint); the same command begins"),
-        ("hnsw", None, "nothing was saved yet (see --checkpoint); the same command begins"),
+        (True, None, "begins again; with --parts N or --checkpoint what is done is kept"),
+        (True, "1/3", "the same command mines this part again"),
+        (False, None, "nothing was saved, and the same command begins again"),
     ],
 )
 def test_a_stopped_command_says_how_to_go_on(
-    method: str, part: str | None, said: str, tmp_path: Path
+    keeps: bool, part: str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines: list[str] = []
     with (
         pytest.raises(SystemExit) as ended,
-        saying_how_to_continue(tmp_path / "p", part, method, lines.append),
+        saying_how_to_continue(tmp_path / "p", part, keeps=keeps),
     ):
         raise KeyboardInterrupt
     assert ended.value.code == 130
+    lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "helip: stopped"
     assert said in lines[1]
 
@@ -444,7 +443,7 @@ def test_an_interrupted_rewriting_of_shards_has_the_code_of_every_interruption(
     monkeypatch.setattr("helip.pairs.resharding.reshard", interrupted)
     shard = write_shard(tmp_path / "d.tar", range(2))
     code, _, err = run("reshard", shard, "--pairs", "p", "--out", tmp_path / "new")
-    assert (code, "nothing was written" in err) == (130, True)
+    assert (code, "the same command begins again" in err) == (130, True)
 
 
 def test_output_that_nobody_reads_to_its_end_is_no_traceback() -> None:

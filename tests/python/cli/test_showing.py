@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from helip.cli.showing import show_account, show_cache
+from helip.cli.showing import account_text, cache_rows
 
 
-def test_the_account_of_an_epoch_names_what_was_lost_and_why(capsys):
-    show_account(
+def test_the_account_of_an_epoch_names_what_was_lost_and_why() -> None:
+    text = account_text(
         {
             "epoch": 1,
             "emitted": 1990,
@@ -19,7 +19,7 @@ def test_the_account_of_an_epoch_names_what_was_lost_and_why(capsys):
             "quarantined_rows": [{"message": f"sample 'k{row}': damaged"} for row in range(10)],
         }
     )
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    lines = [line.split() for line in text.splitlines()]
     assert lines[0][-1] == "2,000"
     assert ["emitted", "1,990"] in lines
     assert ["quarantined:", "io", "4"] in lines
@@ -29,21 +29,18 @@ def test_the_account_of_an_epoch_names_what_was_lost_and_why(capsys):
     assert lines[-1][:4] == ["...", "and", "7", "more;"]
 
 
-def test_the_account_of_a_clean_epoch_is_short(capsys):
-    show_account({"epoch": 0, "emitted": 8, "targets": 4, "hard_pairs": 4, "quarantined": {}})
-    assert len(capsys.readouterr().out.splitlines()) == 4
+def test_the_account_of_a_clean_epoch_is_short() -> None:
+    stats = {"epoch": 0, "emitted": 8, "targets": 4, "hard_pairs": 4, "quarantined": {}}
+    assert len(account_text(stats).splitlines()) == 4
 
 
-def test_the_cache_of_a_run_is_told_in_blocks_and_bytes(capsys):
+def test_the_cache_of_a_run_is_told_in_blocks_and_bytes() -> None:
     counts = {
         "hits": 1500, "misses": 500, "bytes_fetched": 32_000_000, "bytes_from_cache": 96_000_000,
         "evicted": 7, "damaged": 0, "not_kept": 0,
     }  # fmt: skip
-    show_cache(counts)
-    out = capsys.readouterr().out
-    assert "2,000, of which 1,500 (75.0%) were there" in out
-    assert [line.split() for line in out.splitlines()[1:]] == [
-        ["from", "the", "disk", "96.0", "MB"], ["fetched", "32.0", "MB"], ["evicted", "7"],
+    assert cache_rows(counts) == [
+        ("cache: blocks read", "2,000, of which 1,500 (75.0%) were there"),
+        ("  from the disk", "96.0 MB"), ("  fetched", "32.0 MB"), ("  evicted", "7"),
     ]  # fmt: skip
-    show_cache({})
-    assert capsys.readouterr().out == ""
+    assert cache_rows({}) == []

@@ -1,10 +1,11 @@
-"""Times, sizes and tables as people read them."""
+"""Times, sizes and tables as people read and write them."""
 
 from __future__ import annotations
 
 import pytest
 
-from helip.common.quantities import aligned, bytes_words, duration_words
+from helip.common.errors import InvalidArgumentError
+from helip.common.quantities import aligned, bytes_words, duration_words, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,17 @@ def test_columns_are_as_wide_as_their_widest_cells(sides: str, lines: list[str])
 
 def test_lines_have_no_blanks_at_their_ends() -> None:
     assert aligned([("a", "long"), ("b", "")]) == "a  long\nb"
+
+
+def test_sizes_are_read_with_their_units() -> None:
+    assert parse_bytes("4GB") == 4_000_000_000
+    assert parse_bytes("512 MiB") == 512 << 20
+    assert parse_bytes("1.5k") == 1500
+    assert parse_bytes(7) == 7
+    assert parse_bytes(None) == 0
+
+
+@pytest.mark.parametrize("size", ["lots", "4XB", "", -1, 0])
+def test_what_is_no_size_is_refused(size: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="memory is"):
+        parse_bytes(size)

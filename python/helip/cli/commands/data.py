@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.command import AsJson, Done, Quiet, command, several, text
-from helip.cli.command_line import line_of
+from helip.cli.command import Done, command, several, text
 from helip.cli.messages import say
-from helip.cli.resuming import INTERRUPTED, saying_what_is_kept
-from helip.cli.showing import print_json, show_index, show_resharded
+from helip.cli.resuming import saying_what_is_kept
+from helip.cli.showing import index_shown, resharded_rows
+from helip.cli.wording import line_of
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import ThreadOptions, Whole
 from helip.common.remote.urls import url_of
@@ -41,8 +41,7 @@ def index(
     contents: Annotated[bool, text("Read every byte, so that verify can compare.")] = False,
     skip_damaged: Annotated[bool, text("Leave out truncated and damaged shards.")] = False,
     threads: Annotated[Whole, text("0: all cores.")] = 0,
-    json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: bool = False,
 ) -> Done:
     """Index tar shards, so that they open at once; only new and changed ones are read again."""
     from helip.data.sample_index import SampleIndex
@@ -53,8 +52,8 @@ def index(
     )  # fmt: skip
     for reason in built.left_out.values():
         say(f"left out: {reason}")
-    show_index(built, json, scanned=built.scanned)
-    return Done(out, line_of("embed", data=out, out="STORE", preset="paper"))
+    proceed = line_of("embed", data=out, out="STORE", preset="paper")
+    return Done(out, proceed, **index_shown(built, built.scanned))
 
 
 @command(EmbedOptions, OpenOptions, ThreadOptions, usual=_EMBED_USUAL)
@@ -64,8 +63,6 @@ def embed(
     *,
     out: Annotated[Path, text("The store to write.")],
     part: Annotated[str | None, text("i/n: embed that part alone, beside --out.")] = None,
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
 ) -> Done:
     """Embed every image and caption; the same call goes on after an interruption."""
@@ -73,51 +70,42 @@ def embed(
     from helip.common.processes import launched_processes, launched_rank
     from helip.encoders.embedding import embed
 
-    dataset, options = open_data(data, options, quiet or launched_rank() > 0)
+    dataset, options = open_data(data, options)
     before = _rows_of(out) if options["update"] else None
     if launched_rank() <= 0:
         say_joined_and_ignored(data, dataset)
         _say_what_is_looked_for(options, of_store=before is not None)
     if launched_processes() > 1 and options["launcher"] == "local" and part is None:
         options["launcher"] = "torchrun"
-    with saying_what_is_kept(out, say):
-        store = embed(
-            dataset, out=out, part=None if part is None else parse_part(part), progress=not quiet,
-            **options,
-        )  # fmt: skip
+    with saying_what_is_kept(out):
+        store = embed(dataset, out=out, part=None if part is None else parse_part(part), **options)
     if launched_rank() > 0 and options["launcher"] == "torchrun":
         return Done()
+    place = store.path
     quarantined = store.metadata.get("quarantined") or {}
     engines = {side: store.metadata.get(f"{side}_engine") for side in ("image", "text")}
-    if json:
-        print_json(
-            {
-                **store_facts(store),
-                "rows_before": before,
-                "quarantined": quarantined,
-                "engines": engines,
-            }
-        )
-    else:
-        grown = "" if before is None else f" ({before:,} before)"
-        say(f"{store.path}: {len(store):,} rows{grown}, fingerprint {store.fingerprint}")
-        for side, what in (("image", "pictures"), ("text", "captions")):
-            if facts := engines[side]:
-                say(f"{what} by {_engine(facts)}")
+    grown = "" if before is None else f" ({before:,} before)"
+    said = [f"{place}: {len(store):,} rows{grown}, fingerprint {store.fingerprint}"]
+    for side, what in (("image", "pictures"), ("text", "captions")):
+        if facts := engines[side]:
+            said.append(f"{what} by {_engine(facts)}")
     if quarantined:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in quarantined.items())
-        say(f"quarantined: {reasons}; see {store.path}/quarantine.jsonl")
+        said.append(f"quarantined: {reasons}; see {place}/quarantine.jsonl")
     if before is not None:
-        say(f"bring its tables up to date: {line_of('update', pairs='PAIRS', store=store.path)}")
-    if url_of(out) is not None:
-        return Done(out, line_of("mine", store=out, out="PAIRS"))
-    if part is not None and Path(store.path) != out:
-        say(f"part {part} of {out}; the same command without --part puts all parts together")
-        return Done(Path(store.path))
-    return Done(Path(store.path), line_of("mine", store=store.path, out="PAIRS"))
+        told = line_of("update", pairs="PAIRS", store=place)
+        said.append(f"bring its tables up to date: {told}")
+    written = out if url_of(out) is not None else Path(place)
+    proceed: str | None = line_of("mine", store=written, out="PAIRS")
+    if part is not None and written != out:
+        told = "the same command without --part puts all parts together"
+        said.append(f"part {part} of {out}; {told}")
+        proceed = None
+    facts = {"rows_before": before, "quarantined": quarantined, "engines": engines}
+    return Done(written, proceed, facts={**_facts_of(store), **facts}, said=said)
 
 
-def store_facts(store: Any) -> dict[str, Any]:
+def _facts_of(store: Any) -> dict[str, Any]:
     """What a program wants to know of a store that was written."""
     return {
         "path": str(store.path),
@@ -157,23 +145,17 @@ def reshard(
     pairs: Annotated[Path, text("Their table of hard pairs.")],
     out: Annotated[Path, text("The directory to write.")],
     store: Annotated[Path | None, text("Their store, to renumber it too.")] = None,
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
 ) -> Done:
     """Write the shards anew with hard pairs beside their targets, and the table renumbered."""
     from helip.pairs.resharding import reshard
 
     opening = {name: options[name] for name in _OF_SAMPLES}
-    try:
-        dataset, options = open_data(data, options, quiet)
-        result = reshard(dataset, pairs, out=out, store=store, progress=not quiet, **options)
-    except KeyboardInterrupt:
-        say("helip: stopped; nothing was written, and the same command begins again")
-        raise SystemExit(INTERRUPTED) from None
-    show_resharded(result, json)
-    new = {"data": result.path, "pairs": result.pairs}
-    return Done(out, line_of("train", **new, model="MODEL", out="RUN", **opening))
+    dataset, options = open_data(data, options)
+    result = reshard(dataset, pairs, out=out, store=store, **options)
+    new = {"data": result.path, "pairs": result.pairs, "model": "MODEL", "out": "RUN"}
+    proceed = line_of("train", **new, **opening)
+    return Done(out, proceed, facts=result.to_dict(), rows=resharded_rows(result))
 
 
 def opening_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,9 +163,7 @@ def opening_of(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in OpenOptions().as_dict()}
 
 
-def open_data(
-    source: str | None, options: dict[str, Any], quiet: bool
-) -> tuple[Any, dict[str, Any]]:
+def open_data(source: str | None, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The data set, None where no source is given, and those of the options that are not about
     opening it.
 
@@ -197,8 +177,9 @@ def open_data(
     if source is None:
         OpenOptions(**opening).refuse(opening, "a call without --data")
         return None, rest
-    dataset = open_dataset(source, progress=not quiet, **opening)
-    if launched_rank() <= 0:
+    leads = launched_rank() <= 0
+    dataset = open_dataset(source, progress=options["progress"] and leads, **opening)
+    if leads:
         say_left_out(source, dataset)
     return dataset, rest
 
@@ -305,22 +286,16 @@ def import_embeddings(
     metadata: Annotated[
         list[str] | None, several("Parquet with keys and captions of .npy files: one, or one each.")
     ] = None,
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
 ) -> Done:
     """Take embeddings that another tool computed into a store, in their order."""
     from helip.store.embedding_store import EmbeddingStore
 
-    with saying_what_is_kept(out, say):
+    with saying_what_is_kept(out):
         store = EmbeddingStore.import_from(
-            source, image=image, text=text, metadata=metadata, out=out, progress=not quiet,
-            **options,
-        )  # fmt: skip
-    facts = store_facts(store)
-    if json:
-        print_json(facts)
-    else:
-        sides = f"{facts['image_dim']} + {facts['text_dim']} {store.dtype}"
-        say(f"{store.path}: {len(store):,} rows of {sides}, fingerprint {store.fingerprint}")
-    return Done(out, line_of("mine", store=out, out="PAIRS"))
+            source, image=image, text=text, metadata=metadata, out=out, **options
+        )
+    sides = f"{store.image_dim} + {store.text_dim} {store.dtype}"
+    words = f"{store.path}: {len(store):,} rows of {sides}, fingerprint {store.fingerprint}"
+    proceed = line_of("mine", store=out, out="PAIRS")
+    return Done(out, proceed, facts=_facts_of(store), said=[words])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -14,9 +12,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.command import Done, command, text
 from helip.cli.messages import remark
-from helip.cli.showing import print_json, show_table
 from helip.common.machine import processor_name
 from helip.common.options import Whole
 from helip.common.quantities import bytes_words
@@ -48,47 +45,39 @@ EXTRAS = {
 _CODECS = ("JPEG", "PNG", "WEBP")
 _GPU_NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd")
 _LITTLE_MEMORY = 4_000_000_000
-_LITTLE_DISK = 5_000_000_000
 
 
 @command()
-def doctor(*, json: AsJson = False) -> None:
-    """Tell versions, processor, memory, GPU, disk and extras as found here, and what is slow.
+def doctor() -> Done:
+    """Tell versions, processor, memory, GPU and extras as found here, and what is slow.
 
     It measures nothing and changes nothing. Remarks name what slows helip down here, and the mend.
     """
     facts = examine()
-    if json:
-        print_json(facts)
-        return
     machine, extras = facts["machine"], facts["extras"]
     codecs = [name for name, there in facts["codecs"].items() if there]
-    show_table(
-        [
-            *((name, version or "absent") for name, version in facts["versions"].items()),
-            ("processor", machine["processor"]),
-            ("kernel", f"{machine['kernel']}, of {', '.join(machine['kernels'])}"),
-            ("cores", f"{machine['cores']} of {machine['machine_cores']} may be used"),
-            ("load", f"{machine['load']:.1f} processes of the last minute"),
-            ("memory", f"{bytes_words(machine['memory_bytes'])} may be used"),
-            ("torch threads", str(machine["torch_threads"] or "as many as torch chooses")),
-            ("decoders", f"{', '.join(codecs) or 'none'}; Pillow reads the rest"),
-            *_gpu_rows(facts["gpus"]),
-            *(
-                (f"free, {name}", f"{bytes_words(place['free_bytes'])} in {place['path']}")
-                for name, place in facts["disk"].items()
-            ),
-            *((f"[{name}]", _extra_words(name, absent)) for name, absent in extras.items()),
-        ]
-    )
-    for each in facts["remarks"]:
-        print(f"- {each}")
-    if not facts["remarks"]:
-        print("nothing here is known to slow helip down")
+    gpus = [
+        ("GPU", f"{gpu['name']}, {'proven' if gpu['proven'] else 'unproven'} for mining")
+        for gpu in facts["gpus"]
+    ]
+    rows = [
+        *((name, version or "absent") for name, version in facts["versions"].items()),
+        ("processor", machine["processor"]),
+        ("kernel", f"{machine['kernel']}, of {', '.join(machine['kernels'])}"),
+        ("cores", f"{machine['cores']} of {machine['machine_cores']} may be used"),
+        ("load", f"{machine['load']:.1f} processes of the last minute"),
+        ("memory", f"{bytes_words(machine['memory_bytes'])} may be used"),
+        ("torch threads", str(machine["torch_threads"] or "as many as torch chooses")),
+        ("decoders", f"{', '.join(codecs) or 'none'}; Pillow reads the rest"),
+        *(gpus or [("GPU", "none")]),
+        *((f"[{name}]", _extra_words(name, absent)) for name, absent in extras.items()),
+    ]
+    remarks = "\n".join(f"- {each}" for each in facts["remarks"])
+    return Done(facts=facts, rows=rows, text=remarks or "nothing here is known to slow helip down")
 
 
 def examine() -> dict[str, Any]:
-    """What was found: ``versions, machine, codecs, gpus, disk, extras, remarks``; JSON-able.
+    """What was found: ``versions, machine, codecs, gpus, extras, remarks``; JSON-able.
 
     ``extras`` has the packages of each that are absent.
     """
@@ -113,7 +102,6 @@ def examine() -> dict[str, Any]:
         },
         "codecs": {name: _core.decodes_format(name) for name in _CODECS},
         "gpus": _gpus(),
-        "disk": _disk(),
         "extras": {
             name: [each for each in packages if _version(each) is None]
             for name, packages in EXTRAS.items()
@@ -136,8 +124,6 @@ def remarks_on(facts: dict[str, Any]) -> Iterator[str]:
     elif forced:
         yield f"HELIP_KERNEL={forced} forces the kernel; unset it for the fastest one"
     cores = machine["cores"]
-    if cores == 1:
-        yield "helip has one core: mining, decoding and training take turns on it"
     if cores < machine["machine_cores"]:
         yield (
             f"a cgroup or an affinity allows {cores} of {machine['machine_cores']} cores; jobs "
@@ -158,11 +144,6 @@ def remarks_on(facts: dict[str, Any]) -> Iterator[str]:
             f"torch starts {threads or machine['bound_cores']} threads on {cores} cores, which "
             f"wait for each other; export OMP_NUM_THREADS={cores}"
         )
-    if (given := os.environ.get("OMP_NUM_THREADS")) and _threads() is None:
-        yield (
-            f"OMP_NUM_THREADS is {given!r}, must be a whole number from 1, and has no effect; "
-            f"export OMP_NUM_THREADS={cores}"
-        )
     if machine["memory_bytes"] < _LITTLE_MEMORY:
         yield (
             f"{bytes_words(machine['memory_bytes'])} of memory: a quarter of it bounds mining "
@@ -179,13 +160,6 @@ def remarks_on(facts: dict[str, Any]) -> Iterator[str]:
                 f"{gpu['name']} is unproven, so mining stays on the CPU; "
                 "helip.mining.prove_gpu() compares both, in seconds"
             )  # fmt: skip
-    if "here" not in facts["disk"]:
-        yield "the working directory was deleted, where nothing can be written; cd to another one"
-    for name, place in facts["disk"].items():
-        if place["free_bytes"] < _LITTLE_DISK:
-            yield f"{bytes_words(place['free_bytes'])} are free in {place['path']} ({name})"
-        if not place["writable"]:
-            yield f"{place['path']} ({name}) cannot be written"
 
 
 def _version(package: str) -> str | None:
@@ -213,48 +187,9 @@ def _gpus() -> list[dict[str, Any]]:
     from helip.mining.gpu.proof import is_proven
 
     return [
-        {
-            "name": torch.cuda.get_device_name(number),
-            "proven": is_proven(f"cuda:{number}"),
-            "why": "",
-        }
-        for number in range(torch.cuda.device_count())
+        {"name": torch.cuda.get_device_name(n), "proven": is_proven(f"cuda:{n}"), "why": ""}
+        for n in range(torch.cuda.device_count())
     ]
-
-
-def _gpu_rows(gpus: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    if not gpus:
-        return [("GPU", "none")]
-    return [
-        ("GPU", f"{gpu['name']}, {'proven' if gpu['proven'] else 'unproven'} for mining")
-        for gpu in gpus
-    ]
-
-
-def _cache() -> Path:
-    from helip.encoders.graph_cache import cache_folder
-
-    return cache_folder()
-
-
-def _disk() -> dict[str, Any]:
-    """``here``, where the working directory was not deleted, and ``cache``."""
-    places = {"cache": _free(_cache())}
-    with contextlib.suppress(FileNotFoundError):
-        places = {"here": _free(Path.cwd()), **places}
-    return places
-
-
-def _free(folder: Path) -> dict[str, Any]:
-    """Of a folder, or where it would be made."""
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    return {
-        "path": str(folder),
-        "free_bytes": shutil.disk_usage(place).free,
-        "writable": os.access(place, os.W_OK),
-    }
 
 
 def _extra_words(name: str, absent: list[str]) -> str:
@@ -286,22 +221,15 @@ def demo(
     out: Annotated[Path, text("Folder for data, models and the report.")] = Path("demo-out"),
     seed: Whole = 0,
     threads: Annotated[Whole, text("0: all cores.")] = 0,
-    json: AsJson = False,
-    quiet: Quiet = False,
+    json: bool = False,
+    quiet: bool = False,
 ) -> Done:
     """Show hard pairs of 600 emoji pictures in a minute, then train with those of all in four."""
     remark("helip demo: loading torch")
     from helip_demo import demonstration
 
     found = demonstration.run(
-        out,
-        quick=quick,
-        seed=seed,
-        threads=threads or None,
-        progress=not quiet,
-        say=remark,
+        out, quick=quick, seed=seed, threads=threads or None, progress=not quiet, say=remark,
         show=remark if json else lambda words: print(words, flush=True),
-    )
-    if json:
-        print_json(found)
-    return Done(out)  # what it shows ends with the next commands
+    )  # fmt: skip
+    return Done(out, facts=found)  # what it shows ends with the next commands

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.command import AsJson, Done, Quiet, command, text
-from helip.cli.command_line import line_of
+from helip.cli.command import Done, command, text
 from helip.cli.commands.data import named_paths, say_left_out
 from helip.cli.messages import say
-from helip.cli.showing import figures, print_json, show_table, write_json
+from helip.cli.showing import figures, json_text
+from helip.cli.wording import line_of
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import replace_file, require_regular
 from helip.common.options import ThreadOptions
@@ -42,25 +42,23 @@ def evaluate(
     out: Annotated[Path | None, text("FILE.json for one result, else a folder of them.")] = None,
     skip_existing: Annotated[bool, text("Leave out what is in --out.")] = False,
     markdown: Annotated[bool, text("Print Markdown.")] = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
 ) -> Done:
     """Measure models on data sets, with 95 % intervals and paired differences."""
-    from helip.evaluation.model_source import ModelSource
+    from helip.evaluation.evaluating import evaluate as measure
+    from helip.evaluation.model_source import ModelSource, warn_of_training_data
     from helip.evaluation.sets.composition import holds_composition
     from helip.evaluation.sets.opening import open_evaluation_set
     from helip.evaluation.statistics.forgetting import roles
     from helip.evaluation.suite import evaluate_all
 
-    form = "json" if json else "markdown" if markdown else "text"
     checkpoint, tasks = options.pop("checkpoint"), options.pop("tasks") or None
     opening = {
         field.name: options.pop(field.name, None) for field in dataclasses.fields(SetOptions)
     }
     opening |= {
         "classes": _names(classes), "templates": _templates(opening["templates"]),
-        "progress": not quiet,
+        "progress": options["progress"],
     }  # fmt: skip
     named = named_paths("--model", model)
     if checkpoint is not None and len(named) > 1:
@@ -70,7 +68,6 @@ def evaluate(
         )
     sources = {name: ModelSource(path, checkpoint) for name, path in named.items()}
     places = named_paths("DATA", data)
-    options["progress"] = not quiet
     if len(sources) == len(places) == 1 and (out is None or out.suffix == ".json"):
         if guard or skip_existing or baseline is not None:
             raise InvalidArgumentError(
@@ -78,8 +75,16 @@ def evaluate(
                 "FOLDER; leave them out"
             )
         (source,), (place,) = sources.values(), places.values()
-        _one(source, place, tasks, out, form, opening, options)
-        return _done(out, f"{next(iter(sources))}={out}")
+        bundle = source.load()
+        dataset = open_evaluation_set(place, **opening)
+        say_left_out(place, dataset.data)
+        warn_of_training_data(source, dataset.data)
+        result = measure(bundle, dataset, tasks=tasks, **options)
+        if out is not None:
+            replace_file(out, json_text(result))
+        table = {place: {bundle.name: result}}
+        shows = _tables(table, None, False, True) if markdown else {"rows": [*figures(result)]}
+        return _done(out, f"{next(iter(sources))}={out}", **shows | {"facts": result})
     if out is not None and out.suffix == ".json":
         raise InvalidArgumentError(
             f"--out {out} is one file, for {len(sources)} models and {len(places)} data sets; "
@@ -102,15 +107,14 @@ def evaluate(
     results = evaluate_all(
         sources, sets, out=out, tasks=tasks, skip_existing=skip_existing, say=say, **options
     )
-    _many(results, baseline, guard, out, form)
-    return _done(out, str(out))
+    shows = _tables(results, baseline, guard, markdown, out)
+    return _done(out, str(out), **shows)
 
 
-def _done(out: Path | None, metrics: str) -> Done:
-    if out is None:
-        return Done()
+def _done(out: Path | None, metrics: str, **shows: Any) -> Done:
     told = {"metrics": [metrics], "out": "page.html"}
-    return Done(out, line_of("report", pairs="PAIRS", data="DATA", **told))
+    proceed = line_of("report", pairs="PAIRS", data="DATA", **told)
+    return Done(out, None if out is None else proceed, **shows)
 
 
 def metrics_of(
@@ -158,58 +162,27 @@ def guards(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return said
 
 
-def _one(
-    model: Any,
-    place: str,
-    tasks: Sequence[str] | None,
-    out: Path | None,
-    form: str,
-    opening: Mapping[str, Any],
-    options: Mapping[str, Any],
-) -> None:
-    from helip.evaluation.evaluating import evaluate
-    from helip.evaluation.model_source import warn_of_training_data
-    from helip.evaluation.sets.opening import open_evaluation_set
-
-    bundle = model.load()
-    data = open_evaluation_set(place, **opening)
-    say_left_out(place, data.data)
-    warn_of_training_data(model, data.data)
-    result = evaluate(bundle, data, tasks=tasks, **options)
-    if out is not None:
-        write_json(out, result)
-    if form == "json":
-        print_json(result)
-    elif form == "markdown":
-        _many({place: {bundle.name: result}}, None, False, None, form)
-    else:
-        show_table(list(figures(result)))
-
-
-def _many(
+def _tables(
     results: Mapping[str, Mapping[str, Any]],
     baseline: str | None,
     guard: bool,
-    out: Path | None,
-    form: str,
-) -> None:
+    markdown: bool,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Models on data sets, as `Done` shows them; also written to a folder ``out``."""
     from helip.evaluation.table import tables, tables_as_data, tables_as_markdown, tables_as_text
 
     made = tables(results, baseline=baseline)
-    summary: dict[str, Any] = {"tables": tables_as_data(made)}
+    facts: dict[str, Any] = {"tables": tables_as_data(made)}
     if guard:
-        summary["guard"] = guards(results)
-    verdicts = [f"{title}: {g['words']}" for title, g in summary.get("guard", {}).items()]
-    markdown = "\n\n".join([tables_as_markdown(made), *verdicts])
+        facts["guard"] = guards(results)
+    verdicts = [f"{title}: {g['words']}" for title, g in facts.get("guard", {}).items()]
+    page = "\n\n".join([tables_as_markdown(made), *verdicts])
     if out is not None:
-        write_json(out / "table.json", summary)
-        replace_file(out / "table.md", markdown + "\n")
-    if form == "json":
-        print_json(summary)
-    elif form == "markdown":
-        print(markdown)
-    else:
-        print("\n\n".join([tables_as_text(made), *verdicts]))
+        replace_file(out / "table.json", json_text(facts))
+        replace_file(out / "table.md", page + "\n")
+    text = page if markdown else "\n\n".join([tables_as_text(made), *verdicts])
+    return {"facts": facts, "text": text}
 
 
 def _result(file: str) -> Any:

@@ -7,16 +7,8 @@ import json as json_format
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.command import AsJson, Quiet, command, text
-from helip.cli.messages import say
-from helip.cli.showing import (
-    figure,
-    print_json,
-    show_index,
-    show_pairs,
-    show_pool,
-    show_table,
-)
+from helip.cli.command import Done, command, text
+from helip.cli.showing import figure, index_shown, pairs_shown, pool_shown
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import require_regular
 from helip.common.remote.urls import shown, url_of
@@ -35,26 +27,21 @@ def inspect(
     row: Annotated[int | None, text("A table: show the hard pairs of this target.")] = None,
     key: Annotated[str | None, text("The target by its key; with --store.")] = None,
     store: Annotated[Path | None, text("The store that was mined: keys and similarities.")] = None,
-    json: AsJson = False,
-) -> None:
+) -> Done:
     """Show what a store, an index of shards or of pairs, or a table of hard pairs holds."""
     from helip.data.sample_index import SampleIndex
     from helip.store.embedding_store import EmbeddingStore
 
     if row is not None or key is not None or store is not None:
-        show_pool(_pool_at(path, row, key, store), json)
-        return
+        return Done(**pool_shown(_pool_at(path, row, key, store)))
     if _format_of(path) == "helip.sample_index":
-        show_index(SampleIndex.open(path, check=False), json)
-        return
+        return Done(**index_shown(SampleIndex.open(path, check=False)))
     if (table := _table_at(path)) is not None:
-        show_pairs(table, shown(path), json)
-        return
+        return Done(**pairs_shown(table, shown(path)))
     if _format_of(path) == _PAIR_INDEX:
-        _show_facts(_facts_of_pair_index(path), "options", json)
-        return
+        return _facts_shown(_facts_of_pair_index(path), "options")
     opened = EmbeddingStore.open(path)
-    facts: dict[str, Any] = {
+    facts = {
         "path": opened.path,
         "rows": len(opened),
         "image_dim": opened.image_dim,
@@ -67,7 +54,7 @@ def inspect(
         "data_fingerprint": opened.data_fingerprint,
         "metadata": opened.metadata,
     }
-    _show_facts(facts, "metadata", json)
+    return _facts_shown(facts, "metadata")
 
 
 @command()
@@ -76,9 +63,8 @@ def verify(
     /,
     *,
     contents: Annotated[bool, text("An index: also every byte of its shards.")] = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
+    quiet: bool = False,
+) -> Done:
     """Read every byte and compare checksums; of an index, also the headers of its shards."""
     from helip.common.remote.container import RemoteContainer
     from helip.data.sample_index import SampleIndex
@@ -97,20 +83,15 @@ def verify(
         PairIndex.open(path)  # compares every checksum
     else:
         EmbeddingStore.open(path).verify(progress=not quiet)
-    if json:
-        print_json({"path": shown(path), "format": _format_of(path), "whole": True})
-    else:
-        say(f"{shown(path)} is whole")
+    facts = {"path": shown(path), "format": _format_of(path), "whole": True}
+    return Done(facts=facts, said=[f"{shown(path)} is whole"])
 
 
-def _show_facts(facts: dict[str, Any], group: str, as_json: bool) -> None:
+def _facts_shown(facts: dict[str, Any], group: str) -> Done:
     """Names and values; those of ``group``, for people, as names with a dot."""
-    if as_json:
-        print_json(facts)
-        return
-    inner = facts.pop(group)
-    facts.update({f"{group}.{name}": value for name, value in inner.items()})
-    show_table([(name, figure(value)) for name, value in facts.items()])
+    named = {name: value for name, value in facts.items() if name != group}
+    named |= {f"{group}.{name}": value for name, value in facts[group].items()}
+    return Done(facts=facts, rows=[(name, figure(value)) for name, value in named.items()])
 
 
 def _facts_of_pair_index(path: Path) -> dict[str, Any]:

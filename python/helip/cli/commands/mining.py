@@ -7,11 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from helip.cli.command import AsJson, Done, Quiet, command, flag, text
-from helip.cli.command_line import line_of
+from helip.cli.command import Done, command, flag, text
 from helip.cli.messages import say
 from helip.cli.resuming import saying_how_to_continue
-from helip.cli.showing import cost_words, filter_rows, print_json, show_pairs, show_table
+from helip.cli.showing import cost_words, filter_rows, pairs_shown
+from helip.cli.wording import line_of
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import shown, url_of
@@ -49,8 +49,7 @@ def plan(
     image: Image = None,
     text: Text = None,
     cache: Cache = None,
-    json: AsJson = False,
-    quiet: Quiet = False,
+    json: bool = False,
     **options: Any,
 ) -> Done:
     """Say what mining would cost; of training, helip train --plan does."""
@@ -59,8 +58,9 @@ def plan(
     from helip.mining.planning import plan
 
     asked = asks_for_stages(options["method"], options["cluster_rows"], options["engine"])
+    progress = options.pop("progress")
     source = _source(store, image, text, options["modality"])
-    source = _opened(source, cache, quiet, download=not asked)
+    source = _opened(source, cache, progress, download=not asked)
 
     def planned(**others: Any) -> dict[str, Any]:
         return plan(**source, **{**options, **others}).to_dict()
@@ -74,27 +74,22 @@ def plan(
             for other in (others if options["method"] == "auto" else [])
         ]
     proceed = None if store is None else line_of("mine", store=store, out="PAIRS", **options)
-    if json:
-        print_json({**result, "alternatives": alternatives})
-        return Done(next=proceed)
     stages, download = result["stages"], result["download_bytes"]
-    show_table(
-        [
-            ("method", f"{result['method']} ({result['reason']})"),
-            ("device", result["device"]),
-            *([] if (time := result["seconds"]) is None else [("time", duration_words(time))]),
-            ("memory", bytes_words(result["memory_bytes"]) + " of a unit" * bool(stages)),
-            ("disk", bytes_words(result["disk_bytes"])),
-            ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
-            *([("download", f"{bytes_words(download)} of the store")] if download else []),
-            *([("units", ", ".join(f"{n:,} {name}" for name, n in stages.items()))] * bool(stages)),
-            ("pairs", f"{result['pairs']:,}"),
-            *([] if result["method"] in ("exact", "partition") else [("updates", _NO_UPDATES)]),
-            *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
-            *((f"or {other['method']}", cost_words(other)) for other in alternatives),
-        ]
-    )
-    return Done(next=proceed)
+    rows = [
+        ("method", f"{result['method']} ({result['reason']})"),
+        ("device", result["device"]),
+        *([] if (time := result["seconds"]) is None else [("time", duration_words(time))]),
+        ("memory", bytes_words(result["memory_bytes"]) + " of a unit" * bool(stages)),
+        ("disk", bytes_words(result["disk_bytes"])),
+        ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
+        *([("download", f"{bytes_words(download)} of the store")] if download else []),
+        *([("units", ", ".join(f"{n:,} {name}" for name, n in stages.items()))] * bool(stages)),
+        ("pairs", f"{result['pairs']:,}"),
+        *([] if result["method"] in ("exact", "partition") else [("updates", _NO_UPDATES)]),
+        *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
+        *((f"or {other['method']}", cost_words(other)) for other in alternatives),
+    ]
+    return Done(next=proceed, facts={**result, "alternatives": alternatives}, rows=rows)
 
 
 def _source(
@@ -130,7 +125,7 @@ def _source(
 
 
 def _opened(
-    source: dict[str, Any], cache: Path | None, quiet: bool, *, download: bool = True
+    source: dict[str, Any], cache: Path | None, progress: bool, *, download: bool = True
 ) -> dict[str, Any]:
     """The same keywords, with a store at a URL opened and, as a rule, brought to this machine."""
     if url_of(source.get("store")) is None:
@@ -143,7 +138,7 @@ def _opened(
 
     store = EmbeddingStore.open(source["store"], cache=cache)
     if download:
-        store.download(progress=not quiet)
+        store.download(progress=progress)
     return {"store": store}
 
 
@@ -162,8 +157,6 @@ def mine(
     csv: Annotated[Path | None, text("Also write target,h1,...,hk.")] = None,
     verdicts: Annotated[Path | None, text("What people said of pairs: none they took out.")] = None,
     cache: Cache = None,
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
 ) -> Done:
     """Mine the hard pairs of every target; of a store the same call goes on where it stopped."""
@@ -176,24 +169,21 @@ def mine(
             f"--csv {csv} is of a whole table, and --part {part} mines a part of it; drop --csv, "
             "and merge the parts first"
         )
-    source = _opened(_source(store, image, text, options["modality"]), cache, quiet)
-    method = options["method"] if store is not None else None
-    if options["graph"] == "hnswlib":
-        method = "hnswlib"
-    url = url_of(out)
-    with saying_how_to_continue(out if url is None else scratch_of(url), part, method, say):
-        pairs = mine(
-            **source, out=out, part=None if part is None else parse_part(part), verdicts=verdicts,
-            progress=not quiet, **options,
-        )  # fmt: skip
+    source = _source(store, image, text, options["modality"])
+    source = _opened(source, cache, options["progress"])
+    place = out if (url := url_of(out)) is None else scratch_of(url)
+    keeps = store is not None and options["graph"] != "hnswlib"
+    number = None if part is None else parse_part(part)
+    with saying_how_to_continue(place, part, keeps=keeps):
+        pairs = mine(**source, out=out, part=number, verdicts=verdicts, **options)
     if csv is not None:
         pairs.to_csv(csv)
     known = source.get("store") if part is None else None
-    show_pairs(pairs if known is None else pairs.with_store(known), shown(out), json)
+    shows = pairs_shown(pairs if known is None else pairs.with_store(known), shown(out))
     if part is not None:
-        return Done(out, line_of("merge", parts=["PARTS"], out="PAIRS"))
+        return Done(out, line_of("merge", parts=["PARTS"], out="PAIRS"), **shows)
     failure = _remark_on(pairs, options)
-    return Done(out, use_of(out, store) if failure is None else None, failure)
+    return Done(out, use_of(out, store) if failure is None else None, failure, **shows)
 
 
 def use_of(table: Path, source: Path | None) -> str:
@@ -224,14 +214,13 @@ def _remark_on(pairs: Any, options: dict[str, Any]) -> Error | None:
 def merge(
     *parts: Annotated[Path, text("All parts of a job, in any order, or their folder; also URLs.")],
     out: Table,
-    json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: bool = False,
 ) -> Done:
     """Make the table of all parts that helip mine --part wrote."""
     from helip.mining.engines.parts import merge
 
-    show_pairs(merge(parts, out=out, progress=not quiet), shown(out), json)
-    return Done(out, use_of(out, parts[0]))
+    table = merge(parts, out=out, progress=not quiet)
+    return Done(out, use_of(out, parts[0]), **pairs_shown(table, shown(out)))
 
 
 Stage = Literal[
@@ -254,7 +243,6 @@ def stage(
     stage: Annotated[Stage | None, text("Run units of this stage.")] = None,
     unit: Annotated[str, text("i/n: of its units the i-th and each n-th after it.")] = "1/1",
     next: Annotated[bool, flag("Print the next stage alone, write or done at the end.")] = False,
-    json: AsJson = False,
     **options: Any,
 ) -> Done:
     """Mine by clusters in stages, of units for any scheduler; alone it says what is missing.
@@ -301,21 +289,19 @@ def stage(
     elif begins and given is not None:
         begin_stages(given, mined, spread, out, host.memory)
     elif stage == "write":
-        show_pairs(write_staged(out, keep=spread.keep_stages), str(out), json)
-        return Done(next=use_of(out, store))
+        table = write_staged(out, keep=spread.keep_stages)
+        return Done(next=use_of(out, store), **pairs_shown(table, str(out)))
     elif stage is not None:
         count = run_slice(out, stage, parse_part(unit, "unit"), host, given)
         say(f"stage {stage}: {count:,} of its units ran" if count else f"stage {stage} is done")
     status = stage_status(out)
+    done = status["next"] == "done"
+    proceed = use_of(out, store) if done else line_of("stage", out=out, stage=status["next"])
     if next:
         print(status["next"])
-    elif json:
-        print_json({"out": str(out), **status})
-    elif stage is None:
-        show_table(_stage_rows(status))
-    if status["next"] == "done":
-        return Done(next=use_of(out, store))
-    return Done(next=line_of("stage", out=out, stage=status["next"]))
+        return Done(next=proceed)
+    rows = _stage_rows(status) if stage is None else []
+    return Done(next=proceed, facts={"out": str(out), **status}, rows=rows)
 
 
 def _stage_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
@@ -338,8 +324,6 @@ def update(
     *,
     store: Annotated[Path, text("The store that was mined, as it is now.")],
     out: Annotated[Path | None, text("The table to write; else PAIRS.")] = None,
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
 ) -> Done:
     """Bring a table up to date with rows that were appended to its store, or deleted.
@@ -349,6 +333,5 @@ def update(
     from helip.mining.updating import update
 
     out = pairs if out is None else out
-    table = update(pairs, store, out=out, progress=not quiet, **options)
-    show_pairs(table.with_store(store), shown(out), json)
-    return Done(out, use_of(out, store))
+    table = update(pairs, store, out=out, **options).with_store(store)
+    return Done(out, use_of(out, store), **pairs_shown(table, shown(out)))

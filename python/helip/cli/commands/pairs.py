@@ -1,20 +1,23 @@
-"""Commands on a table of hard pairs: what is false in it, and whether it will help."""
+"""Commands on a table of hard pairs: what is false or odd in it, and whether it will help."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.command import AsJson, Done, Quiet, command, text
-from helip.cli.command_line import line_of
+from helip.cli.command import Done, command, text
 from helip.cli.commands.data import open_data, opening_of
 from helip.cli.commands.mining import use_of
-from helip.cli.showing import print_json, show_filtered
+from helip.cli.showing import filtered_rows
+from helip.cli.wording import line_of
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import ThreadOptions, hints_of
 from helip.common.remote.urls import shown
+from helip.curation.options import CurateOptions
 from helip.data.options import OpenOptions
 from helip.diagnosis.options import DiagnoseOptions
+from helip.encoders.options import EmbedOptions
 from helip.pairs.options import FilterOptions
 
 
@@ -29,14 +32,12 @@ def filter_pairs(
     learnt_veto: Annotated[Path | None, text("What helip verdicts learn wrote.")] = None,
     store: Annotated[Path | None, text("learnt_veto: the store that was mined.")] = None,
     data: Annotated[str | None, text("learnt_veto: the data, where it knows captions.")] = None,
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
 ) -> Done:
     """Drop, downweight or count false negatives, by rules and by another model; mines nothing."""
     from helip.pairs.hard_pairs import HardPairs
 
-    dataset, options = open_data(data, options, quiet)
+    dataset, options = open_data(data, options)
     table = HardPairs.open(pairs, store=store)
     table = table if dataset is None else table.with_data(dataset)
     veto = None
@@ -44,24 +45,28 @@ def filter_pairs(
         from helip_view import LearntVeto
 
         veto = LearntVeto.open(learnt_veto)
-    table = table.filter(
-        by=by, verdicts=verdicts, learnt_veto=veto, out=out, progress=not quiet, **options
-    )
-    step = table.report["filter"][-1]
-    if json:
-        print_json({"path": shown(out), "options": table.options["filter"][-1], **step})
-    else:
-        show_filtered(step, table.options["filter"][-1]["action"])
-    return Done(out, use_of(out, pairs))
+    table = table.filter(by=by, verdicts=verdicts, learnt_veto=veto, out=out, **options)
+    step, asked = table.report["filter"][-1], table.options["filter"][-1]
+    return Done(
+        out, use_of(out, pairs), facts={"path": shown(out), "options": asked, **step},
+        rows=filtered_rows(step, asked["action"]),
+    )  # fmt: skip
 
 
-_USUAL = (
+def _refuse_weights_alone(model: str | None, checkpoint: str | None) -> None:
+    if checkpoint is not None and model is None:
+        raise InvalidArgumentError(
+            f"--checkpoint {checkpoint} is the weights of a model, and there is none; give --model"
+        )
+
+
+_DIAGNOSE_USUAL = (
     "batch_size", "window", "targets", "encoded_rows", "seed", "device", "precision", "workers",
     "threads", "image_column", "caption_column", "key_column", "limit", "subset", "split",
 )  # fmt: skip
 
 
-@command(DiagnoseOptions, OpenOptions, ThreadOptions, usual=_USUAL)
+@command(DiagnoseOptions, OpenOptions, ThreadOptions, usual=_DIAGNOSE_USUAL)
 def diagnose(
     pairs: Annotated[Path, text("Table of hard pairs.")],
     /,
@@ -70,15 +75,10 @@ def diagnose(
     model: Annotated[str | None, text("What shall be trained: name, config or folder.")] = None,
     checkpoint: Annotated[str | None, text("Its weights, where --model is a name.")] = None,
     store: Annotated[Path | None, text("The store that was mined: near duplicates.")] = None,
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
 ) -> Done:
     """Tell before training whether hard pairs will help a model on its data."""
-    if checkpoint is not None and model is None:
-        raise InvalidArgumentError(
-            f"--checkpoint {checkpoint} is the weights of a model, and there is none; give --model"
-        )
+    _refuse_weights_alone(model, checkpoint)
     from helip.diagnosis.diagnosing import diagnose
     from helip.evaluation.model_source import ModelSource
     from helip.pairs.hard_pairs import HardPairs
@@ -86,11 +86,86 @@ def diagnose(
     table = HardPairs.open(pairs)
     bundle = None if model is None else ModelSource(model, checkpoint).load()
     opening = opening_of(options)
-    dataset, options = open_data(data, options, quiet)
-    found = diagnose(table, dataset, bundle, store=store, progress=not quiet, **options)
-    if json:
-        print_json(found.to_dict())
-    else:
-        print(found)
+    dataset, options = open_data(data, options)
+    found = diagnose(table, dataset, bundle, store=store, **options)
     trained = {"model": model or "MODEL", "checkpoint": checkpoint, "out": "RUN"}
-    return Done(next=line_of("train", data=data, pairs=pairs, **trained, **opening))
+    proceed = line_of("train", data=data, pairs=pairs, **trained, **opening)
+    return Done(next=proceed, facts=found.to_dict(), text=str(found))
+
+
+_CURATE_USUAL = (*hints_of(CurateOptions), "limit", "subset", "split")
+
+
+@command(CurateOptions, OpenOptions, usual=_CURATE_USUAL)
+def curate(
+    pairs: Annotated[Path, text("Table of hard pairs.")],
+    /,
+    *,
+    data: Annotated[str, text("The data set that was mined.")],
+    out: Annotated[Path, text("The folder to write: keep lists and a page.")],
+    store: Annotated[Path | None, text("The store that was mined; must be given.")] = None,
+    model: Annotated[str | None, text("A CLIP model, or a store of the data by one.")] = None,
+    checkpoint: Annotated[str | None, text("Its weights, where --model is a name.")] = None,
+    **options: Any,
+) -> Done:
+    """List near duplicates, wrong captions, outliers and hubs, and which rows to keep."""
+    _refuse_weights_alone(model, checkpoint)
+    from helip.curation.curating import curate
+    from helip.evaluation.model_features import is_store
+    from helip.evaluation.model_source import ModelSource
+    from helip.store.embedding_store import EmbeddingStore
+
+    given: Any = model
+    if model is not None and not is_store(model):
+        given = ModelSource(model, checkpoint).load()
+    # The list names the rows that were opened, and is no list of the whole data set then.
+    in_part = any(options[name] is not None for name in ("subset", "limit", "split"))
+    opening = opening_of(options)
+    dataset, options = open_data(data, options)
+    found = curate(pairs, dataset, store=store, model=given, out=out, **options)
+    facts = found.to_dict()
+    shows: dict[str, Any] = {"facts": {"path": str(out), **facts}, "rows": _curated_rows(facts)}
+    if not (out / "keep.parquet").exists():
+        shows["said"] = ["no keep.parquet was written, for pyarrow is absent; pip install pyarrow"]
+    if store is None or in_part:
+        return Done(out, **shows)
+    counts = found.counts()
+    removed = math.ceil(100 * counts["dropped"] / max(counts["rows"], 1)) / 100
+    more = {"max_removed": max(removed, EmbedOptions().max_removed)}
+    opening |= {"subset": out / "keep.csv", "dtype": EmbeddingStore.open(store).dtype}
+    proceed = line_of("embed", data=data, update=True, out=store, **opening, **more)
+    return Done(out, proceed, **shows)
+
+
+def _curated_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was found, in two columns."""
+    share = 100 / max(found["rows"], 1)
+    rows = [
+        ("rows", f"{found['rows']:,}"),
+        ("kept", f"{found['kept']:,} ({share * found['kept']:.1f} %)"),
+        ("dropped", f"{found['dropped']:,}, each under its first reason"),
+        *((f"  {_spaced(name)}", f"{n:,}") for name, n in found["dropped_by"].items()),
+        ("flagged", "also for other reasons"),
+        *(
+            (f"  {_spaced(name)}", f"{n:,}{'' if name in found['drop'] else ', listed alone'}")
+            for name, n in found["flagged"].items()
+        ),
+        ("groups of near duplicates", f"{found['duplicate_groups']:,}"),
+    ]
+    rate = found["noise_rate"]
+    rows.append(
+        ("wrong captions", "not estimated: it takes 100 rows" if rate is None
+         else f"about {100 * rate:.0f} % of the data, estimated")
+    )  # fmt: skip
+    if found["full_groups"]:
+        rows.append(
+            (
+                "rows of full groups",
+                f"{found['full_groups']:,}, some of whose near duplicates may be missed",
+            )
+        )
+    return rows
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")

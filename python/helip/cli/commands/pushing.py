@@ -7,9 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from helip.cli.command import AsJson, Quiet, command, text
-from helip.cli.messages import say
-from helip.cli.showing import print_json
+from helip.cli.command import Done, command, text
 from helip.common.hub.options import PushOptions
 from helip.common.remote.copying import CopyOptions
 from helip.common.remote.urls import shown
@@ -23,19 +21,13 @@ def copy(
     ],
     target: Annotated[Path, text("Where it goes: a directory, or a URL of s3, gs or az.")],
     /,
-    *,
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Copy what helip wrote to a bucket or from it, checked; the same call goes on."""
     from helip.common.remote.copying import copy
 
-    there = shown(copy(source, target, progress=not quiet, **options))
-    if json:
-        print_json({"path": there})
-    else:
-        say(f"{there} is whole")
+    there = shown(copy(source, target, **options))
+    return Done(facts={"path": there}, said=[f"{there} is whole"])
 
 
 @command(ModelCardOptions, PushOptions, without=("token", "progress"))
@@ -50,10 +42,8 @@ def push(
         bool, Parameter(negative=(), help="A table: also a file for datasets.")
     ] = False,
     card: Annotated[bool, text("Write README.md.")] = True,
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
-) -> None:
+) -> Done:
     """Upload a model or a table to the Hugging Face Hub, by the token of HF_TOKEN or a login."""
     from helip.integrations.pushing import push_to_hub
 
@@ -63,16 +53,6 @@ def push(
 
         measured = results_as_markdown(results)
     address = push_to_hub(
-        path,
-        repo,
-        results=measured,
-        layout=layout,
-        parquet=parquet,
-        card=card,
-        progress=not quiet,
-        **options,
+        path, repo, results=measured, layout=layout, parquet=parquet, card=card, **options
     )
-    if json:
-        print_json({"url": address})
-    else:
-        print(address)
+    return Done(facts={"url": address}, text=address)

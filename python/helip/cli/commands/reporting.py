@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from helip.cli.command import AsJson, Done, Quiet, command, text
+from helip.cli.command import Done, command, text
 from helip.cli.commands.data import named_paths, open_data
 from helip.cli.commands.evaluation import metrics_of
-from helip.cli.messages import say
-from helip.cli.showing import print_json
 from helip.common.options import ThreadOptions
 from helip.data.options import OpenOptions
 from helip.reporting.options import PlotOptions, ReportOptions
@@ -28,8 +26,6 @@ def report(
         list[str], text("NAME=FILE.json or a folder, from helip eval --out; repeatable.")
     ] = [],  # noqa: B006
     guard: Annotated[list[str], text("General data set of that folder; repeatable.")] = [],  # noqa: B006
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
 ) -> Done:
     """Write one HTML page: targets and their hard pairs, statistics, before and after."""
@@ -38,16 +34,14 @@ def report(
 
     table = HardPairs.open(pairs)
     shown, guarded = metrics_of(metrics, guard)
-    dataset, options = open_data(data, options, quiet)
+    dataset, options = open_data(data, options)
     page = report(
-        table, dataset, out, captions=captions, store=store, metrics=shown, guard=guarded,
-        progress=not quiet, **options,
+        table, dataset, out, captions=captions, store=store, metrics=shown, guard=guarded, **options
+    )
+    return Done(
+        out, f"open {page} in a browser",
+        facts={"path": str(page), "targets": len(table)}, said=[f"wrote {page}"],
     )  # fmt: skip
-    if json:
-        print_json({"path": str(page), "targets": len(table)})
-    else:
-        say(f"wrote {page}")
-    return Done(out, f"open {page} in a browser")
 
 
 @command(PlotOptions, OpenOptions, ThreadOptions)
@@ -65,8 +59,6 @@ def plot(
     run: Annotated[
         list[str], text("NAME=FOLDER of helip train with --eval-every; repeatable.")
     ] = [],  # noqa: B006
-    json: AsJson = False,
-    quiet: Quiet = False,
     **options: Any,
 ) -> Done:
     """Draw a table: scores, hubness, a map of the hardest pairs; recall, validations, gains."""
@@ -80,14 +72,14 @@ def plot(
         name: read_metrics(Path(folder) / "metrics.jsonl")
         for name, folder in named_paths("--run", run).items()
     }
-    dataset, drawn = open_data(data, options, quiet)
+    dataset, drawn = open_data(data, options)
+    del drawn["progress"]
     drawings = plot(
         table, out, store=store, data=dataset, recall=recall, runs=runs or None, metrics=shown,
         **drawn,
     )  # fmt: skip
-    if json:
-        print_json({"paths": [str(path) for path in drawings]})
-    else:
-        for path in drawings:
-            say(f"wrote {path}")
-    return Done(out, f"look at the pictures in {out}")
+    return Done(
+        out, f"look at the pictures in {out}",
+        facts={"paths": [str(path) for path in drawings]},
+        said=[f"wrote {path}" for path in drawings],
+    )  # fmt: skip

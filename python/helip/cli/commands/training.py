@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,23 +10,15 @@ from typing import Annotated, Any
 from annotated_types import Gt, Lt
 from cyclopts import Parameter
 
-from helip.cli.command import AsJson, Done, Quiet, command, text
-from helip.cli.command_line import line_of
+from helip.cli.command import Done, command, text
 from helip.cli.commands.data import named_paths, open_data
 from helip.cli.messages import say
 from helip.cli.resuming import stopping_between_steps
-from helip.cli.showing import (
-    draw_training,
-    figure,
-    print_json,
-    show_account,
-    show_cache,
-    show_table,
-    show_training_plan,
-)
-from helip.common.errors import InvalidArgumentError
+from helip.cli.showing import account_text, cache_rows, figure, show_training_plan
+from helip.cli.wording import line_of
+from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.options import ThreadOptions
-from helip.common.quantities import duration_words
+from helip.common.quantities import aligned, duration_words
 from helip.data.options import OpenOptions
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.models.options import ModelOptions
@@ -60,8 +53,7 @@ def train(
     plan: Annotated[
         bool, Parameter(negative=(), help="Say what it would take; train not.")
     ] = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
+    json: bool = False,
     **options: Any,
 ) -> Done:
     """Train with hard pairs and the margin loss; the same call resumes."""
@@ -81,6 +73,8 @@ def train(
     from helip.models.bundle import create_model
     from helip.models.run_folder import CHECKPOINTS, list_checkpoints
     from helip.training.fine_tuning import train
+    from helip.training.logs.curves import draw_curves
+    from helip.training.logs.metrics import read_metrics
     from helip.training.plan import plan_training
 
     # Before the data are opened, so that a wrong name is told at once.
@@ -90,10 +84,10 @@ def train(
     seed = {"seed": options["seed"]} if weights["from_scratch"] else {}
     bundle = create_model(model, **weights, **seed)
     sets = {
-        name: open_evaluation_set(path, progress=not quiet)
+        name: open_evaluation_set(path, progress=options["progress"])
         for name, path in named_paths("--guard", guard or ()).items()
     }
-    dataset, options = open_data(data, options, quiet)
+    dataset, options = open_data(data, options)
     call: dict[str, Any] = {
         "model": bundle, "data": dataset, "store": store, "out": out, "control": control,
         "wise_ft": wise_ft, "recipe": recipe,
@@ -111,32 +105,27 @@ def train(
     checkpoints = list_checkpoints(out / CHECKPOINTS)
     if checkpoints and options["resume"] and launched_rank() <= 0:
         say(f"goes on from {checkpoints[0][1]}")
-    with stopping_between_steps(say) as asked:
-        result = train(progress=not quiet, should_stop=asked, **call)
+    with stopping_between_steps() as asked:
+        result = train(should_stop=asked, **call)
     if launched_rank() > 0:  # of the processes, one speaks
         return Done()
-    draw_training(out)
-    for failure in result.validation.get("failures", ()):
-        say(f"validation failed at step {failure['step']}: {failure['message']}")
-    for failure in result.guard.get("failures", ()):
-        say(f"the guard failed at step {failure['step']}: {failure['message']}")
-    summary = {
-        "validation": result.validation,
-        "guard": result.guard,
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "checkpoint": str(result.checkpoint),
-        "precision": result.precision,
-        "strategy": result.strategy,
-        "metrics": result.metrics,
-        "loader": result.loader_stats,
-        "cache": result.cache,
-    }
-    if json:
-        print_json(summary)
-    else:
-        _show_run(result)
-    return Done(out, line_of("eval", data=[eval_data or "DATA"], model=[result.checkpoint]))
+    with contextlib.suppress(UnsupportedError):  # no matplotlib
+        draw_curves({out.name: read_metrics(out / "metrics.jsonl")}, out / "curves.png")
+    for name, measured in (("validation", result.validation), ("the guard", result.guard)):
+        for failure in measured.get("failures", ()):
+            say(f"{name} failed at step {failure['step']}: {failure['message']}")
+    names = (
+        "validation", "guard", "steps", "seconds", "precision", "strategy", "metrics", "cache",
+    )  # fmt: skip
+    facts = {name: getattr(result, name) for name in names}
+    facts |= {"checkpoint": str(result.checkpoint), "loader": result.loader_stats}
+    took = f"{duration_words(result.seconds)}, {result.precision}"
+    took += f", {result.strategy}" if result.strategy else ""
+    return Done(
+        out, line_of("eval", data=[eval_data or "DATA"], model=[result.checkpoint]),
+        facts=facts, text=_run_text(result),
+        said=[f"{result.steps:,} steps in {took}; {result.checkpoint}"],
+    )  # fmt: skip
 
 
 def _taken_out(verdicts: Path, dataset: Any) -> Any:
@@ -150,41 +139,34 @@ def _taken_out(verdicts: Path, dataset: Any) -> Any:
     return found
 
 
-def _show_run(result: Any) -> None:
+def _run_text(result: Any) -> str:
     """What a run has come to."""
-    took = f"{duration_words(result.seconds)}, {result.precision}"
-    took += f", {result.strategy}" if result.strategy else ""
-    say(f"{result.steps:,} steps in {took}; {result.checkpoint}")
-    show_table([(name, figure(value)) for name, value in result.metrics.items()])
-    show_account(result.loader_stats)
-    show_cache(result.cache)
-    if "words" in result.guard:
-        print(result.guard["words"])
+    words = [
+        aligned([(name, figure(value)) for name, value in result.metrics.items()]),
+        account_text(result.loader_stats),
+        aligned(cache_rows(result.cache)),
+        result.guard.get("words", ""),
+    ]
+    return "\n".join(filter(None, words))
 
 
 @command()
 def recipes(
     name: Annotated[str | None, text("One of them; all without.")] = None,
     /,
-    *,
-    json: AsJson = False,
-) -> None:
+) -> Done:
     """List the named recipes of helip train: each value, its reason and where that comes from."""
     from helip.training.named_recipes import recipe_named, recipes
 
     wanted = recipes() if name is None else (recipe_named(name),)
-    if json:
-        print_json([dataclasses.asdict(recipe) for recipe in wanted])
-        return
+    lines = []
     for recipe in wanted:
-        print(f"{recipe.label}: {recipe.purpose}")
+        lines.append(f"{recipe.label}: {recipe.purpose}")
         for settings, command_name in ((recipe.settings, ""), (recipe.mining, "helip mine: ")):
-            show_table(
-                [
-                    (f"  {command_name}{each.option} = {each.value}", f"{each.why} [{each.origin}]")
-                    for each in settings
-                ]
-            )
-        if recipe.advice:
-            print(f"  {recipe.advice}")
-        print()
+            cells = [
+                (f"  {command_name}{each.option} = {each.value}", f"{each.why} [{each.origin}]")
+                for each in settings
+            ]
+            lines += filter(None, [aligned(cells)])
+        lines += [f"  {recipe.advice}\n" if recipe.advice else ""]
+    return Done(facts=[dataclasses.asdict(recipe) for recipe in wanted], text="\n".join(lines))

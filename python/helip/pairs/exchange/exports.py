@@ -12,9 +12,8 @@ from markupsafe import Markup, escape
 from helip import _core
 from helip.common.errors import InvalidArgumentError, needed
 from helip.common.files import named_file
-from helip.common.notebook import table_html
 from helip.common.options import Positive, check
-from helip.common.text import plain
+from helip.common.text import plain, table_html
 from helip.pairs.options import Format, Layout, Modality
 from helip.store.embedding_store import EmbeddingStore
 

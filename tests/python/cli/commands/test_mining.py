@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import helip
-from helip.cli.resuming import saying_how_to_continue
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -95,16 +94,6 @@ def test_what_is_no_pair_of_matrices_is_refused(
     assert (code, out) == (2, "")
     assert message.format(**names) in err
     assert not (tmp_path / "p").exists()
-
-
-def test_an_interrupted_job_of_files_says_that_it_begins_again(tmp_path: Path) -> None:
-    lines: list[str] = []
-    with (
-        pytest.raises(SystemExit),
-        saying_how_to_continue(tmp_path / "p", None, None, lines.append),
-    ):
-        raise KeyboardInterrupt
-    assert "only what is mined from a store goes on; the same command begins again" in lines[1]
 
 
 def test_a_plan_of_stages_says_how_to_mine_in_them(run: Run, tmp_path: Path) -> None:
@@ -219,16 +208,6 @@ def test_a_graph_of_hnswlib_is_mined_with_and_kept_apart(
         code, _, err = run("mine", store, "--out", tmp_path / out, "--graph", "hnswlib")
         assert (code, "a graph is of method 'hnsw'" in err) == (2, True)
     assert "--graph" in run("mine", "--help-all")[1]
-
-
-def test_an_interrupted_job_with_hnswlib_says_that_it_begins_again(tmp_path: Path) -> None:
-    lines: list[str] = []
-    with (
-        pytest.raises(SystemExit),
-        saying_how_to_continue(tmp_path / "p", None, "hnswlib", lines.append),
-    ):
-        raise KeyboardInterrupt
-    assert "a graph of hnswlib is not kept on the way; the same command begins again" in lines[1]
 
 
 def test_a_graph_of_hnswlib_is_planned(run: Run, store: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from helip.cli.command_line import line_of
 from helip.cli.main import make_app
+from helip.cli.wording import line_of
 
 
 @pytest.mark.parametrize(
