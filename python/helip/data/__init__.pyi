@@ -3,7 +3,7 @@ from .dataset import Dataset
 from .decoding import decode_image
 from .image_transform import ImageTransform
 from .opening import open_dataset
-from .reading import TransformedPictures, captions_in_order
+from .picture_reader import TransformedPictures, captions_in_order
 from .sample_index import SampleIndex
 
 __all__ = [

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
@@ -21,119 +21,18 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError, SampleError
 from helip.common.lasting_threads import LastingThreads
 from helip.common.machine import core_threads
-from helip.data.dataset import Dataset
+from helip.data.captions import captions_of
+from helip.data.dataset import Dataset, read_ahead
 from helip.data.image_transform import ImageTransform, core_transform
 from helip.data.options import Reader
 
 # Pillow lets go of the GIL while it decodes, but not while it copies pixels.
 _MOST_THREADS = 8
-# How long a thread waits for a picture of its batch, and so how long it holds back the end of a
-# program.
+# How long a thread waits for a picture of its batch before it looks whether that was let go.
 _PATIENCE = 0.1
-_PICTURES = 8  # that a thread decodes before it asks whether the program ends
-
 _AHEAD = 1  # batches that are begun before they are asked for
 
-Outcome = SampleError | Exception | None
 B = TypeVar("B")
-
-
-@dataclasses.dataclass
-class SideWork:
-    """What Pillow does of one batch."""
-
-    ticket: int
-    decode: Callable[[int], SampleError | None]  # of a place; fills it, or tells what is wrong
-    outcomes: dict[int, Outcome] = dataclasses.field(default_factory=dict)  # by place
-    tasks: list[Future[None]] = dataclasses.field(default_factory=list)
-    claimed: set[int] = dataclasses.field(default_factory=set)  # places that are done, or will be
-    helpers: int = 0  # threads that look for places, or will
-    dropped: bool = False
-
-
-class PillowThreads:
-    """Threads that fill places of batches which the core found "unsupported_format".
-
-    One is started with the first batch, the others when there are pictures for them, as many as the
-    core has and at most 8; each holds one picture.
-
-    Args:
-        assembler: the core's reader, which names the places.
-    """
-
-    def __init__(self, assembler: Any) -> None:
-        self._take = assembler.take_unsupported
-        self._threads = min(assembler.threads, _MOST_THREADS)
-        self._pool = LastingThreads(self._threads, "helip-pillow")
-        self._lock = threading.Lock()
-        self._begun: dict[int, SideWork] = {}
-
-    def begin(self, ticket: int, decode: Callable[[int], SampleError | None]) -> SideWork:
-        """Begin with the batch of a ticket; ``decode`` is called from the threads."""
-        work = self._begun[ticket] = SideWork(ticket, decode)
-        self._add_task(work)
-        return work
-
-    def finish(self, work: SideWork, places: Iterable[int]) -> dict[int, SampleError]:
-        """Wait until ``places`` are done, all that there are; what is wrong with each that failed.
-
-        The core has finished the batch. Raises what ``decode`` raised for the first place, other
-        than SampleError.
-        """
-        for place in places:  # from now on the core names none
-            if place not in work.claimed:
-                work.tasks.append(self._pool.submit(self._decode, work, place))
-        _wait_for(work)
-        del self._begun[work.ticket]
-        errors = {}
-        for place, outcome in sorted(work.outcomes.items()):
-            if isinstance(outcome, SampleError):
-                errors[place] = outcome
-            elif outcome is not None:
-                raise outcome
-        return errors
-
-    def clear(self) -> None:
-        """Drop every batch. Afterwards no thread calls a ``decode`` of theirs."""
-        for work in self._begun.values():
-            work.dropped = True
-        for work in self._begun.values():
-            _wait_for(work)
-        self._begun.clear()
-
-    def _add_task(self, work: SideWork) -> None:
-        with self._lock:
-            if work.helpers < self._threads:
-                work.tasks.append(self._pool.submit(self._help, work))
-                work.helpers += 1
-
-    def _help(self, work: SideWork) -> None:
-        for _ in range(_PICTURES):
-            place = -1 if work.dropped else self._take(work.ticket, _PATIENCE)
-            if place is None:
-                break
-            if place < 0:
-                return
-            self._add_task(work)  # there may be more
-            self._decode(work, place)
-        # Behind what else there is to do; refused when the program ends.
-        work.tasks.append(self._pool.submit(self._help, work))
-
-    def _decode(self, work: SideWork, place: int) -> None:
-        with self._lock:
-            if work.dropped or place in work.claimed:
-                return
-            work.claimed.add(place)
-        try:
-            work.outcomes[place] = work.decode(place)
-        except Exception as error:
-            work.outcomes[place] = error
-
-
-def _wait_for(work: SideWork) -> None:
-    while work.tasks:  # a task adds the next before it ends
-        wait(work.tasks[:1])
-        work.tasks.pop(0)
 
 
 def can_assemble(data: Any, transform: Any) -> bool:
@@ -167,7 +66,7 @@ def chosen_core(reader: Reader, data: Any, transform: Any) -> ImageTransform | N
     return found
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Pictures:
     """Pictures on their way."""
 
@@ -176,7 +75,12 @@ class Pictures:
     ticket: int
     views: list[torch.Tensor]
     """One a transform, [b, ...]; being written to until they are waited for."""
-    side_work: SideWork  # what Pillow does of them
+    outcomes: dict[int, Exception | None] = dataclasses.field(default_factory=dict)
+    """By place, of those that Pillow has read: what was wrong."""
+    taken: dict[int, object] = dataclasses.field(default_factory=dict)
+    """By place, of those that a thread has begun with: what marks the thread."""
+    tasks: list[Future[None]] = dataclasses.field(default_factory=list)
+    dropped: bool = False
 
 
 class PictureReader:
@@ -210,16 +114,12 @@ class PictureReader:
         self._seed, self._threads, self._pin_memory = seed, threads, pin_memory
         self._home = -1  # the process whose threads they are
         self._assembler: Any = None
-        self._pillow: Any = None
         self._rows: np.ndarray | None = None
+        self._begun: dict[int, Pictures] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {
-            "_home": -1,
-            "_assembler": None,
-            "_pillow": None,
-            "_rows": None,
-        }
+        gone = {"_home": -1, "_assembler": None, "_pillow": None, "_rows": None, "_begun": {}}
+        return self.__dict__ | gone
 
     def start(self) -> None:
         """Make ready in this process; what was begun before is let go."""
@@ -235,14 +135,19 @@ class PictureReader:
             seed=self._seed,
             threads=core_threads(self._threads),
         )
-        self._pillow = PillowThreads(self._assembler)
+        self._helpers = min(self._assembler.threads, _MOST_THREADS)
+        self._pillow = LastingThreads(self._helpers, "helip-pillow")
+        self._begun = {}
         self._home = os.getpid()
 
     def clear(self) -> None:
         """Let go what was begun and not waited for; then nothing writes to its tensors."""
         if self._home == os.getpid():
             self._assembler.clear()
-            self._pillow.clear()
+            for pictures in self._begun.values():
+                pictures.dropped = True
+            wait([task for pictures in self._begun.values() for task in pictures.tasks])
+            self._begun.clear()
 
     def time(self) -> tuple[float, float]:
         """Seconds that the core's threads took since :meth:`start`, all together: to read the bytes
@@ -261,10 +166,10 @@ class PictureReader:
             for transform in self._transforms
         ]
         ticket = self._assembler.submit(rows, index, epoch, [view.data_ptr() for view in views])
-        work = self._pillow.begin(
-            ticket, lambda place: self._decode_by_pillow(int(index[place]), epoch, place, views)
-        )
-        return Pictures(index, epoch, ticket, views, work)
+        pictures = self._begun[ticket] = Pictures(index, epoch, ticket, views)
+        for _ in range(self._helpers):
+            pictures.tasks.append(self._pillow.submit(self._read_unsupported, pictures))
+        return pictures
 
     def read(
         self, batches: Iterable[B], rows_of: Callable[[B], np.ndarray]
@@ -292,27 +197,86 @@ class PictureReader:
                 unsupported.append(place)
             else:
                 errors[place] = self._error_of(int(pictures.index[place]), reason, message)
-        return errors | self._pillow.finish(pictures.side_work, unsupported)
+        # Those that no thread has taken: from now on the core names none.
+        left = [self._pillow.submit(self._read_by_pillow, pictures, place) for place in unsupported]
+        wait([*pictures.tasks, *left])
+        del self._begun[pictures.ticket]
+        for place, outcome in sorted(pictures.outcomes.items()):
+            if isinstance(outcome, SampleError):
+                errors[place] = outcome
+            elif outcome is not None:
+                raise outcome
+        return errors
+
+    def _read_unsupported(self, pictures: Pictures) -> None:
+        """Read by Pillow what the core finds "unsupported_format", until it has done the batch."""
+        while not pictures.dropped:
+            place = self._assembler.take_unsupported(pictures.ticket, _PATIENCE)
+            if place is not None and place < 0:
+                return
+            if place is not None and not pictures.dropped:
+                self._read_by_pillow(pictures, place)
 
     def _error_of(self, row: int, reason: str, message: str) -> SampleError:
         source_row = row if self._rows is None else int(self._rows[row])
         named = f"sample '{self._data.keys[row]}' (row {source_row}): "
         return self._data._sample_error(row, reason, message.removeprefix(named))
 
-    def _decode_by_pillow(
-        self, row: int, epoch: int, place: int, views: list[torch.Tensor]
-    ) -> SampleError | None:
-        """Fills a place of the views. Returns what is wrong, if anything."""
-        key: dict[str, Any] = {"seed": self._seed, "epoch": epoch, "row": row}
+    def _read_by_pillow(self, pictures: Pictures, place: int) -> None:
+        """Fills a place of the views, or notes what is wrong; nothing where another thread does."""
+        own = object()
+        if pictures.taken.setdefault(place, own) is not own:
+            return
+        row = int(pictures.index[place])
+        key: dict[str, Any] = {"seed": self._seed, "epoch": pictures.epoch, "row": row}
+        outcome: Exception | None = None
         try:
             image = self._data.image(row)
             # Who began may be in this mode, whose tensors nobody else may write to; others may be
             # written to in it.
             with torch.inference_mode():
                 for number, transform in enumerate(self._transforms):
-                    views[number][place] = transform.from_image(image, **key, view=number)
+                    pixels = transform.from_image(image, **key, view=number)
+                    pictures.views[number][place] = pixels
         except SampleError as error:
-            if error.key:
-                return error
-            return self._data._sample_error(row, str(error.reason), str(error))
-        return None
+            outcome = error
+            if not error.key:
+                outcome = self._data._sample_error(row, str(error.reason), str(error))
+        except Exception as error:
+            outcome = error
+        pictures.outcomes[place] = outcome
+
+
+def captions_in_order(data: Any, rows: Sequence[int]) -> Iterator[tuple[int, Sequence[str]]]:
+    """Each row with all of its captions, none where they cannot be read.
+
+    A Dataset is told which rows come next, so that those of other machines are on their way.
+    """
+    for row in read_ahead(data, rows, captions=True):
+        try:
+            yield row, captions_of(data, row)
+        except SampleError:
+            yield row, ()
+
+
+class TransformedPictures:
+    """Pictures of a data set by one transform, one at a time: read by the core where it can.
+
+    Threads may share an object; those that the core reads take turns.
+    """
+
+    def __init__(self, data: Any, transform: ImageTransform) -> None:
+        self._data, self._transform = data, transform
+        self._reader = PictureReader(data, [transform]) if can_read(data) else None
+        self._lock = threading.Lock()
+
+    def get(self, row: int) -> torch.Tensor:
+        """What the transform makes of the row. Raises SampleError where it cannot be read."""
+        if self._reader is None:
+            return self._transform.from_image(self._data.image(row))
+        with self._lock:
+            self._reader.start()
+            coming = self._reader.begin(np.array([row], dtype=np.int64))
+            if error := self._reader.wait(coming).get(0):
+                raise error
+            return coming.views[0][0]

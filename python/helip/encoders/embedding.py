@@ -87,9 +87,11 @@ def embed(call: EmbedCall) -> EmbeddingStore:
         )  # fmt: skip
     call = dataclasses.replace(call, out=local_path(call.out))
     path = Path(call.out)
-    call = dataclasses.replace(call, dtype=call.dtype or _dtype_of(call, path))
-    images = _encoder_of(call, path, "image") if call.image_encoder is None else call.image_encoder
-    texts = _encoder_of(call, path, "text") if call.text_encoder is None else call.text_encoder
+    updates = call.update and (path / "manifest.json").exists()
+    old = EmbeddingStore.open(path) if updates else None
+    call = dataclasses.replace(call, dtype=call.dtype or ("float16" if old is None else old.dtype))
+    images = _encoder_of(call, old, "image")
+    texts = _encoder_of(call, old, "text")
     data = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)
     request = {
         "image_encoder": name_of(images),
@@ -129,22 +131,19 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     )
 
 
-def _dtype_of(call: EmbedCall, path: Path) -> Any:
-    """What the store keeps where the call does not say it."""
-    there = call.update and (path / "manifest.json").exists()
-    return EmbeddingStore.open(path).dtype if there else "float16"
-
-
-def _encoder_of(call: EmbedCall, path: Path, side: Side) -> str:
-    """The spec of a side where the call names no encoder for it: of an update that of the store."""
-    if call.preset is not None or not call.update or not (path / "manifest.json").exists():
+def _encoder_of(call: EmbedCall, old: EmbeddingStore | None, side: Side) -> Any:
+    """What the call names for a side, or else a spec: of an update that of the store."""
+    given = getattr(call, f"{side}_encoder")
+    if given is not None:
+        return given
+    if call.preset is not None or old is None:
         return PRESETS[call.preset or _DEFAULT_PRESET][SIDES.index(side)]
-    name = str(EmbeddingStore.open(path).metadata.get(f"{side}_encoder", ""))
+    name = str(old.metadata.get(f"{side}_encoder", ""))
     if name.partition(":")[0] not in FAMILIES:
         made = f"by {name}, an object of Python" if name else "by what it does not say"
         raise InvalidArgumentError(
-            f"{side} rows of {path} were made {made}; give {side}_encoder, so that new rows are "
-            "made by the same"
+            f"{side} rows of {old.path} were made {made}; give {side}_encoder, so that new rows "
+            "are made by the same"
         )
     return name
 

@@ -19,10 +19,8 @@ from helip.encoders.engines import (
     EngineName,
     EnginePrecision,
     Inputs,
-    OnnxEngine,
     OpenVinoEngine,
     TorchEngine,
-    export_onnx,
     export_openvino,
     openvino_multiplies_bfloat16,
     quantize_openvino,
@@ -31,21 +29,17 @@ from helip.encoders.graph_cache import kept_graph
 from helip.encoders.loading import quiet
 from helip.encoders.network_encoder import Source
 
-# The fastest first, as docs/embedding.md measures them.
-_BY_SPEED: tuple[EngineName, ...] = ("openvino", "onnx", "torch")
-_PACKAGES: dict[str, tuple[str, ...]] = {
-    "openvino": ("openvino",),
-    "onnx": ("onnx", "onnxruntime"),
-    "torch": (),
-}
-_EXTRAS = {"openvino": "embed", "onnx": "onnx"}
 _PRECISIONS: dict[str, tuple[EnginePrecision, ...]] = {
     "openvino": ("float32", "bfloat16", "int8"),
-    "onnx": ("float32",),
     "torch": ("float32", "bfloat16", "float16"),
 }
 _LEAST_COSINE = 0.9999  # of an exported graph to torch; rounding alone gives 0.999999
 _FORMAT = 1  # raised when the same network is exported otherwise
+#: What makes a graph: another version of any may make another.
+_MAKERS = (
+    "openvino", "torch", "torchvision", "transformers", "timm", "open_clip_torch",
+    "sentence-transformers", "efficientnet-lite-pytorch",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,62 +55,49 @@ def choose_engine(source: Source, wanted: str, precision: str = "float32") -> Ch
 
     ``precision``: one that it must be able to compute in as well.
 
-    A network that the engine cannot take is computed by torch, with a warning and ``why``.
+    A network that OpenVINO cannot take is computed by torch, with a warning and ``why``.
     Raises UnsupportedError (the engine is not installed), InvalidArgumentError (a GPU is asked for,
     and an engine of CPUs).
     """
-    if source.device.type != "cpu" and wanted not in ("auto", "torch"):
+    on_cpu = source.device.type == "cpu"
+    if wanted == "openvino" and not on_cpu:
         raise InvalidArgumentError(
             f"engine is {wanted!r}, which computes on CPUs, and the device is {source.device}; "
             "give engine='torch', or device='cpu'"
         )
-    if source.device.type != "cpu" or wanted == "torch":
+    if wanted == "torch" or not on_cpu:
         return Chosen(make_engine(source, "torch"))
-    absent: list[str] = []
-    candidates = _BY_SPEED if wanted == "auto" else (wanted, "torch")
-    able = [name for name in candidates if precision in _PRECISIONS[name]]
-    if not able:
-        raise _refused(wanted, precision)
-    if not isinstance(source.loaded.network, torch.nn.Module):
-        absent.append("its tokenizer is within the model, which torch alone can take")
-        able = [name for name in able if name == "torch"]
-    for name in able:
-        missing = _missing_packages(name)
-        if missing and wanted == name:
-            raise UnsupportedError(
-                f"engine is {name!r}, and {' and '.join(missing)} cannot be found here: "
-                f"pip install 'helip[{_EXTRAS[name]}]'"
-            )
-        if missing:
-            absent.append(f"{name} is not installed")
-            continue
+    why, mend = "", "give another one"
+    if precision not in _PRECISIONS["openvino"]:
+        pass
+    elif not isinstance(source.loaded.network, torch.nn.Module):
+        why = "its tokenizer is within the model, which torch alone can take"
+    elif _version("openvino") is None:
+        why, mend = "openvino is not installed", "pip install 'helip[embed]'"
+        if wanted == "openvino":
+            raise UnsupportedError(f"engine is 'openvino', and openvino cannot be found: {mend}")
+    else:
         try:
-            engine = make_engine(source, name)  # type: ignore[arg-type]
+            return Chosen(make_engine(source, "openvino"))
         except _NotExportedError as error:
+            why = str(error)
             warnings.warn(
-                f"encoder {source.spec!r} is computed by another engine: {error}",
+                f"encoder {source.spec!r} is computed by another engine: {why}",
                 RuntimeWarning,
                 stacklevel=2,
             )
-            absent.append(str(error))
-            continue
-        return Chosen(engine, "; ".join(absent))
-    missing_extras = [_EXTRAS[name] for name in able if _missing_packages(name)]
-    mend = f"pip install 'helip[{missing_extras[0]}]'" if missing_extras else "give another one"
+    if precision in _PRECISIONS["torch"]:
+        return Chosen(make_engine(source, "torch"), why)
     raise UnsupportedError(
-        f"encoder {source.spec!r} cannot be computed in precision {precision!r} here: "
-        f"{'; '.join(absent)}: {mend}"
+        f"encoder {source.spec!r} cannot be computed in precision {precision!r} here: {why}: {mend}"
     )
 
 
-def _missing_packages(engine: str) -> list[str]:
-    found = []
-    for package in _PACKAGES[engine]:
-        try:
-            importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found.append(package)
-    return found
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def make_engine(
@@ -130,37 +111,29 @@ def make_engine(
 
     ``calibration``: samples that int8 needs, to see how large numbers become.
     """
-    threads = torch.get_num_threads()
     if precision not in _PRECISIONS[name]:
-        raise _refused(name, precision)
+        raise InvalidArgumentError(
+            f"precision is {precision!r} and engine {name!r}, which computes in "
+            f"{' or '.join(_PRECISIONS[name])}"
+        )
     if name == "torch":
         return TorchEngine(source.loaded.network, source.device, precision)  # type: ignore[arg-type]
     if not isinstance(source.loaded.network, torch.nn.Module):
         raise _NotExportedError(f"{name} cannot take it: its tokenizer is within the model")
-    with _graph(source, name) as path:
-        if name == "onnx":
-            return OnnxEngine(path, threads)
+    threads = torch.get_num_threads()
+    with _graph(source) as path:
         if precision == "int8":
             return _quantized(source, path, calibration, threads)
         return OpenVinoEngine(path, precision, threads)
 
 
-def _refused(name: str, precision: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"precision is {precision!r} and engine {name!r}, which computes in "
-        f"{' or '.join(_PRECISIONS[name])}"
-    )
-
-
 def _quantized(
     source: Source, path: Path, calibration: Sequence[Inputs], threads: int
 ) -> OpenVinoEngine:
-    try:
-        importlib.metadata.version("nncf")
-    except importlib.metadata.PackageNotFoundError:
+    if _version("nncf") is None:
         raise UnsupportedError(
             "precision is 'int8', and nncf cannot be found here: pip install 'helip[int8]'"
-        ) from None
+        )
     # Attention is what its scheme for transformers is for.
     network: Any = source.loaded.network
     kinds = {type(each).__name__.lower() for each in network.modules()}
@@ -182,34 +155,22 @@ def multiplies_bfloat16(engine: Engine, device: torch.device) -> bool:
     return engine.name == "torch" and devices.multiplies_bfloat16(device)
 
 
-def _graph(source: Source, name: EngineName) -> Any:
+def _graph(source: Source) -> Any:
     """A context that gives the exported graph of the source."""
     example, trial = source.example(), source.trial()
     of = {
         "encoder": source.spec,
         "weights": source.loaded.weights,
-        "engine": name,
+        "engine": "openvino",
         "shapes": [list(each.shape[1:]) if each.ndim == 4 else each.ndim for each in example],
     }
-    libraries = (
-        "torch", "torchvision", "transformers", "timm", "open_clip_torch", "sentence-transformers",
-        "efficientnet-lite-pytorch",
-    )  # fmt: skip
-    versions = {"format": str(_FORMAT)}
-    for package in (*_PACKAGES[name], *libraries):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-
+    found = {package: _version(package) for package in _MAKERS}
+    versions = {"format": str(_FORMAT), **{name: each for name, each in found.items() if each}}
     network: Any = source.loaded.network
     (expected,) = TorchEngine(network, source.device).run([trial])
 
     def cosine_of(path: Path) -> float:
-        engine: Engine = (
-            OpenVinoEngine(path, "float32", 1) if name == "openvino" else OnnxEngine(path, 1)
-        )
-        (rows,) = engine.run([trial])
+        (rows,) = OpenVinoEngine(path, "float32", 1).run([trial])
         same = rows.shape == expected.shape
         return float(torch.cosine_similarity(rows, expected).min()) if same else float("nan")
 
@@ -218,23 +179,22 @@ def _graph(source: Source, name: EngineName) -> Any:
         return cosine_of(path) >= _LEAST_COSINE
 
     def make(folder: Path) -> Path:
-        export = export_openvino if name == "openvino" else export_onnx
-        path = folder / ("graph.xml" if name == "openvino" else "graph.onnx")
+        path = folder / "graph.xml"
         try:
             with quiet(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of tracing, which what follows makes sure of
-                export(network, example, path)
+                export_openvino(network, example, path)
                 cosine = cosine_of(path)
         except (OSError, MemoryError):
             raise
         except Exception as error:  # libraries fail to export in dozens of ways
             lines = str(error).strip().splitlines() or ["no message"]
             raise _NotExportedError(
-                f"{name} cannot take it ({type(error).__name__}: {lines[0][:200]})"
+                f"openvino cannot take it ({type(error).__name__}: {lines[0][:200]})"
             ) from error
         if not cosine >= _LEAST_COSINE:
             raise _NotExportedError(
-                f"{name} gives other features than torch (cosine {cosine:.6f}, at least "
+                f"openvino gives other features than torch (cosine {cosine:.6f}, at least "
                 f"{_LEAST_COSINE} is wanted)"
             )
         return path

@@ -175,20 +175,18 @@ def load_state_dict(path: str) -> dict[str, torch.Tensor]:
 
 def check_keys(missing: Sequence[str], unexpected: Sequence[str] = ()) -> None:
     """Refuse weights that leave a part of the model at its random start, or that do not fit it."""
-    if not missing and not unexpected:
-        return
-
-    def show(keys: Sequence[str]) -> str:
-        return f"{len(keys)} ({', '.join(sorted(keys)[:3])}{', …' if len(keys) > 3 else ''})"
-
-    faults = []
-    if missing:
-        faults.append(f"lack {show(missing)} of the model's tensors")
-    if unexpected:
-        faults.append(f"hold {show(unexpected)} that the model has no place for")
-    raise InvalidArgumentError(
-        f"the weights {' and '.join(faults)}; they belong to another architecture"
-    )
+    faults = [
+        f"{verb} {len(keys)} ({', '.join(sorted(keys)[:3])}{', …' if len(keys) > 3 else ''}) {what}"
+        for verb, keys, what in (
+            ("lack", missing, "of the model's tensors"),
+            ("hold", unexpected, "that the model has no place for"),
+        )
+        if keys
+    ]
+    if faults:
+        raise InvalidArgumentError(
+            f"the weights {' and '.join(faults)}; they belong to another architecture"
+        )
 
 
 def files_stamp(encoder: Any) -> str:

@@ -46,24 +46,14 @@ class _NetworkEncoder:
     computed: dict[str, Any] = field(default_factory=dict)
     """What a store's metadata says of the engine."""
 
-    def _run(self, calls: Iterable[Any]) -> Generator[torch.Tensor, None, None]:
-        """Features of each call, where they are pooled ones."""
-        counts: deque[int] = deque()
-
-        def counted() -> Iterator[Any]:
-            for inputs in calls:
-                counts.append(len(inputs[0]))
-                yield inputs
-
-        with closing(self.engine.run(counted())) as results:
-            for features in results:
-                count = counts.popleft()
-                if features.ndim != 2 or len(features) != count:
-                    raise UnsupportedError(
-                        f"encoder {self.spec!r} gives an output of shape {list(features.shape)} "
-                        f"for {count} samples; pooled features [n, dim] are needed"
-                    )
-                yield features
+    def _pooled(self, features: torch.Tensor, count: int) -> torch.Tensor:
+        """The features of ``count`` samples, where they are pooled ones."""
+        if features.ndim != 2 or len(features) != count:
+            raise UnsupportedError(
+                f"encoder {self.spec!r} gives an output of shape {list(features.shape)} for "
+                f"{count} samples; pooled features [n, dim] are needed"
+            )
+        return features
 
 
 @dataclass(eq=False)
@@ -97,19 +87,20 @@ class NetworkImageEncoder(_NetworkEncoder):
 
     def encode_ahead(self, batches: Iterable[torch.Tensor]) -> Generator[torch.Tensor, None, None]:
         """:meth:`encode` of batches with pictures, the next begun while one is looked at."""
-        counts: deque[int] = deque()  # calls of each batch that was begun
+        begun: deque[list[int]] = deque()  # of each batch, the pictures of its calls
 
         def calls() -> Iterator[Inputs]:
             for images in batches:
                 self._check(images)
                 parts = images.detach().split(self.engine.pictures or len(images))
-                counts.append(len(parts))
+                begun.append([len(part) for part in parts])
                 yield from ((part,) for part in parts)
 
-        with closing(self._run(calls())) as rows:
+        with closing(self.engine.run(calls())) as rows:
             for first in rows:
-                parts = [first, *itertools.islice(rows, counts.popleft() - 1)]
-                yield torch.cat(parts)
+                sizes = begun.popleft()
+                parts = [first, *itertools.islice(rows, len(sizes) - 1)]
+                yield torch.cat(list(map(self._pooled, parts, sizes)))
 
     def _check(self, images: torch.Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.float32:
@@ -161,17 +152,11 @@ class NetworkTextEncoder(_NetworkEncoder):
         return torch.stack([rows[text] for text in texts])
 
     def _encoded(self, texts: list[str]) -> dict[str, torch.Tensor]:
-        order: list[list[str]] = []
-
-        def calls() -> Iterator[Any]:
-            for group, inputs in self._calls(texts):
-                order.append(group)
-                yield inputs
-
+        calls = list(self._calls(texts))
         rows: dict[str, torch.Tensor] = {}
-        with closing(self._run(calls())) as results:
-            for number, features in enumerate(results):
-                for text, row in zip(order[number], features, strict=True):
+        with closing(self.engine.run(inputs for _, inputs in calls)) as results:
+            for (group, _), features in zip(calls, results, strict=True):
+                for text, row in zip(group, self._pooled(features, len(group)), strict=True):
                     # Of its own memory: a view would keep the rows of all of its call.
                     rows[text] = row.clone()
         return rows

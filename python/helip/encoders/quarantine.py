@@ -124,13 +124,13 @@ class Quarantine:
 
 def entries_of(directory: Path) -> list[dict[str, Any]]:
     """What a finished list says, in row order; nothing where there is none."""
-    path = directory / _NAME
-    return _entries(path) if path.exists() else []
+    return _entries(directory / _NAME)
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     with storage_errors("read", path):
-        return [json.loads(line) for line in path.read_bytes().splitlines()]
+        lines = path.read_bytes().splitlines() if path.exists() else ()
+    return [json.loads(line) for line in lines]
 
 
 def _counts_of(entries: list[dict[str, Any]]) -> dict[str, int]:

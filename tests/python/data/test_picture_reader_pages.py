@@ -11,7 +11,7 @@ from PIL import Image
 
 import helip
 from helip.common.errors import SampleError
-from helip.data.reading import TransformedPictures, captions_in_order
+from helip.data.picture_reader import TransformedPictures, captions_in_order
 
 
 class Plain:
