@@ -28,7 +28,7 @@ from helip.evaluation.model_features import ModelFeatures
 from helip.pairs.blocks import row_blocks
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_together
-from helip.reporting.plots.hubness import hard_pair_counts
+from helip.reporting.plots.table_plots import hard_pair_counts
 from helip.store.embedding_store import EmbeddingStore
 
 _CACHE_BYTES = 4 * 10**9  # features of models, kept with those of the viewer
