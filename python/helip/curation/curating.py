@@ -51,7 +51,7 @@ class CurateCall(CurateOptions, ProgressOptions):
     """Compares pictures with captions: a store of this data by one CLIP, or what create_model
     takes, which encodes all rows once. None: mismatches are told by neighbours alone."""
     out: str | os.PathLike[str] | None = None
-    """A new folder for keep.csv, keep.parquet, curation.json and report.html; None writes none."""
+    """A new folder for keep.csv, curation.json and report.html; None writes none."""
 
 
 @keywords(CurateCall)

@@ -6,8 +6,15 @@ from .plots.hard_map import plot_map
 from .plots.result_plots import plot_gains, plot_recall, plot_study, plot_validation, read_recall
 from .plots.table_plots import hard_pair_counts, plot_hubness, plot_scores
 from .rendering import environment, render
-from .similarities import Card, Similarities, pool_of, read_scores
-from .targets import Strip, Target, targets_of
+from .similarities import (
+    Card,
+    Similarities,
+    Strip,
+    Target,
+    pool_of,
+    read_scores,
+    targets_of,
+)
 
 __all__ = [
     "Card",

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from helip.cli.command import AsJson, Done, Quiet, command, text
 from helip.cli.command_line import line_of
 from helip.cli.commands.data import open_data, opening_of
-from helip.cli.messages import say
 from helip.cli.showing import print_json, show_table
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import hints_of
@@ -56,8 +55,6 @@ def curate(
         print_json({"path": str(out), **found.to_dict()})
     else:
         show_table(_words(found.to_dict()))
-        if not (out / "keep.parquet").exists():
-            say("no keep.parquet was written, for pyarrow is absent; pip install pyarrow")
     if store is None or in_part:
         return Done(out)
     counts = found.counts()
