@@ -28,7 +28,7 @@ from helip.evaluation.model_features import ModelFeatures
 from helip.pairs.blocks import row_blocks
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_together
-from helip.reporting.plots.hubness import hard_pair_counts
+from helip.reporting.plots.table_plots import hard_pair_counts
 from helip.store.embedding_store import EmbeddingStore
 
 _CACHE_BYTES = 4 * 10**9  # features of models, kept with those of the viewer
@@ -51,7 +51,7 @@ class CurateCall(CurateOptions, ProgressOptions):
     """Compares pictures with captions: a store of this data by one CLIP, or what create_model
     takes, which encodes all rows once. None: mismatches are told by neighbours alone."""
     out: str | os.PathLike[str] | None = None
-    """A new folder for keep.csv, keep.parquet, curation.json and report.html; None writes none."""
+    """A new folder for keep.csv, curation.json and report.html; None writes none."""
 
 
 @keywords(CurateCall)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -22,7 +22,6 @@ from helip.reporting.rendering import render
 
 #: Reasons in the order in which the first one names a row that has several.
 REASONS: tuple[str, ...] = get_args(Reason)
-_ROWS = 1 << 16
 #: Reason -> what it means, what its score is, and whether the greatest scores come first.
 WORDS = {
     "unreadable": ("A picture or caption that has no embedding.", "", True),
@@ -121,8 +120,8 @@ class Curation:
         }
 
     def save(self, path: str | os.PathLike[str], *, page: str | None = None) -> list[str]:
-        """Write a new folder, all or nothing: ``keep.csv``, ``keep.parquet`` where pyarrow is
-        installed, ``curation.json`` and, with ``page``, ``report.html``. Returns their names.
+        """Write a new folder, all or nothing: ``keep.csv``, ``curation.json`` and, with ``page``,
+        ``report.html``. Returns their names.
 
         Raises InvalidArgumentError where ``path`` exists, StorageError where the disk refuses.
         """
@@ -130,84 +129,32 @@ class Curation:
             with (folder / "keep.csv").open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(COLUMNS)
-                for columns in self._columns_in_blocks():
-                    writer.writerows(zip(*map(_as_text, columns.values()), strict=True))
-            self._save_parquet(folder / "keep.parquet")
+                writer.writerows(self._lines())
             write_json(folder / "curation.json", self.to_dict())
             if page is not None:
                 (folder / "report.html").write_text(page, encoding="utf-8")
             return sorted(entry.name for entry in folder.iterdir())
 
-    def _save_parquet(self, path: Path) -> None:
-        try:
-            import pyarrow as pa
-            from pyarrow import parquet
-        except ImportError:
-            return
-        kinds = (pa.string(), pa.bool_(), pa.string(), pa.float32(), pa.string(), pa.string())
-        schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
-        with parquet.ParquetWriter(path, schema) as writer:
-            for columns in self._columns_in_blocks():
-                writer.write_table(pa.table(columns, schema=schema))
-
-    def _columns_in_blocks(self) -> Any:
-        """Columns of the keep list by name, some rows at a time."""
+    def _lines(self) -> Iterator[list[str]]:
+        """The keep list, whose columns are COLUMNS."""
         keep, reason = self.keep, self.reason
         names = (*REASONS, "")  # -1 is the last
-        for first in range(0, len(self), _ROWS):
-            rows = range(first, min(first + _ROWS, len(self)))
-            part = slice(rows.start, rows.stop)
-            kept_of = self.duplicate_of[part].tolist()
-            yield {
-                "key": [self.keys[row] for row in rows],
-                "keep": keep[part].tolist(),
-                "reason": [names[place] for place in reason[part].tolist()],
-                "score": [self._score(row, int(reason[row])) for row in rows],
-                "flags": [" ".join(n for n in REASONS if self.flags[n][row]) for row in rows],
-                "duplicate_of": [
-                    self.keys[kept] if kept not in (-1, row) else ""
-                    for kept, row in zip(kept_of, rows, strict=True)
-                ],
-            }
-
-    def _score(self, row: int, reason: int) -> float | None:
-        if reason < 0 or (values := self.scores.get(REASONS[reason])) is None:
-            return None
-        value = float(values[row])
-        return None if np.isnan(value) else value
+        for row, key in enumerate(self.keys):
+            kept, name = int(self.duplicate_of[row]), names[reason[row]]
+            value = self.scores[name][row] if name in self.scores else np.nan
+            yield [
+                key,
+                "1" if keep[row] else "0",
+                name,
+                "" if np.isnan(value) else f"{float(value):.6g}",
+                " ".join(each for each in REASONS if self.flags[each][row]),
+                self.keys[kept] if kept not in (-1, row) else "",
+            ]
 
     def __repr__(self) -> str:
         found = self.counts()
         by = ", ".join(f"{name}={n:,}" for name, n in found["dropped_by"].items() if n)
         return f"Curation(rows={found['rows']:,}, kept={found['kept']:,}{by and ', ' + by})"
-
-
-def _as_text(values: list[Any]) -> list[str]:
-    """As the CSV holds them."""
-    if values and isinstance(values[0], bool):
-        return ["1" if value else "0" for value in values]
-    return [f"{v:.6g}" if isinstance(v, float) else "" if v is None else str(v) for v in values]
-
-
-@dataclass(frozen=True)
-class Example:
-    """A row on the page, its score, and the row that it is a near duplicate of."""
-
-    row: int
-    score: str
-    beside: int | None
-
-
-@dataclass(frozen=True)
-class Section:
-    """One reason."""
-
-    name: str
-    title: str
-    lead: str
-    flagged: int
-    drops: bool
-    examples: list[Example]
 
 
 def page_of(found: Curation, data: Any, examples: int) -> str:
@@ -236,7 +183,7 @@ def page_of(found: Curation, data: Any, examples: int) -> str:
         note = "with as many near duplicates as are looked at; some of theirs may be missed"
         settings.append(("rows", number(found.full_groups), note))
     sections = [_section_of(found, name, examples) for name in REASONS]
-    places = [(each.name, each.title) for each in sections]
+    places = [(each["name"], each["title"]) for each in sections]
     return render(
         "curation.html", title="Curation", facts=[f"{number(len(found))} captioned pictures"],
         places=[*places, ("settings", "Settings")], pictures=pictures, tiles=tiles,
@@ -244,7 +191,8 @@ def page_of(found: Curation, data: Any, examples: int) -> str:
     )  # fmt: skip
 
 
-def _section_of(found: Curation, name: str, examples: int) -> Section:
+def _section_of(found: Curation, name: str, examples: int) -> dict[str, Any]:
+    """One reason, and rows of it: with the score, and the row that each is a near duplicate of."""
     lead, words, falling = WORDS[name]
     rows = np.flatnonzero(found.flags[name])
     scores = found.scores.get(name)
@@ -255,11 +203,15 @@ def _section_of(found: Curation, name: str, examples: int) -> Section:
     for row in rows[:examples].tolist():
         beside = int(found.duplicate_of[row]) if name == "near_duplicate" else None
         score = "" if scores is None else f"{words} {number(round(float(scores[row]), 3))}"
-        shown.append(Example(row, score, beside))
-    return Section(
-        name, name.replace("_", " ").capitalize(), lead, int(found.flags[name].sum()),
-        name in found.drop, shown,
-    )  # fmt: skip
+        shown.append({"row": row, "score": score, "beside": beside})
+    return {
+        "name": name,
+        "title": name.replace("_", " ").capitalize(),
+        "lead": lead,
+        "flagged": int(found.flags[name].sum()),
+        "drops": name in found.drop,
+        "examples": shown,
+    }
 
 
 def _recall_in_words(search: Mapping[str, Any]) -> str:

@@ -146,14 +146,12 @@ def _measured(
         ),
         seed=call.seed,
     )
-    found = encode_rows(subject, data, drawn, groups)
+    image, text, read, numbered, unread = encode_rows(subject, data, drawn)
     features: FeatureMeasures = compare(
-        found.image, found.text, found.groups, found.drawn, rows=rows, batch_size=call.batch_size,
+        image, text, groups.of(read), numbered, rows=rows, batch_size=call.batch_size,
         members=members, logit_scale=_logit_scale(subject.model),
     )  # fmt: skip
-    return ModelMeasures(
-        name=subject.name, encoded=len(found.image), unread=dict(found.unread), features=features
-    )
+    return ModelMeasures(name=subject.name, encoded=len(image), unread=unread, features=features)
 
 
 def _logit_scale(model: Any) -> float | None:
@@ -181,19 +179,14 @@ class Budget:
         return cls(size, targets, ranked, plain)
 
 
-@dataclass(frozen=True)
-class EncodedRows:
-    """Features of the rows of draws, whose numbers count them."""
+def encode_rows(
+    subject: Subject, data: Any, drawn: Draws
+) -> tuple[torch.Tensor, torch.Tensor, Ints, Draws, Mapping[str, int]]:
+    """Encode the pictures and first captions of the rows of ``drawn``.
 
-    image: torch.Tensor  # float32 [M, d]
-    text: torch.Tensor
-    groups: Ints  # [M, m]
-    drawn: Draws
-    unread: Mapping[str, int]  # rows that cannot be read, by reason
-
-
-def encode_rows(subject: Subject, data: Any, drawn: Draws, groups: Any) -> EncodedRows:
-    """Encode the pictures and first captions of the rows of ``drawn``; ``groups``: RowGroups."""
+    Returns both features, float32 [M, d], of the rows [M] that can be read, ``drawn`` with numbers
+    that count them, and how many others there are, by reason.
+    """
     rows = drawn.rows()
     with subject.ready():
         found = encode(subject, data.subset(rows), np.arange(len(rows)), captions=True)
@@ -207,7 +200,7 @@ def encode_rows(subject: Subject, data: Any, drawn: Draws, groups: Any) -> Encod
     home = np.full(len(rows), -1, dtype=np.int64)
     home[kept] = np.arange(len(kept))
     reasons: dict[str, int] = dict(found.skipped(data)["reasons"])
-    return EncodedRows(image, text, groups.of(rows[kept]), _renumbered(drawn, rows, home), reasons)
+    return image, text, rows[kept], _renumbered(drawn, rows, home), reasons
 
 
 def _renumbered(drawn: Draws, rows: Ints, home: Ints) -> Draws:

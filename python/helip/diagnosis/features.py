@@ -20,10 +20,10 @@ import numpy.typing as npt
 import torch
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import require
 from helip.common.proportions import wilson_interval
 from helip.common.unit_rows import unit_rows
 from helip.diagnosis.draws import COMMUNITY, Bools, Communities, Draws, Ints, draw, equal
+from helip.diagnosis.options import DiagnoseOptions
 from helip.diagnosis.table import coverage, mean_none_by_chance, members_by_chance, sample_of
 from helip.evaluation.tasks.retrieval import TIE
 from helip.losses.helip_loss import HelipLoss
@@ -127,9 +127,7 @@ def measure_features(
             "features"
         )
     groups = _groups(groups, shape[0])
-    require(batch_size >= 2, "batch_size", batch_size, "at least 2")
-    require(window >= 1, "window", window, "at least 1")
-    require(targets >= 1, "targets", targets, "at least 1")
+    DiagnoseOptions(batch_size=batch_size, window=window, targets=targets, seed=seed)  # bounds
     chosen = sample_of(shape[0], targets, seed)
     drawn = draw(
         pools[chosen].astype(np.int64),

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from helip.common.options import require
 from helip.diagnosis.draws import COMMUNITY, Ints
+from helip.diagnosis.options import DiagnoseOptions
 from helip.pairs.unreadable import unreadable_rows
 
 TOP = 0.01  # share of the rows that are called the top
@@ -141,9 +141,7 @@ def measure_table(
 
     Reads the counts of all targets, the pools of 100,000 at most, and the scores of ``targets``.
     """
-    require(window >= 1, "window", window, "at least 1")
-    require(batch_size >= 2, "batch_size", batch_size, "at least 2")
-    require(targets >= 1, "targets", targets, "at least 1")
+    DiagnoseOptions(batch_size=batch_size, window=window, targets=targets, seed=seed)  # bounds
     rows, k = len(pairs), int(pairs.k)
     window = min(window, k)
     counts = pool_sizes(pairs)

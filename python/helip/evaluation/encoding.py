@@ -18,12 +18,10 @@ import torch
 
 from helip.common.devices import autocast, choose_device
 from helip.common.errors import InvalidArgumentError, SampleError
-from helip.common.options import Precision
 from helip.common.progress import ProgressBar
 from helip.data.captions import captions_of
 from helip.data.dataset import read_ahead, start_method
 from helip.data.image_transform import ImageTransform
-from helip.data.options import Reader
 from helip.data.picture_reader import PictureReader, Pictures, chosen_core
 from helip.evaluation.options import EvaluateOptions
 from helip.evaluation.statistics.intervals import Ints
@@ -152,11 +150,8 @@ class Subject:
     transform: Callable[[Any], torch.Tensor]
     tokenizer: Callable[[list[str]], torch.Tensor]
     device: torch.device
-    precision: Precision
-    batch_size: int
-    workers: int
+    options: EvaluateOptions
     progress: bool
-    reader: Reader
 
     @classmethod
     def of(
@@ -186,11 +181,8 @@ class Subject:
             transform,
             tokenizer,
             _device(model, options.device),
-            options.precision,
-            options.batch_size,
-            options.workers,
+            options,
             progress,
-            options.reader,
         )
 
     @contextmanager
@@ -212,6 +204,20 @@ class Subject:
             for module, mode in training.items():
                 module.training = mode
 
+    def rows_of(self, data: Any, rows: Ints, pictures: Ints, *, captions: bool) -> RowReader:
+        """Reads ``rows`` of ``data`` with the model's transform."""
+        options = self.options
+        return RowReader(
+            data=data,
+            rows=rows,
+            pictures=pictures,
+            captions=captions,
+            transform=self.transform,
+            core=chosen_core(options.reader, data, self.transform),
+            batch_size=options.batch_size,
+            workers=options.workers,
+        )
+
     def images(self, pixels: torch.Tensor) -> torch.Tensor:
         # A half-precision model keeps its norms and scalars in float32; its convolution decides.
         dtypes = (m.weight.dtype for m in self.model.modules() if isinstance(m, torch.nn.Conv2d))
@@ -221,8 +227,9 @@ class Subject:
     def texts(self, strings: list[str], progress: bool = False) -> torch.Tensor:
         parts = []
         with ProgressBar(len(strings), label="encode captions", enabled=progress) as bar:
-            for start in range(0, len(strings), self.batch_size):
-                part = strings[start : start + self.batch_size]
+            size = self.options.batch_size
+            for start in range(0, len(strings), size):
+                part = strings[start : start + size]
                 tokens = self.tokenizer(part).to(self.device)
                 parts.append(self._features(self.model.encode_text, tokens))
                 bar.update(len(part))
@@ -243,7 +250,7 @@ class Subject:
         return {"captions": count, "of": len(strings), "context_length": context}
 
     def _features(self, encode: Any, batch: torch.Tensor) -> torch.Tensor:
-        with autocast(self.device, self.precision):
+        with autocast(self.device, self.options.precision):
             features: torch.Tensor = encode(batch)
         # Normalised later in float32: a norm taken in half precision loses three digits.
         return features.float().cpu()
@@ -281,17 +288,7 @@ def encode(subject: Subject, dataset: Any, pictures: Ints, *, captions: bool) ->
     ``pictures`` int64 [N] is the row whose picture each row shows.
     """
     rows = np.arange(len(pictures)) if captions else np.unique(pictures)
-    core = chosen_core(subject.reader, dataset, subject.transform)
-    reader = RowReader(
-        data=dataset,
-        rows=rows,
-        pictures=pictures,
-        captions=captions,
-        transform=subject.transform,
-        core=core,
-        batch_size=subject.batch_size,
-        workers=subject.workers,
-    )
+    reader = subject.rows_of(dataset, rows, pictures, captions=captions)
     read: list[int] = []
     parts: list[torch.Tensor] = []
     strings: dict[int, Sequence[str]] = {}
@@ -319,7 +316,7 @@ def encode(subject: Subject, dataset: Any, pictures: Ints, *, captions: bool) ->
         torch.cat(parts),
         strings,
         reasons,
-        "pillow" if core is None else "core",
+        "pillow" if reader.core is None else "core",
     )
 
 

@@ -111,6 +111,16 @@ def in_percent(figure: Mapping[str, Any], *, signed: bool = False) -> str:
     return f"{value} [{', '.join(ends)}]" if ends else value
 
 
+def control_of(names: Iterable[str]) -> str | None:
+    """The one called "control", which others are compared with; None where there is none."""
+    return next((name for name in names if name.lower() == "control"), None)
+
+
+def baseline_of(names: Sequence[str]) -> str:
+    """What the others are compared with: the control, else the first."""
+    return control_of(names) or names[0]
+
+
 def is_result(value: Any) -> bool:
     """Whether ``value`` is what ``evaluate`` returns."""
     return isinstance(value, Mapping) and any(task in value for task in TASKS)

@@ -14,8 +14,7 @@ from helip.common.array_cache import ArrayCache
 from helip.common.errors import InvalidArgumentError
 from helip.common.machine import core_threads
 from helip.common.progress import ProgressBar
-from helip.data.picture_reader import chosen_core
-from helip.evaluation.encoding import RowReader, Subject
+from helip.evaluation.encoding import Subject
 from helip.evaluation.model_source import GivenModel
 from helip.evaluation.options import EvaluateOptions
 from helip.store.data_identity import Identity, require_same_data
@@ -138,11 +137,7 @@ def _encoded(bundle: Any, data: Any, *, progress: bool) -> dict[str, np.ndarray]
     """Features float32 [N, d] of the pictures and of the first captions of all rows."""
     subject = Subject.of(bundle, None, None, EvaluateOptions(), progress=False)
     rows = np.arange(len(data))
-    core = chosen_core(subject.reader, data, subject.transform)
-    reader = RowReader(
-        data=data, rows=rows, pictures=rows, captions=True, transform=subject.transform,
-        core=core, batch_size=subject.batch_size, workers=subject.workers,
-    )  # fmt: skip
+    reader = subject.rows_of(data, rows, rows, captions=True)
     found: dict[str, np.ndarray] = {}
 
     def put(side: str, places: list[int], features: Any) -> None:

@@ -8,7 +8,15 @@ from typing import Any
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.quantities import aligned
-from helip.evaluation.figures import TASKS, Line, better_or_worse, figure_at, groups_of, in_percent
+from helip.evaluation.figures import (
+    TASKS,
+    Line,
+    better_or_worse,
+    control_of,
+    figure_at,
+    groups_of,
+    in_percent,
+)
 from helip.evaluation.model_source import rows_words
 from helip.evaluation.statistics.comparison import as_measured
 
@@ -58,8 +66,7 @@ def tables(results: Results, *, baseline: str | None = None) -> list[Table]:
     """
     made = []
     for title, models in results.items():
-        control = next((name for name in models if name.lower() == "control"), None)
-        against = control if baseline is None else baseline
+        against = control_of(models) if baseline is None else baseline
         if against is not None and against not in models:
             raise InvalidArgumentError(
                 f"baseline {against!r} has no result on {title!r}; give one of {list(models)}"

@@ -27,6 +27,7 @@ from helip.pairs.exchange.exports import number_of_pairs
 from helip.pairs.exchange.training_sets import Cells, reasons_in_words
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import data_of
+from helip.reporting.plots.table_plots import hard_pair_counts
 from helip.store.embedding_store import EmbeddingStore
 
 _BLOCK = 1 << 13  # rows whose samples are held at a time
@@ -86,7 +87,8 @@ def to_fiftyone(call: FiftyOneCall) -> Any:
             f"{data!r} has no pictures in files of their own, and samples of FiftyOne name files; "
             "write the pictures to a folder and open it"
         )
-    fields = _Fields(fiftyone, table, pairs.store, data, pictures, captions, num_pairs)
+    chosen = hard_pair_counts(pairs)
+    fields = _Fields(fiftyone, table, pairs.store, data, pictures, captions, num_pairs, chosen)
     with _database_errors():
         dataset = fiftyone.Dataset(name, persistent=call.persistent, overwrite=call.overwrite)
         try:
@@ -133,22 +135,20 @@ class _Fields:
         pictures: Cells,
         captions: Cells,
         num_pairs: int,
+        chosen: Any,
     ) -> None:
         self._fiftyone, self._data = fiftyone, data
         self._pictures, self._captions = pictures, captions
         self._ids, self._scores = table.ids[:, :num_pairs], table.scores[:, :num_pairs]
         self._cosines = None if store is None else TableCosines(store)
-        self._chosen = np.zeros(len(table), dtype=np.int64)
-        for first in range(0, len(table), _BLOCK):
-            block = table.ids[first : first + _BLOCK]
-            self._chosen += np.bincount(block[block >= 0], minlength=len(table))
+        self._chosen = chosen
 
     def schema(self) -> Iterator[tuple[str, type, dict[str, type]]]:
         """(name, kind, what a list holds) of each field."""
         kinds = self._fiftyone
         text, whole, number = kinds.StringField, kinds.IntField, kinds.FloatField
-        yield from ((name, kind, {}) for name, kind in [("key", text), ("row", whole)])
-        yield from ((name, kind, {}) for name, kind in [("caption", text), ("chosen", whole)])
+        for name, kind in (("key", text), ("row", whole), ("caption", text), ("chosen", whole)):
+            yield name, kind, {}
         sides = ["score"]
         if self._cosines is not None:
             sides += ["image_similarity", "text_similarity"]
@@ -157,9 +157,7 @@ class _Fields:
         for side in sides:
             yield f"hard_{side}", kinds.ListField, {"subfield": number}
             yield f"top_{side}", number, {}
-        yield "label", kinds.EmbeddedDocumentField, {
-            "embedded_doc_type": kinds.Classification
-        }  # fmt: skip
+        yield "label", kinds.EmbeddedDocumentField, {"embedded_doc_type": kinds.Classification}
 
     def samples(self, first: int) -> list[Any]:
         """The samples of the block of rows from ``first`` on whose pictures are there."""

@@ -2,16 +2,19 @@ from .options import PlotOptions, ReportOptions
 from .page import report
 from .pictures import Picture
 from .plots.drawing import plot, save_figure
-from .plots.gains import plot_gains
 from .plots.hard_map import plot_map
-from .plots.hubness import hard_pair_counts, plot_hubness
-from .plots.recall import plot_recall, read_recall
-from .plots.scores import plot_scores
-from .plots.study import plot_study
-from .plots.validation import plot_validation
+from .plots.result_plots import plot_gains, plot_recall, plot_study, plot_validation, read_recall
+from .plots.table_plots import hard_pair_counts, plot_hubness, plot_scores
 from .rendering import environment, render
-from .similarities import Card, Similarities, pool_of, read_scores
-from .targets import Strip, Target, targets_of
+from .similarities import (
+    Card,
+    Similarities,
+    Strip,
+    Target,
+    pool_of,
+    read_scores,
+    targets_of,
+)
 
 __all__ = [
     "Card",

@@ -10,6 +10,7 @@ from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.text import number
 from helip.evaluation.figures import (
     Line,
+    baseline_of,
     better_or_worse,
     figure_at,
     figures_of,
@@ -57,7 +58,7 @@ def _sets(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _comparison(title: str, results: Results) -> dict[str, Any]:
     names = list(results)
-    baseline = next((name for name in names if name.lower() == "control"), names[0])
+    baseline = baseline_of(names)
     others = [name for name in names if name != baseline]
     # Where training started is no rival of the control.
     rivals = [name for name in others if name.lower() not in ("start", "before")] or others

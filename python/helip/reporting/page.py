@@ -24,16 +24,15 @@ from helip.reporting.rendering import render
 from helip.reporting.similarities import (
     Scores,
     Similarities,
+    Target,
     check_rows,
     choose_targets,
     read_scores,
+    targets_of,
 )
-from helip.reporting.targets import Target, targets_of
 from helip.store.embedding_store import EmbeddingStore
 
 _MADE_BY = b'<meta name="generator" content="helip">'
-# Of earlier versions, which said no name.
-_POLICY = b"""Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'sha"""
 _HEAD_BYTES = 4096
 
 
@@ -133,7 +132,7 @@ def _refuse_other_file(path: Path) -> None:
         return
     with storage_errors("read", path), path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if head and _MADE_BY not in head and _POLICY not in head:
+    if head and _MADE_BY not in head:
         raise InvalidArgumentError(
             f"out is {os.fspath(path)!r}, a file that is no page of helip; choose another place"
         )
@@ -154,7 +153,6 @@ def _open_inputs(call: ReportCall) -> tuple[HardPairs, Any, Any]:
 def _chosen(rows: int | Sequence[int], scores: Scores, n: int, seed: int) -> list[int]:
     if isinstance(rows, Sequence):
         return check_rows(rows, n)
-    require(rows >= 0, "rows", rows, "a number of targets, or a list of rows")
     return choose_targets(scores.first, int(rows), seed)
 
 

@@ -286,15 +286,15 @@ def test_features_are_those_of_each_row_by_itself(tmp_path: Path) -> None:
         (rows[:4],), Communities(0, 10, rows[None], 1), (Communities(0, 4, rows[None], 0),),
         (rows[2:],),
     )  # fmt: skip
-    found = encode_rows(subject, data, drawn, RowGroups(data))
-    assert found.unread == {"unreadable_image": 1}
-    assert len(found.image) == len(found.text) == len(found.groups) == 7
-    numbers = found.drawn.window.rows[0]
+    images, texts, read, numbered, unread = encode_rows(subject, data, drawn)
+    assert unread == {"unreadable_image": 1}
+    assert len(images) == len(texts) == len(read) == 7
+    numbers = numbered.window.rows[0]
     assert numbers[3] == -1
-    assert found.drawn.random[0].tolist() == numbers[:4].tolist()
-    assert found.drawn.planned[0].tolist() == numbers[2:].tolist()
-    assert found.drawn.ranks[0].rows.tolist() == [numbers.tolist()]
-    assert (found.drawn.window.left_out, found.drawn.ranks[0].last) == (1, 4)
+    assert numbered.random[0].tolist() == numbers[:4].tolist()
+    assert numbered.planned[0].tolist() == numbers[2:].tolist()
+    assert numbered.ranks[0].rows.tolist() == [numbers.tolist()]
+    assert (numbered.window.left_out, numbered.ranks[0].last) == (1, 4)
     bundle.model.eval()
     with torch.no_grad():
         for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
@@ -302,8 +302,10 @@ def test_features_are_those_of_each_row_by_itself(tmp_path: Path) -> None:
                 continue
             image = bundle.encode_image([data.image(row)], normalize=False)[0]
             text = bundle.encode_text([data.caption(row)], normalize=False)[0]
-            torch.testing.assert_close(found.image[number], image, atol=1e-5, rtol=1e-4)
-            torch.testing.assert_close(found.text[number], text, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(images[number], image, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(texts[number], text, atol=1e-5, rtol=1e-4)
+            assert read[number] == row
+    groups = RowGroups(data).of(read)
     same = {numbers[rows.tolist().index(row)] for row in (16, 40, 64)}
-    assert len({tuple(found.groups[number]) for number in same}) == 1
-    assert len({tuple(group) for group in found.groups}) == 5
+    assert len({tuple(groups[number]) for number in same}) == 1
+    assert len({tuple(group) for group in groups}) == 5

@@ -14,13 +14,17 @@ from helip.common.options import keywords
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_together
 from helip.reporting.options import PlotOptions
-from helip.reporting.plots.gains import plot_gains
 from helip.reporting.plots.hard_map import plot_map
-from helip.reporting.plots.hubness import plot_hubness
-from helip.reporting.plots.recall import Points, plot_recall, read_recall
-from helip.reporting.plots.scores import plot_scores
+from helip.reporting.plots.result_plots import (
+    Points,
+    Rows,
+    plot_gains,
+    plot_recall,
+    plot_validation,
+    read_recall,
+)
 from helip.reporting.plots.style import DPI
-from helip.reporting.plots.validation import Rows, plot_validation
+from helip.reporting.plots.table_plots import plot_hubness, plot_scores
 from helip.store.embedding_store import EmbeddingStore
 
 
