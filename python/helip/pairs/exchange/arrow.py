@@ -23,7 +23,6 @@ from helip.store.embedding_store import EmbeddingStore
 _CHUNK_PAIRS = 1 << 22  # of a chunk of a table in memory
 _GROUP_PAIRS = 1 << 20  # of a row group of Parquet
 _KEYS = 1 << 16  # strings that are held at a time
-_STRING_BYTES = 1 << 31  # what Arrow's string type cannot hold
 #: Columns of the long layout with values that repeat: the others only cost time in a dictionary.
 _REPEATED = ["target", "rank", "target_key"]
 
@@ -56,7 +55,6 @@ class ArrowExport:
         self._arrow: Any = pyarrow
         self._ids, self._scores, self._counts = table.ids, table.scores, table.counts
         self._k, self._nested, self._chunk = table.k, layout == "nested", chunk
-        self._full = bool((self._counts == self._k).all())
         self._encoded = encoded and not self._nested
         self._cosines = TableCosines(store) if store is not None and similarities else None
         self._keys: Any = None if store is None else self._all_keys(store)
@@ -76,7 +74,7 @@ class ArrowExport:
             fields.append(("rank", arrow.int32()))
         fields += [("hard", self._listed(row)), ("score", self._listed(arrow.float32()))]
         if self._keys is not None:
-            text = self._keys.type
+            text = arrow.large_string()
             key = arrow.dictionary(row, text) if self._encoded else text
             fields += [("target_key", key), ("hard_key", self._listed(key))]
         if self._cosines is not None:
@@ -109,8 +107,6 @@ class ArrowExport:
         def listed(array: Any) -> Any:
             if not self._nested:
                 return array
-            if self._full:
-                return arrow.FixedSizeListArray.from_arrays(array, self._k)
             offsets = np.zeros(len(counts) + 1, dtype=np.int32)
             np.cumsum(counts, out=offsets[1:])
             return arrow.ListArray.from_arrays(arrow.array(offsets), array)
@@ -140,23 +136,15 @@ class ArrowExport:
         return self._arrow.array(cosines, mask=unknown if unknown.any() else None)
 
     def _listed(self, kind: Any) -> Any:
-        if not self._nested:
-            return kind
-        return self._arrow.list_(kind, self._k) if self._full else self._arrow.list_(kind)
+        return self._arrow.list_(kind) if self._nested else kind
 
     def _all_keys(self, store: EmbeddingStore) -> Any:
-        """Keys of all rows: string, or large_string where they have 2 GiB or more.
-
-        They are held twice while their parts are joined.
-        """
+        """Keys of all rows, which are held twice while their parts are joined."""
         arrow, keys = self._arrow, store.keys
-        parts = [
-            arrow.array(keys[first : first + _KEYS], type=arrow.string())
-            for first in range(0, len(keys), _KEYS)
-        ]
-        if sum(part.nbytes for part in parts) >= _STRING_BYTES:
-            parts = [part.cast(arrow.large_string()) for part in parts]
-        return arrow.concat_arrays(parts) if parts else arrow.array([], type=arrow.string())
+        parts = [arrow.array([], type=arrow.large_string())]
+        for first in range(0, len(keys), _KEYS):
+            parts.append(arrow.array(keys[first : first + _KEYS], type=arrow.large_string()))
+        return arrow.concat_arrays(parts)
 
 
 def write_parquet(
