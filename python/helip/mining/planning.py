@@ -10,7 +10,6 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.common.machine import usable_processors
 from helip.common.options import keywords
-from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import url_of
 from helip.mining.engines.gpu import choose_device
 from helip.mining.engines.hnswlib import why_not_graph, why_not_hnswlib
@@ -69,28 +68,6 @@ class Plan:
     bands: int  # blocks of targets kept in memory one after another
     stages: tuple[StagePlan, ...] = ()  # in their order, then those that may come
     download_bytes: int = 0  # in stages: what a machine reads of a store at a URL
-
-    def __str__(self) -> str:
-        """What it would cost, a line each, as `helip plan` says it; of stages also each one."""
-        rows = [
-            ("method", f"{self.method} ({self.reason})"),
-            ("device", self.device),
-            ("time", "not measured" if self.seconds is None else duration_words(self.seconds)),
-            ("memory", bytes_words(self.memory_bytes)),
-            ("disk", bytes_words(self.disk_bytes)),
-            ("scratch", f"{bytes_words(self.scratch_bytes)} on disk while it runs"),
-            ("pairs", f"{self.pairs:,}"),
-            *(
-                (
-                    f"stage {each.name}",
-                    f"{each.units:,} units, {bytes_words(each.memory_bytes)} of memory each"
-                    + (", if the recall is short" if each.if_short else ""),
-                )
-                for each in self.stages
-            ),
-        ]
-        width = max(len(name) for name, _ in rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, JSON-able."""

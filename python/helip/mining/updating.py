@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +22,10 @@ from helip.mining.miner import mine
 from helip.mining.options import CodesOptions, EngineOptions, HostOptions, JobOptions, KeepOptions
 from helip.mining.report_words import shortfall_words
 from helip.mining.stages.bases import REBUILT, changes_of_rebuilt, mined_with
-from helip.mining.stages.certificates import certificate_path
 from helip.mining.stages.job import remove_stages
-from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.hard_pairs import HardPairs, copy_certificate
 from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore, store_of
-
-_BLOCK = 65_536  # rows of a table that are written at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +145,10 @@ def _afresh(
     )  # fmt: skip
     did = {"from": pairs.fingerprint, **changes, "afresh": REBUILT}
     writer = _core.HardPairsWriter(path, len(mined), mined.k, replace=there is not None)
-    for first in range(0, len(mined), _BLOCK):
-        some = slice(first, first + _BLOCK)
-        writer.write(first, mined.ids[some], mined.scores[some], mined.counts[some])
-    if place is not None and certificate_path(place).is_file():
-        with storage_errors("write", path):
-            shutil.copyfile(certificate_path(place), certificate_path(path))
+    for first, pools in mined.blocks():
+        writer.write(first, *pools)
+    if place is not None:
+        copy_certificate(place, path)
     table = writer.finish(
         fingerprint=mined.fingerprint, data_fingerprint=mined.data_fingerprint,
         options_json=json.dumps(mined.options),

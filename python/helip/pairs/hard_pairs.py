@@ -166,7 +166,7 @@ class HardPairs(ExportsPairs):
         Raises:
             InvalidArgumentError: an empty path. StorageError: the disk refuses.
         """
-        replace_by(Path(named_file(path)), self._core.save_csv)
+        replace_by(Path(named_file(path)), self._whole()._core.save_csv)
 
     @method_keywords(FilterCall)
     def filter(self, call: FilterCall) -> HardPairs:
@@ -184,7 +184,8 @@ class HardPairs(ExportsPairs):
             MismatchError: ``by`` has other rows or keys; verdicts on other data.
             StorageError: ``out`` cannot be written.
         """
-        core = _written(call, lambda call: filtered(self._core, call, self._store, self._data))
+        table = self._whole()._core
+        core = _written(call, lambda call: filtered(table, call, self._store, self._data))
         return HardPairs(core, self._store, self._data)
 
     @method_keywords(JoinCall)
@@ -435,14 +436,12 @@ class HardPairs(ExportsPairs):
             InvalidArgumentError: something is there already. StorageError: the disk or the service
                 refuses.
         """
-        save_at(path, self._saved)
+        save_at(path, self._whole()._saved)
 
     def _saved(self, folder: str) -> None:
         self._core.save(folder)
-        certificate = Path(self.path) / CERTIFICATE
-        if self.path and certificate.is_file():
-            with storage_errors("write", folder):
-                shutil.copyfile(certificate, Path(folder) / CERTIFICATE)
+        if self.path:
+            copy_certificate(self.path, folder)
 
     @classmethod
     @method_keywords(PullTableCall)
@@ -479,3 +478,11 @@ def _written(call: C, work: Callable[[C], _core.HardPairs]) -> _core.HardPairs:
         _core.HardPairs.open,
         progress=call.progress,
     )
+
+
+def copy_certificate(table: str, folder: str) -> None:
+    """Copies what a table of stages keeps of its sample, if it does, to that in ``folder``."""
+    certificate = Path(table) / CERTIFICATE
+    if certificate.is_file():
+        with storage_errors("write", folder):
+            shutil.copyfile(certificate, Path(folder) / CERTIFICATE)

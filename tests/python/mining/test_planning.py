@@ -26,17 +26,6 @@ def store_of(path: Path, rows: int = 300) -> helip.EmbeddingStore:
 STAGED: dict[str, Any] = {"method": "partition", "cluster_rows": 100, "threads": 2}
 
 
-def test_a_plan_prints_as_a_table(tmp_path: Path) -> None:
-    plan = helip.plan(store_of(tmp_path / "s"), **STAGED)
-    lines = str(plan).splitlines()
-    assert lines[0].split(maxsplit=1) == ["method", f"partition ({plan.reason})"]
-    assert [line.split()[0] for line in lines[1:7]] == [
-        "device", "time", "memory", "disk", "scratch", "pairs"
-    ]  # fmt: skip
-    assert len(lines) == 7 + len(plan.stages)
-    assert all(each.name in line for each, line in zip(plan.stages, lines[7:], strict=True))
-
-
 def test_rows_of_a_job_that_was_stopped_are_told(tmp_path: Path) -> None:
     path = tmp_path / "s"
     options: dict[str, Any] = {"k": 3, "device": "cpu"}

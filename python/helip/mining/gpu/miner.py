@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -140,7 +141,13 @@ class DeviceMiner:
         """
         self._progress = progress
         blocks, memory, k = self._blocks, self._memory, self.options.k
-        searchers = [self._searcher(device) for device in self._devices]
+        searchers = [
+            Searcher(
+                self._inputs, blocks, self.options, device, self._dtype, memory,
+                fused=self.report["kernel"] == "fused", progress=self._advance,
+            )
+            for device in self._devices
+        ]  # fmt: skip
         group = memory.resident // 2
         if len(blocks) <= memory.resident:
             group = -(-len(blocks) // (4 * len(searchers))) if len(searchers) > 1 else len(blocks)
@@ -163,6 +170,8 @@ class DeviceMiner:
         self.report |= counts
         self.report["survivors"] = sum(s.survivors for s in searchers)
         self.report["calls_split"] = sum(s.splits for s in searchers)
+        if reasons := [s.not_launched for s in searchers if s.not_launched]:
+            self.report |= {"kernel": "torch", "kernel_reason": reasons[0]}
 
     def _choose_kernel(self) -> tuple[str, str]:
         """ "fused" or "torch", and what spoke against the former."""
@@ -189,23 +198,11 @@ class DeviceMiner:
                     raise UnsupportedError(f"{device} has a compute capability below 8.0")
                 with plain_mode(device):
                     check_kernel(device, self._dtype)
-        except UnsupportedError as error:
+        except (UnsupportedError, RuntimeError) as error:  # RuntimeError: it was not launched
             if wanted == "fused":
                 raise
-            return "torch", str(error)
+            return "torch", str(error).splitlines()[0]
         return "fused", ""
-
-    def _searcher(self, device: torch.device) -> Searcher:
-        return Searcher(
-            self._inputs,
-            self._blocks,
-            self.options,
-            device,
-            self._dtype,
-            self._memory,
-            fused=self.report["kernel"] == "fused",
-            progress=self._advance,
-        )
 
     def _plan_memory(self) -> DeviceMemory:
         """One plan for all devices, by the one with the least memory."""
@@ -257,40 +254,30 @@ def _share(
 
     The first error stops all devices and is raised here.
     """
-    if len(searchers) == 1:
-        with plain_mode(searchers[0].device):
-            for unit in units:
-                work(searchers[0], unit)
-        return
     queue, lock, stop = iter(units), threading.Lock(), threading.Event()
-    errors: list[BaseException] = []
 
     def serve(searcher: Searcher) -> None:
-        try:
-            with plain_mode(searcher.device):
-                while not stop.is_set():
-                    with lock:
-                        unit = next(queue, None)
-                    if unit is None:
-                        return
+        with plain_mode(searcher.device):
+            while not stop.is_set():
+                with lock:
+                    unit = next(queue, None)
+                if unit is None:
+                    return
+                try:
                     work(searcher, unit)
-        except BaseException as error:
-            errors.append(error)
-            stop.set()
+                except BaseException:
+                    stop.set()
+                    raise
 
-    threads = [threading.Thread(target=serve, args=(s,)) for s in searchers]
-    for thread in threads:
-        thread.start()
-    try:
-        for thread in threads:
-            thread.join()
-    except BaseException:  # an interrupt
-        stop.set()
-        for thread in threads:
-            thread.join()
-        raise
-    if errors:
-        raise errors[0]
+    if len(searchers) == 1:
+        serve(searchers[0])
+        return
+    with ThreadPoolExecutor(len(searchers)) as threads:
+        try:
+            for served in [threads.submit(serve, searcher) for searcher in searchers]:
+                served.result()
+        finally:
+            stop.set()  # after an interrupt
 
 
 def _pairs_of_band(blocks: Blocks, band: range) -> int:
