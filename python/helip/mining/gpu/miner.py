@@ -18,6 +18,7 @@ emulation of its threads: **nothing of it has been run on a GPU** (``docs/gpu.md
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,31 +54,25 @@ def devices_of(device: str | torch.device) -> list[torch.device]:
     ``cpu`` too, more than once for as many threads. UnsupportedError: no such device.
     """
     names = [name.strip() for name in str(device).split(",")]
+    if not all(re.fullmatch(r"cpu|cuda(:\d+|:all)?", name) for name in names):
+        raise UnsupportedError(
+            f'device is "{device}"; use "cuda", "cuda:1", "cuda:0,cuda:1", "cuda:all" or "cpu"'
+        )
+    if set(names) == {"cpu"}:
+        return [torch.device("cpu") for _ in names]
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        raise UnsupportedError(
+            f'device is "{device}", but torch sees no GPU; use device="cpu" or a CUDA build'
+        )
     if names == ["cuda:all"]:
-        names = [f"cuda:{index}" for index in range(count)] or names
-    devices = []
-    for name in names:
-        kind, _, index = name.partition(":")
-        if kind not in ("cpu", "cuda") or (index and not (index.isdigit() or name == "cuda:all")):
-            raise UnsupportedError(
-                f'device is "{device}"; use "cuda", "cuda:1", "cuda:0,cuda:1", "cuda:all" or "cpu"'
-            )
-        if kind == "cuda" and not count:
-            raise UnsupportedError(
-                f'device is "{device}", but torch sees no GPU; use device="cpu" or a CUDA build'
-            )
-        if kind == "cpu":
-            devices.append(torch.device("cpu"))
-            continue
-        number = int(index) if index.isdigit() else torch.cuda.current_device()
-        if number >= count or name == "cuda:all":
-            raise UnsupportedError(f'device is "{device}", but torch sees {count} GPUs, from 0 on')
-        devices.append(torch.device("cuda", number))
-    gpus = [d.index for d in devices if d.type == "cuda"]
-    if len(set(gpus)) < len(gpus) or (gpus and len(gpus) < len(devices)):
+        return [torch.device("cuda", index) for index in range(count)]
+    named = [str(torch.cuda.current_device()) if name == "cuda" else name[5:] for name in names]
+    if "cpu" in names or len(set(named)) < len(named):
         raise UnsupportedError(f'device is "{device}"; name each GPU once, and no CPU beside it')
-    return devices
+    if not all(index.isdigit() and int(index) < count for index in named):
+        raise UnsupportedError(f'device is "{device}", but torch sees {count} GPUs, from 0 on')
+    return [torch.device("cuda", int(index)) for index in named]
 
 
 class DeviceMiner:
