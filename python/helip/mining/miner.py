@@ -176,7 +176,7 @@ def _answer(job: MineJob) -> HardPairs | None:
     for reason in (job.on_ray_unfollowed(), why_not_method(call), why_not_graph(call)):
         if reason is not None:
             raise reason
-    table = _existing(path, job.store, call, resume=call.resume)
+    table = _existing(path, job.store, call)
     if call.verdicts is not None:
         refuse_other_verdicts(table, _exclusions(job))
         remove_longer(path)
@@ -189,16 +189,9 @@ def _answer(job: MineJob) -> HardPairs | None:
     return table
 
 
-def _auto_methods(rows: int) -> tuple[str, ...]:
-    """What ``auto`` may choose for so many rows."""
-    return ("exact",) if rows <= EXACT_ROWS else ("exact", "partition")
-
-
-def _existing(
-    path: str, source: EmbeddingStore | None, call: MineCall, *, resume: bool
-) -> HardPairs:
+def _existing(path: str, source: EmbeddingStore | None, call: MineCall) -> HardPairs:
     """The table at ``path`` when it answers this very call."""
-    if not resume or source is None:
+    if not call.resume or source is None:
         raise InvalidArgumentError(
             f"{path} already holds a table; remove it or choose another path"
             + ("" if source is not None else " (bare arrays have no fingerprint to compare)")
@@ -222,7 +215,8 @@ def _existing(
     if "filter" in found:
         raise MismatchError(f"{path} holds a table that was filtered; choose another path")
     ignored = {name for name, methods in _OPTIONS_OF.items() if found.get("method") not in methods}
-    if asked["method"] == "auto" and found.get("method") in _auto_methods(len(source)):
+    of_auto = ("exact",) if len(source) <= EXACT_ROWS else ("exact", "partition")
+    if asked["method"] == "auto" and found.get("method") in of_auto:
         ignored.add("method")
     if asked["candidates"] is None:  # the default, which depends on the rows alone
         asked["candidates"] = min(len(source), _DEFAULT_CANDIDATES)

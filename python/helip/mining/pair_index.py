@@ -10,7 +10,7 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.common.options import ProgressOptions, ThreadOptions, method_keywords
+from helip.common.options import Positive, ProgressOptions, ThreadOptions, check, method_keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.downloading import local_copy
 from helip.common.remote.manifest import INDEX
@@ -29,7 +29,7 @@ class HnswlibCall(NearDuplicates, ThreadOptions):
 
     path: str | os.PathLike[str] = field(kw_only=False)
     """A file of hnswlib's ``save_index``, or of `PairIndex.save_hnswlib`."""
-    image_dim: int = field(kw_only=False)
+    image_dim: Positive = field(kw_only=False)
     """How many of the first dimensions of a vector are the image's."""
 
 
@@ -130,12 +130,10 @@ class PairIndex:
             StorageError: it cannot be read. CorruptError: it is damaged.
             UnsupportedError: it has deleted elements; ``path`` is a URL.
         """
-        options = _core.PairIndexOptions(
-            **GraphOptions(**NearDuplicates.of(call).as_dict()).as_dict()
-        )
-        dim = _whole("image_dim", call.image_dim, least=1)
+        graph = GraphOptions(**NearDuplicates.of(call).as_dict())
+        options = _core.PairIndexOptions(**graph.as_dict())
         path = _file(call.path)
-        return cls(_core.PairIndex.open_hnswlib(path, dim, options, call.threads or 0))
+        return cls(_core.PairIndex.open_hnswlib(path, call.image_dim, options, call.threads or 0))
 
     def save_hnswlib(self, path: str | os.PathLike[str]) -> None:
         """Writes a file that hnswlib's ``load_index`` opens in the space ``ip``, all or nothing.
@@ -174,10 +172,11 @@ class PairIndex:
             InvalidArgumentError: an option out of its bound, other dimensions than those of the
                 index, NaN or infinity (with its row).
         """
+        check("k", k, Positive)
+        check("breadth", breadth, Positive | None)
         found: tuple[np.ndarray, np.ndarray] = self._core.query(
-            *inputs_of(None, image, text, _BOTH).matrices, _whole("k", k),
-            0 if breadth is None else _whole("breadth", breadth, least=1), threads or 0,
-        )  # fmt: skip
+            *inputs_of(None, image, text, _BOTH).matrices, k, breadth or 0, threads or 0
+        )
         return found
 
     def add(self, *, image: Any, text: Any, ids: Any = None, threads: int | None = None) -> None:
@@ -237,11 +236,3 @@ def _ids(ids: Any, rows: int) -> np.ndarray:
             f"{len(numbers)} ids were given for {rows} pairs; give one for each, or none"
         )
     return numbers
-
-
-def _whole(name: str, value: Any, least: int = 0) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise InvalidArgumentError(f"{name} is {value!r}; it must be a whole number")
-    if not least <= value < 2**63:
-        raise InvalidArgumentError(f"{name} is {value}; it must be at least {least}")
-    return int(value)

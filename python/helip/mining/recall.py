@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helip.common.proportions import wilson_interval
+from helip.common.proportions import Z, wilson_interval
 
 TARGETS = 1000  # of the sample at least
 MOST_TARGETS = 65_536  # whatever recall is asked for
@@ -50,13 +50,10 @@ def sample_size(rows: int, recall: float = 0.0) -> int:
 
     As many as show ``recall`` where half of what may be missed is missed.
     """
-    least, most = TARGETS, MOST_TARGETS
-    if wilson_interval((1 + recall) / 2, least)[0] < recall:
-        while least < most:  # the least number that does
-            middle = (least + most) // 2
-            enough = wilson_interval((1 + recall) / 2, middle)[0] >= recall
-            least, most = (least, middle) if enough else (middle + 1, most)
-    return min(rows, least)
+    if recall == 1:
+        return min(rows, MOST_TARGETS)
+    shown = math.ceil(4 * Z**2 * recall / (1 - recall))  # Wilson's interval begins at recall
+    return min(rows, MOST_TARGETS, max(TARGETS, shown))
 
 
 def most_shown(rows: int) -> float:
@@ -66,12 +63,7 @@ def most_shown(rows: int) -> float:
 
 def mean_needed(targets: int, recall: float) -> float:
     """The least mean of so many targets whose lower limit is ``recall``; 1 where none is."""
-    least, most = 0.0, 1.0
-    for _ in range(50):
-        middle = (least + most) / 2
-        enough = wilson_interval(middle, max(targets, 1))[0] >= recall
-        least, most = (least, middle) if enough else (middle, most)
-    return most
+    return min(1.0, recall + Z * math.sqrt(recall * (1 - recall) / max(targets, 1)))
 
 
 def hits_of(

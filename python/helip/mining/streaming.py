@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,7 @@ class StreamingMiner:
         self._pairs: GrowingPairs | None = None
         self._cores: dict[str, _core.StreamingMiner] = {}  # one, once the first rows came
         # What is out of bounds is refused here, not at the first batch.
-        self._make_core(*(1 if dim is None else dim for dim in self._dims))
+        self._make_core(1, 1)
         if call.rows is not None:
             self.table_for(call.rows)
 
@@ -120,20 +120,15 @@ class StreamingMiner:
             InvalidArgumentError: shapes, dtypes, an id that is negative, twice in the batch or no
                 row of the data set, NaN or infinity with its row. Nothing is remembered then.
         """
-        core, numbers, matrices = self._taken(ids, image, text)
-        found = Pools(*core.add(numbers, *matrices))
-        if not self._keep(core):
-            return self.add(ids, image, text)
+        numbers, found = self._taken(_core.StreamingMiner.add, ids, image, text)
+        pools = Pools(*found)
         if self._pairs is not None:
-            self._pairs.offer(numbers, found)
-        return found
+            self._pairs.offer(numbers, pools)
+        return pools
 
     def remember(self, ids: Any, image: Any, text: Any) -> None:
         """Remembers rows without mining, as if they came in this order; takes what add() takes."""
-        core, numbers, matrices = self._taken(ids, image, text)
-        core.remember(numbers, *matrices)
-        if not self._keep(core):
-            self.remember(ids, image, text)
+        self._taken(_core.StreamingMiner.remember, ids, image, text)
 
     def forget(self) -> None:
         """Forgets every row, and every pair that was found."""
@@ -170,10 +165,12 @@ class StreamingMiner:
         image, text = (array_of_state(state, name, np.float32, 2) for name in ("image", "text"))
         core = None
         if len(ids):
-            core = self._make_core_of(_matrices(image, text))
+            core = self._make_core(image.shape[1], text.shape[1])
             for first in range(0, len(ids), _BLOCK):
                 block = slice(first, first + _BLOCK)
-                core.remember(ids[block], *_matrices(image[block], text[block]))
+                core.remember(
+                    ids[block], _matrix(image[block], "image"), _matrix(text[block], "text")
+                )
         pairs = self._pairs
         if "rows" in state:
             if pairs is None:
@@ -184,25 +181,19 @@ class StreamingMiner:
             pairs.clear()
         self._cores, self._pairs = {} if core is None else {"core": core}, pairs
 
-    def _make_core(self, image_dim: int, text_dim: int) -> _core.StreamingMiner:
-        options = {name: value for name, value in self._options.items() if name != "signed"}
-        return _core.StreamingMiner(
-            image_dim, text_dim,
-            signed_products=self._options["signed"], threads=self._threads, **options,
-        )  # fmt: skip
-
-    def _make_core_of(self, matrices: tuple[MatrixView, MatrixView]) -> _core.StreamingMiner:
-        """For rows of these dimensions, if the caller named no others."""
+    def _make_core(self, *dims: int) -> _core.StreamingMiner:
+        """For images and texts of these dimensions, if the caller named no others."""
         dims = tuple(
-            matrix.cols if given is None else given
-            for matrix, given in zip(matrices, self._dims, strict=True)
+            dim if given is None else given for dim, given in zip(dims, self._dims, strict=True)
         )
-        return self._make_core(*dims)
+        options = self.options
+        options["signed_products"] = options.pop("signed")
+        return _core.StreamingMiner(*dims, threads=self._threads, **options)
 
     def _taken(
-        self, ids: Any, image: Any, text: Any
-    ) -> tuple[_core.StreamingMiner, np.ndarray, tuple[MatrixView, MatrixView]]:
-        """A core for these rows, and the rows as it takes them."""
+        self, take: Callable[..., Any], ids: Any, image: Any, text: Any
+    ) -> tuple[np.ndarray, Any]:
+        """The ids as numbers, and what ``take``, a method of the core, gives for these rows."""
         numbers = row_numbers(ids, "ids")
         # Before anything is remembered; the core knows nothing of the data set.
         if self._pairs is not None and len(numbers) and numbers.max() >= len(self._pairs):
@@ -211,18 +202,15 @@ class StreamingMiner:
                 f"id {numbers[place]} of row {place} is none of the rows 0 .. "
                 f"{len(self._pairs) - 1} of the data set; pass the batch's index"
             )
-        matrices = _matrices(image, text)
-        core = self._cores.get("core")
-        return self._make_core_of(matrices) if core is None else core, numbers, matrices
-
-    def _keep(self, core: _core.StreamingMiner) -> bool:
-        """False where another thread's rows were the first: these then belong to its memory."""
-        return self._cores.setdefault("core", core) is core
-
-
-def _matrices(image: Any, text: Any) -> tuple[MatrixView, MatrixView]:
-    """Both as the core reads them."""
-    return _matrix(image, "image"), _matrix(text, "text")
+        matrices = _matrix(image, "image"), _matrix(text, "text")
+        while True:
+            core = self._cores.get("core")
+            if core is None:
+                core = self._make_core(*(matrix.cols for matrix in matrices))
+            found = take(core, numbers, *matrices)
+            # Else another thread's rows were the first: these then belong to its memory.
+            if self._cores.setdefault("core", core) is core:
+                return numbers, found
 
 
 def _matrix(matrix: Any, name: str) -> MatrixView:

@@ -37,7 +37,7 @@ def warn_of_unrelated(inputs: Inputs, *, stacklevel: int) -> None:
         return
     random = np.random.default_rng(0)
     rows = np.sort(random.choice(inputs.rows, min(_SAMPLE, inputs.rows), replace=False))
-    image, text = _rows_of(inputs, rows)
+    image, text = (_floats(array, rows) for array in inputs.arrays)
     whole = image.any(axis=1) & text.any(axis=1)  # others could not be read
     image, text = image[whole], text[whole]
     if len(image) < LEAST_ROWS or not (np.isfinite(image).all() and np.isfinite(text).all()):
@@ -61,13 +61,8 @@ def warn_of_unrelated(inputs: Inputs, *, stacklevel: int) -> None:
         )
 
 
-def _rows_of(inputs: Inputs, rows: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """float32 [n, d] of images and texts; of int8 the codes, whose scales change no cosine."""
-    image, text = (_floats(array, rows) for array in inputs.arrays)
-    return image, text
-
-
 def _floats(array: Any, rows: npt.NDArray[np.int64]) -> Floats:
+    """float32 [n, d] of these rows; of int8 the codes, whose scales change no cosine."""
     taken = array[rows]
     if hasattr(taken, "float"):  # torch, which alone knows bfloat16
         taken = taken.float().numpy()

@@ -27,8 +27,6 @@ from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore, store_of
 
-_BLOCK = 65_536  # rows of a table that are written at once
-
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateCall(HostOptions, EngineOptions, KeepOptions, CodesOptions, ProgressOptions):
@@ -147,9 +145,8 @@ def _afresh(
     )  # fmt: skip
     did = {"from": pairs.fingerprint, **changes, "afresh": REBUILT}
     writer = _core.HardPairsWriter(path, len(mined), mined.k, replace=there is not None)
-    for first in range(0, len(mined), _BLOCK):
-        some = slice(first, first + _BLOCK)
-        writer.write(first, mined.ids[some], mined.scores[some], mined.counts[some])
+    for first, pools in mined.blocks():
+        writer.write(first, *pools)
     table = writer.finish(
         fingerprint=mined.fingerprint, data_fingerprint=mined.data_fingerprint,
         options_json=json.dumps(mined.options),

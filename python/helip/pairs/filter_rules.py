@@ -190,7 +190,5 @@ def two_encoders(store: EmbeddingStore) -> tuple[str, str] | None:
 
     Names with a colon are specs; an object without one goes by its class, which may differ.
     """
-    image, text = (store.metadata.get(f"{side}_encoder") for side in ("image", "text"))
-    if image != text and all(isinstance(name, str) and ":" in name for name in (image, text)):
-        return image, text
-    return None
+    image, text = (str(store.metadata.get(f"{side}_encoder")) for side in ("image", "text"))
+    return (image, text) if image != text and ":" in image and ":" in text else None

@@ -133,15 +133,12 @@ def array_of_state(state: Mapping[str, Any], name: str, dtype: Any, dimensions: 
     array: Any = state.get(name)
     if hasattr(array, "detach"):
         array = array.detach().cpu().numpy()
-    wanted = np.dtype(dtype)
-    if not isinstance(array, np.ndarray) or (array.dtype, array.ndim) != (wanted, dimensions):
-        found = (
-            f"{array.dtype} of {array.ndim} dimensions"
-            if isinstance(array, np.ndarray)
-            else f"a {type(array).__name__}"
-        )
+    wanted = f"{np.dtype(dtype)} of {dimensions} dimensions"
+    found = f"a {type(array).__name__}"
+    if isinstance(array, np.ndarray):
+        found = f"{array.dtype} of {array.ndim} dimensions"
+    if found != wanted:
         raise InvalidArgumentError(
-            f"{name} of the state is {found}, must be {wanted} of {dimensions}; pass what "
-            "state_dict() returned"
+            f"{name} of the state is {found}, must be {wanted}; pass what state_dict() returned"
         )
     return np.ascontiguousarray(array)

@@ -165,7 +165,7 @@ class HardPairs(ExportsPairs):
         Raises:
             InvalidArgumentError: an empty path. StorageError: the disk refuses.
         """
-        replace_by(Path(named_file(path)), self._core.save_csv)
+        replace_by(Path(named_file(path)), self._whole()._core.save_csv)
 
     @method_keywords(FilterCall)
     def filter(self, call: FilterCall) -> HardPairs:
@@ -183,7 +183,8 @@ class HardPairs(ExportsPairs):
             MismatchError: ``by`` has other rows or keys; verdicts on other data.
             StorageError: ``out`` cannot be written.
         """
-        core = _written(call, lambda call: filtered(self._core, call, self._store, self._data))
+        table = self._whole()._core
+        core = _written(call, lambda call: filtered(table, call, self._store, self._data))
         return HardPairs(core, self._store, self._data)
 
     @method_keywords(JoinCall)
@@ -434,7 +435,7 @@ class HardPairs(ExportsPairs):
             InvalidArgumentError: something is there already. StorageError: the disk or the service
                 refuses.
         """
-        save_at(path, self._core.save)
+        save_at(path, self._whole()._core.save)
 
     @classmethod
     @method_keywords(PullTableCall)
@@ -471,3 +472,11 @@ def _written(call: C, work: Callable[[C], _core.HardPairs]) -> _core.HardPairs:
         _core.HardPairs.open,
         progress=call.progress,
     )
+
+
+def copy_certificate(table: str, folder: str) -> None:
+    """Copies what a table of stages keeps of its sample, if it does, to that in ``folder``."""
+    certificate = Path(table) / CERTIFICATE
+    if certificate.is_file():
+        with storage_errors("write", folder):
+            shutil.copyfile(certificate, Path(folder) / CERTIFICATE)

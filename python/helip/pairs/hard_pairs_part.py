@@ -95,15 +95,3 @@ class HardPairsPart(HardPairs):
 
     def _whole(self) -> NoReturn:
         raise UnsupportedError("a part is not a table; merge the parts, then take the table")
-
-    def filter(self, *_: Any, **__: Any) -> HardPairs:
-        """Parts are not filtered."""
-        raise UnsupportedError("a part is not a table; merge the parts, then filter the table")
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Parts are not copied by helip."""
-        raise UnsupportedError("a part is not a table; merge the parts, or copy the directory")
-
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Parts have no CSV."""
-        raise UnsupportedError("a part is not a table; merge the parts, then write the CSV")

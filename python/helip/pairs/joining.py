@@ -164,6 +164,6 @@ def _options_of(table: _core.HardPairs, other: _core.HardPairs, k: int) -> dict[
 
 def _account(table: _core.HardPairs) -> dict[str, Any]:
     """What a table was, and what its mining said."""
-    place = origin_of(table) or {"path": None}
+    place: dict[str, Any] = origin_of(table) or {"path": None}
     options, report = json.loads(table.options_json), json.loads(table.report_json)
     return {**place, "k": table.k, "options": options, "report": report}

@@ -41,17 +41,12 @@ class Survivors:
 def load_library(path: str | Path | None = None) -> None:
     """Registers ``torch.ops.helip``; does nothing when that has been done.
 
-    ``path`` defaults to ``lib/libhelip_torch.so`` in a directory of the package (an editable
-    installation has two). UnsupportedError when there is none or torch refuses it.
+    ``path`` defaults to ``lib/libhelip_torch.so`` in the folder of the core. UnsupportedError when
+    there is none or torch refuses it.
     """
     if _registered():
         return
-    path = path or _installed("libhelip_torch")
-    if path is None:
-        raise UnsupportedError(
-            "libhelip_torch is not part of this installation, so no torch device can mine; build "
-            "helip with HELIP_TORCH=ON, or mine on the CPU without a device"
-        )
+    path = path or _installed("libhelip_torch", "HELIP_TORCH=ON, or mine on the CPU")
     try:
         torch.ops.load_library(str(path))
     except OSError as error:
@@ -62,12 +57,7 @@ def load_library(path: str | Path | None = None) -> None:
 
 def load_cuda_library(path: str | Path | None = None) -> None:
     """Makes the fused kernel available to CUDA tensors; UnsupportedError says why it is not."""
-    path = path or _installed("libhelip_cuda")
-    if path is None:
-        raise UnsupportedError(
-            "libhelip_cuda is not part of this installation; build helip with HELIP_CUDA=ON where "
-            "there is a CUDA compiler"
-        )
+    path = path or _installed("libhelip_cuda", "HELIP_CUDA=ON where there is a CUDA compiler")
     try:
         torch.ops.helip.load_cuda_library(str(path))
     except RuntimeError as error:
@@ -78,10 +68,12 @@ def _registered() -> bool:
     return hasattr(torch.ops.helip, "product_filter")
 
 
-def _installed(name: str) -> Path | None:
-    folder = Path(_core.__file__).parent / "lib"
-    places = [folder / f"{name}{suffix}" for suffix in (".so", ".dylib")]
-    return next((place for place in places if place.is_file()), None)
+def _installed(name: str, mend: str) -> Path:
+    places = [Path(_core.__file__).parent / "lib" / f"{name}{end}" for end in (".so", ".dylib")]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UnsupportedError(f"{name} is not part of this installation; build helip with {mend}")
 
 
 def filter_pairs(

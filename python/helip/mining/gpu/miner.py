@@ -18,8 +18,10 @@ emulation of its threads: **nothing of it has been run on a GPU** (``docs/gpu.md
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -52,31 +54,25 @@ def devices_of(device: str | torch.device) -> list[torch.device]:
     ``cpu`` too, more than once for as many threads. UnsupportedError: no such device.
     """
     names = [name.strip() for name in str(device).split(",")]
+    if not all(re.fullmatch(r"cpu|cuda(:\d+|:all)?", name) for name in names):
+        raise UnsupportedError(
+            f'device is "{device}"; use "cuda", "cuda:1", "cuda:0,cuda:1", "cuda:all" or "cpu"'
+        )
+    if set(names) == {"cpu"}:
+        return [torch.device("cpu") for _ in names]
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        raise UnsupportedError(
+            f'device is "{device}", but torch sees no GPU; use device="cpu" or a CUDA build'
+        )
     if names == ["cuda:all"]:
-        names = [f"cuda:{index}" for index in range(count)] or names
-    devices = []
-    for name in names:
-        kind, _, index = name.partition(":")
-        if kind not in ("cpu", "cuda") or (index and not (index.isdigit() or name == "cuda:all")):
-            raise UnsupportedError(
-                f'device is "{device}"; use "cuda", "cuda:1", "cuda:0,cuda:1", "cuda:all" or "cpu"'
-            )
-        if kind == "cuda" and not count:
-            raise UnsupportedError(
-                f'device is "{device}", but torch sees no GPU; use device="cpu" or a CUDA build'
-            )
-        if kind == "cpu":
-            devices.append(torch.device("cpu"))
-            continue
-        number = int(index) if index.isdigit() else torch.cuda.current_device()
-        if number >= count or name == "cuda:all":
-            raise UnsupportedError(f'device is "{device}", but torch sees {count} GPUs, from 0 on')
-        devices.append(torch.device("cuda", number))
-    gpus = [d.index for d in devices if d.type == "cuda"]
-    if len(set(gpus)) < len(gpus) or (gpus and len(gpus) < len(devices)):
+        return [torch.device("cuda", index) for index in range(count)]
+    named = [str(torch.cuda.current_device()) if name == "cuda" else name[5:] for name in names]
+    if "cpu" in names or len(set(named)) < len(named):
         raise UnsupportedError(f'device is "{device}"; name each GPU once, and no CPU beside it')
-    return devices
+    if not all(index.isdigit() and int(index) < count for index in named):
+        raise UnsupportedError(f'device is "{device}", but torch sees {count} GPUs, from 0 on')
+    return [torch.device("cuda", int(index)) for index in named]
 
 
 class DeviceMiner:
@@ -140,7 +136,13 @@ class DeviceMiner:
         """
         self._progress = progress
         blocks, memory, k = self._blocks, self._memory, self.options.k
-        searchers = [self._searcher(device) for device in self._devices]
+        searchers = [
+            Searcher(
+                self._inputs, blocks, self.options, device, self._dtype, memory,
+                fused=self.report["kernel"] == "fused", progress=self._advance,
+            )
+            for device in self._devices
+        ]  # fmt: skip
         group = memory.resident // 2
         if len(blocks) <= memory.resident:
             group = -(-len(blocks) // (4 * len(searchers))) if len(searchers) > 1 else len(blocks)
@@ -163,6 +165,8 @@ class DeviceMiner:
         self.report |= counts
         self.report["survivors"] = sum(s.survivors for s in searchers)
         self.report["calls_split"] = sum(s.splits for s in searchers)
+        if reasons := [s.not_launched for s in searchers if s.not_launched]:
+            self.report |= {"kernel": "torch", "kernel_reason": reasons[0]}
 
     def _choose_kernel(self) -> tuple[str, str]:
         """ "fused" or "torch", and what spoke against the former."""
@@ -189,23 +193,11 @@ class DeviceMiner:
                     raise UnsupportedError(f"{device} has a compute capability below 8.0")
                 with plain_mode(device):
                     check_kernel(device, self._dtype)
-        except UnsupportedError as error:
+        except (UnsupportedError, RuntimeError) as error:  # RuntimeError: it was not launched
             if wanted == "fused":
                 raise
-            return "torch", str(error)
+            return "torch", str(error).splitlines()[0]
         return "fused", ""
-
-    def _searcher(self, device: torch.device) -> Searcher:
-        return Searcher(
-            self._inputs,
-            self._blocks,
-            self.options,
-            device,
-            self._dtype,
-            self._memory,
-            fused=self.report["kernel"] == "fused",
-            progress=self._advance,
-        )
 
     def _plan_memory(self) -> DeviceMemory:
         """One plan for all devices, by the one with the least memory."""
@@ -257,40 +249,30 @@ def _share(
 
     The first error stops all devices and is raised here.
     """
-    if len(searchers) == 1:
-        with plain_mode(searchers[0].device):
-            for unit in units:
-                work(searchers[0], unit)
-        return
     queue, lock, stop = iter(units), threading.Lock(), threading.Event()
-    errors: list[BaseException] = []
 
     def serve(searcher: Searcher) -> None:
-        try:
-            with plain_mode(searcher.device):
-                while not stop.is_set():
-                    with lock:
-                        unit = next(queue, None)
-                    if unit is None:
-                        return
+        with plain_mode(searcher.device):
+            while not stop.is_set():
+                with lock:
+                    unit = next(queue, None)
+                if unit is None:
+                    return
+                try:
                     work(searcher, unit)
-        except BaseException as error:
-            errors.append(error)
-            stop.set()
+                except BaseException:
+                    stop.set()
+                    raise
 
-    threads = [threading.Thread(target=serve, args=(s,)) for s in searchers]
-    for thread in threads:
-        thread.start()
-    try:
-        for thread in threads:
-            thread.join()
-    except BaseException:  # an interrupt
-        stop.set()
-        for thread in threads:
-            thread.join()
-        raise
-    if errors:
-        raise errors[0]
+    if len(searchers) == 1:
+        serve(searchers[0])
+        return
+    with ThreadPoolExecutor(len(searchers)) as threads:
+        try:
+            for served in [threads.submit(serve, searcher) for searcher in searchers]:
+                served.result()
+        finally:
+            stop.set()  # after an interrupt
 
 
 def _pairs_of_band(blocks: Blocks, band: range) -> int:

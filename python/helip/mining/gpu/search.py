@@ -73,6 +73,7 @@ class Searcher:
     progress: Callable[[int], None]  # called with the number of pairs filtered; may raise
     survivors: int = 0
     splits: int = 0  # calls that had more survivors than places
+    not_launched: str = ""  # why the fused kernel was left for the operators of torch
     _resident: OrderedDict[int, RowBlock] = field(default_factory=OrderedDict)
     _sample: RowBlock | None = None
 
@@ -96,12 +97,12 @@ class Searcher:
             # The device filters the next blocks while the host takes in what survived of the last.
             earlier: tuple[BlockPair, list[_Call]] | None = None
             for pair in unit:
-                calls = [self._call(pair, *part, pools) for part in self._parts(pair)]
+                calls = self._calls(pair, 0, self._rows_of(pair.rows), pools)
                 if earlier is not None:
-                    self._collect(*earlier, pools)
+                    self._finish(*earlier, pools)
                 earlier = pair, calls
             if earlier is not None:
-                self._collect(*earlier, pools)
+                self._finish(*earlier, pools)
 
     @contextlib.contextmanager
     def _out_of_memory_explained(self) -> Iterator[None]:
@@ -113,11 +114,20 @@ class Searcher:
                 "a smaller memory= or block_rows="
             ) from error
 
-    def _parts(self, pair: BlockPair) -> list[tuple[int, int]]:
-        """Rows of the block that one call takes."""
-        rows, columns = (self._rows_of(b) for b in (pair.rows, pair.columns))
-        step = rows if self.fused else max(1, self.memory.tile_pairs // columns)
-        return [(a, min(a + step, rows)) for a in range(0, rows, step)]
+    def _calls(self, pair: BlockPair, begin: int, end: int, pools: CandidatePools) -> list[_Call]:
+        """Calls that take rows ``begin`` to ``end - 1`` of the block together.
+
+        Where the fused kernel cannot be launched, the operators of torch go on in its place.
+        """
+        if self.fused:
+            try:
+                return [self._call(pair, begin, end, pools)]
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                self.fused, self.not_launched = False, str(error).splitlines()[0]
+        step = max(1, self.memory.tile_pairs // self._rows_of(pair.columns))
+        return [self._call(pair, a, min(a + step, end), pools) for a in range(begin, end, step)]
 
     def _rows_of(self, number: int) -> int:
         first, last = self.blocks.span(number)
@@ -142,7 +152,7 @@ class Searcher:
         )
         return _Call(begin, end, survivors)
 
-    def _collect(self, pair: BlockPair, calls: list[_Call], pools: CandidatePools) -> None:
+    def _finish(self, pair: BlockPair, calls: list[_Call], pools: CandidatePools) -> None:
         for call in calls:
             self._take(pair, call, pools)
         self.progress(self.blocks.pairs(pair))
@@ -160,7 +170,8 @@ class Searcher:
         self.splits += 1
         middle = (call.begin + call.end) // 2
         for half in ((call.begin, middle), (middle, call.end)):
-            self._take(pair, self._call(pair, *half, pools), pools)
+            for part in self._calls(pair, *half, pools):
+                self._take(pair, part, pools)
 
     def _block(self, number: int) -> RowBlock:
         """A block, kept on the device while there is room for others."""

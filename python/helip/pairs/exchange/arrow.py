@@ -23,7 +23,6 @@ from helip.store.embedding_store import EmbeddingStore
 _CHUNK_PAIRS = 1 << 22  # of a chunk of a table in memory
 _GROUP_PAIRS = 1 << 20  # of a row group of Parquet
 _KEYS = 1 << 16  # strings that are held at a time
-_STRING_BYTES = 1 << 31  # what Arrow's string type cannot hold
 #: Columns of the long layout with values that repeat: the others only cost time in a dictionary.
 _REPEATED = ["target", "rank", "target_key"]
 
@@ -56,48 +55,32 @@ class ArrowExport:
         self._arrow: Any = pyarrow
         self._ids, self._scores, self._counts = table.ids, table.scores, table.counts
         self._k, self._nested, self._chunk = table.k, layout == "nested", chunk
-        self._full = bool((self._counts == self._k).all())
         self._encoded = encoded and not self._nested
         self._cosines = TableCosines(store) if store is not None and similarities else None
         self._keys: Any = None if store is None else self._all_keys(store)
-        self._about = {
+        about = {
             "fingerprint": table.fingerprint,
             "data_fingerprint": table.data_fingerprint,
             "options": json.loads(table.options_json),
         }
+        self._about = {"helip.hard_pairs": json.dumps(about)}
 
     @property
     def schema(self) -> Any:
         """Columns and types, and as metadata ``helip.hard_pairs`` what the table was made of."""
-        arrow = self._arrow
-        row = arrow.from_numpy_dtype(self._ids.dtype)
-        fields = [("target", row)]
-        if not self._nested:
-            fields.append(("rank", arrow.int32()))
-        fields += [("hard", self._listed(row)), ("score", self._listed(arrow.float32()))]
-        if self._keys is not None:
-            text = self._keys.type
-            key = arrow.dictionary(row, text) if self._encoded else text
-            fields += [("target_key", key), ("hard_key", self._listed(key))]
-        if self._cosines is not None:
-            cosine = self._listed(arrow.float32())
-            fields += [("image_similarity", cosine), ("text_similarity", cosine)]
-        return arrow.schema(fields, metadata={"helip.hard_pairs": json.dumps(self._about)})
+        return self._batch(0, 0).schema
 
     def batches(self) -> Iterator[Any]:
         """The record batches, in the order of targets and ranks."""
         step = max(1, self._chunk // max(self._k, 1))
-        schema = self.schema
         for first in range(0, len(self._ids), step):
-            columns = self._columns(first, first + step)
-            arrays = [columns[name] for name in schema.names]
-            yield self._arrow.record_batch(arrays, schema=schema)
+            yield self._batch(first, first + step)
 
     def table(self) -> Any:
         """All of it, a ``pyarrow.Table``."""
         return self._arrow.Table.from_batches(self.batches(), schema=self.schema)
 
-    def _columns(self, first: int, last: int) -> dict[str, Any]:
+    def _batch(self, first: int, last: int) -> Any:
         arrow = self._arrow
         ids, scores = self._ids[first:last], self._scores[first:last]
         counts = self._counts[first:last]
@@ -109,54 +92,39 @@ class ArrowExport:
         def listed(array: Any) -> Any:
             if not self._nested:
                 return array
-            if self._full:
-                return arrow.FixedSizeListArray.from_arrays(array, self._k)
             offsets = np.zeros(len(counts) + 1, dtype=np.int32)
             np.cumsum(counts, out=offsets[1:])
             return arrow.ListArray.from_arrays(arrow.array(offsets), array)
 
         targets = np.arange(first, first + len(ids), dtype=ids.dtype)
-        if not self._nested:
-            targets = np.repeat(targets, counts)
-        target, hard = arrow.array(targets), arrow.array(flat(ids))
-        found = {"target": target, "hard": listed(hard), "score": listed(arrow.array(flat(scores)))}
+        target = arrow.array(targets if self._nested else np.repeat(targets, counts))
+        hard = arrow.array(flat(ids))
+        columns = {"target": target}
         if not self._nested:
             ranks = np.arange(1, self._k + 1, dtype=np.int32)
-            found["rank"] = arrow.array(flat(np.broadcast_to(ranks, ids.shape)))
+            columns["rank"] = arrow.array(flat(np.broadcast_to(ranks, ids.shape)))
+        columns |= {"hard": listed(hard), "score": listed(arrow.array(flat(scores)))}
         if self._keys is not None:
-            found |= {"target_key": self._named(target), "hard_key": listed(self._named(hard))}
+            columns |= {"target_key": self._named(target), "hard_key": listed(self._named(hard))}
         if self._cosines is not None:
             for side, cosines in zip(("image", "text"), self._cosines.of(first, ids), strict=True):
-                found[f"{side}_similarity"] = listed(self._known(flat(cosines)))
-        return found
+                found = flat(cosines)
+                known = arrow.array(found, mask=np.isnan(found))
+                columns[f"{side}_similarity"] = listed(known)
+        return arrow.record_batch(columns).replace_schema_metadata(self._about)
 
     def _named(self, rows: Any) -> Any:
         if self._encoded:
             return self._arrow.DictionaryArray.from_arrays(rows, self._keys)
         return self._keys.take(rows)
 
-    def _known(self, cosines: np.ndarray) -> Any:
-        unknown = np.isnan(cosines)
-        return self._arrow.array(cosines, mask=unknown if unknown.any() else None)
-
-    def _listed(self, kind: Any) -> Any:
-        if not self._nested:
-            return kind
-        return self._arrow.list_(kind, self._k) if self._full else self._arrow.list_(kind)
-
     def _all_keys(self, store: EmbeddingStore) -> Any:
-        """Keys of all rows: string, or large_string where they have 2 GiB or more.
-
-        They are held twice while their parts are joined.
-        """
+        """Keys of all rows, which are held twice while their parts are joined."""
         arrow, keys = self._arrow, store.keys
-        parts = [
-            arrow.array(keys[first : first + _KEYS], type=arrow.string())
-            for first in range(0, len(keys), _KEYS)
-        ]
-        if sum(part.nbytes for part in parts) >= _STRING_BYTES:
-            parts = [part.cast(arrow.large_string()) for part in parts]
-        return arrow.concat_arrays(parts) if parts else arrow.array([], type=arrow.string())
+        parts = [arrow.array([], type=arrow.large_string())]
+        for first in range(0, len(keys), _KEYS):
+            parts.append(arrow.array(keys[first : first + _KEYS], type=arrow.large_string()))
+        return arrow.concat_arrays(parts)
 
 
 def write_parquet(
@@ -174,8 +142,7 @@ def write_parquet(
         from pyarrow import parquet
 
         schema = export.schema
-        repeated = [name for name in _REPEATED if name in schema.names]
-        encoded = False if layout == "nested" else repeated
+        encoded = [name for name in _REPEATED if name in schema.names and layout == "long"]
         with parquet.ParquetWriter(temporary, schema, use_dictionary=encoded) as writer:
             for batch in export.batches():
                 writer.write_batch(batch, row_group_size=max(batch.num_rows, 1))

@@ -2,29 +2,22 @@
 
 A ``datasets.Dataset`` has the columns and types of ``sentence_transformers.util.
 mine_hard_negatives`` for a data set with the columns ``anchor`` and ``positive``; docs/pairs-out.md
-has them. NegCLIP's table of hard negatives (arXiv 2210.01936) is as its fork of open_clip reads it:
-tab-separated with the columns ``title``, ``filepath``, ``neg_caption`` and ``neg_image``. The last
-two are Python lists, of captions and of rows of this same file, counted from 0 below the header. A
-training step draws one of each, and draws a negative caption of the drawn row as well, so no list
-of any row may be empty.
+has them.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
 from helip import _core
-from helip.common.errors import SampleError, UnsupportedError, needed
-from helip.common.files import publish_file
+from helip.common.errors import SampleError, needed
 from helip.data.dataset import read_ahead
 from helip.data.paths import file_sizes
 from helip.pairs.matching import data_of
@@ -37,7 +30,6 @@ _MISSING = "missing_image"
 _NO_TEXT = "name_not_utf8"  # of a file: any bytes may name one, and a table has text alone
 _CHUNK_ROWS = 1 << 18
 _CHUNK_BYTES = 1 << 28
-COLUMNS = ("title", "filepath", "neg_caption", "neg_image")
 
 
 class Cells:
@@ -180,40 +172,27 @@ def dataset_of(
     schema = features.arrow_schema
     step = int(_CHUNK_BYTES / (max(anchors.mean_bytes, documents.mean_bytes) + 1))
     step = max(1, min(step, _CHUNK_ROWS) // (num_negatives + 1))
-    rows = _target_blocks(targets[kept], negatives[kept], valid[kept], step)
-    batches = [
-        pyarrow.record_batch(_columns(pyarrow, kind, anchors, documents, *block), schema=schema)
-        for block in rows
-    ]
+    targets, negatives, valid = targets[kept], negatives[kept], valid[kept]
+    batches = []
+    for block in (slice(at, at + step) for at in range(0, len(targets), step)):
+        columns = _columns(kind, anchors, documents, targets[block], negatives[block], valid[block])
+        batches.append(pyarrow.record_batch(columns, schema=schema))
     info = datasets.DatasetInfo(features=features, description=json.dumps(account))
     return datasets.Dataset(pyarrow.Table.from_batches(batches, schema=schema), info=info)
-
-
-def _target_blocks(
-    targets: np.ndarray, negatives: np.ndarray, valid: np.ndarray, step: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    for at in range(0, len(targets), step):
-        yield targets[at : at + step], negatives[at : at + step], valid[at : at + step]
 
 
 def _features(datasets: Any, kind: Format, anchor: Modality, num_negatives: int) -> Any:
     text, image = datasets.Value("string"), datasets.Image()
     first, second = (text, image) if anchor == "text" else (image, text)
-    label = datasets.Value("int64")
     columns: dict[str, Any] = {"anchor": first, "positive": second}
     if kind == "triplet":
         columns["negative"] = second
-    elif kind == "n-tuple":
-        columns |= {f"negative_{rank}": second for rank in range(1, num_negatives + 1)}
-    elif kind == "labeled-pair":
-        columns["label"] = label
     else:
-        columns |= {"positive": [second], "labels": [label]}
+        columns |= {f"negative_{rank}": second for rank in range(1, num_negatives + 1)}
     return datasets.Features(columns)
 
 
 def _columns(
-    arrow: Any,
     kind: Format,
     anchors: Cells,
     documents: Cells,
@@ -223,26 +202,10 @@ def _columns(
 ) -> list[Any]:
     """The columns of a block: targets [b], negatives and valid [b, n]."""
     if kind == "n-tuple":
-        columns = [documents.take(column) for column in negatives.T]
-        return [anchors.take(targets), documents.take(targets), *columns]
-    if kind == "triplet":
-        repeated = np.repeat(targets, valid.sum(axis=1))
-        return [
-            anchors.take(repeated), documents.take(repeated), documents.take(negatives[valid])
-        ]  # fmt: skip
-    # The positive goes before the negatives.
-    listed = np.concatenate([targets[:, None], negatives], axis=1)
-    there = np.concatenate([np.ones((len(targets), 1), np.bool_), valid], axis=1)
-    labels = np.zeros(listed.shape, dtype=np.int64)
-    labels[:, 0] = 1
-    counts = there.sum(axis=1)
-    found, flat = documents.take(listed[there]), arrow.array(labels[there])
-    if kind == "labeled-pair":
-        return [anchors.take(np.repeat(targets, counts)), found, flat]
-    offsets = np.zeros(len(targets) + 1, dtype=np.int32)
-    np.cumsum(counts, out=offsets[1:])
-    lists = (arrow.ListArray.from_arrays(arrow.array(offsets), each) for each in (found, flat))
-    return [anchors.take(targets), *lists]
+        lists = negatives.T
+    else:
+        targets, lists = np.repeat(targets, valid.sum(axis=1)), negatives[valid][None]
+    return [anchors.take(targets), documents.take(targets), *map(documents.take, lists)]
 
 
 def _tell(account: dict[str, Any], wanted: int) -> None:
@@ -257,57 +220,3 @@ def _tell(account: dict[str, Any], wanted: int) -> None:
         + (f"; captions and pictures that cannot be read: {reasons}" if reasons else ""),
         stacklevel=4,
     )
-
-
-def write_negclip(
-    table: _core.HardPairs,
-    data: Any,
-    path: Path,
-    *,
-    num_negatives: int,
-    overwrite: bool,
-) -> int:
-    """Write the file; the number of its rows. See `HardPairs.to_negclip`."""
-    with needed("NegCLIP's table needs the pyarrow library", "helip[data]"):
-        import pyarrow  # noqa: F401
-    with publish_file(path, overwrite=overwrite) as temporary:
-        data = data_of(table, data)
-        rows = np.arange(len(table), dtype=np.int64)
-        pictures, captions = Cells(data, rows, "path"), Cells(data, rows, "text")
-        if not pictures.readable.any():
-            raise UnsupportedError(
-                f"{data!r} has no pictures in files of their own, and NegCLIP's table names files; "
-                "write the pictures to a folder and open it, or use to_dataset"
-            )
-        ids = table.ids[:, :num_negatives].astype(np.int64)
-        valid = _closed(ids, pictures.readable & captions.readable)
-        written = valid.any(axis=1)
-        places = np.cumsum(written) - 1
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for row in np.flatnonzero(written).tolist():
-                pool = ids[row, valid[row]]
-                texts = [captions.text(other) for other in pool.tolist()]
-                writer.writerow(
-                    [captions.text(row), pictures.text(row), texts, places[pool].tolist()]
-                )
-    count = int(written.sum())
-    if count < len(table):
-        reasons = reasons_in_words(pictures.failures + captions.failures)
-        warnings.warn(
-            f"{len(table) - count:,} of {len(table):,} targets are left out: they have no hard "
-            f"pair that is itself written{f', or cannot be read ({reasons})' if reasons else ''}",
-            stacklevel=3,
-        )
-    return count
-
-
-def _closed(ids: np.ndarray, alive: np.ndarray) -> np.ndarray:
-    """bool [n, k]: pairs of rows of which each has a pair again; ``alive`` [n] may be written."""
-    while True:
-        valid = (ids >= 0) & alive[ids] & alive[:, None]
-        remaining: np.ndarray = valid.any(axis=1)
-        if remaining.sum() == alive.sum():
-            return valid
-        alive = remaining

@@ -255,6 +255,30 @@ def test_thresholds_from_a_sample_leave_fewer_survivors():
     assert seeded < without / 2
 
 
+@pytest.mark.parametrize("launches", [1, 4, 6])  # before the first that fails; one is the check
+@pytest.mark.parametrize("capacity", [1, None])
+def test_operators_of_torch_go_on_where_the_kernel_is_not_launched(monkeypatch, launches, capacity):
+    from helip.mining.gpu import kernel, products, search
+
+    real, left = kernel.filter_pairs, [launches]
+
+    def flaky(*arguments, fused, **options):
+        if fused:
+            left[0] -= 1
+            if left[0] < 0:
+                raise RuntimeError("helip::product_filter: the kernel was not launched: busy\nat 1")
+        return real(*arguments, fused=fused, **options)
+
+    monkeypatch.setattr(products, "filter_pairs", flaky)
+    monkeypatch.setattr(search, "filter_pairs", flaky)
+    reference = Reference(*embeddings())
+    options = {"precision": "bfloat16", "block_rows": 100, "capacity": capacity}
+    result = reference.mine(kernel="fused", **options)
+    assert_same(result, reference.pools(range(300)))
+    assert result.report["kernel"] == "torch"
+    assert result.report["kernel_reason"].endswith("not launched: busy")
+
+
 def test_an_error_on_one_device_stops_all_and_is_raised(monkeypatch):
     from helip.mining.gpu.search import Searcher
 
