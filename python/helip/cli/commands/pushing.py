@@ -49,7 +49,6 @@ def push(
     parquet: Annotated[
         bool, Parameter(negative=(), help="A table: also a file for datasets.")
     ] = False,
-    card: Annotated[bool, text("Write README.md.")] = True,
     json: AsJson = False,
     quiet: Quiet = False,
     **options: Any,
@@ -68,7 +67,6 @@ def push(
         results=measured,
         layout=layout,
         parquet=parquet,
-        card=card,
         progress=not quiet,
         **options,
     )
