@@ -9,12 +9,12 @@ from pathlib import Path
 
 from helip.common.errors import InvalidArgumentError, StorageError
 from helip.common.hub.client import CARD
-from helip.common.hub.options import PushOptions
+from helip.common.hub.options import PushCall, PushOptions
 from helip.common.options import keywords
 from helip.models import pretrained
 from helip.models.bundle import create_model
 from helip.models.options import ModelCardOptions
-from helip.models.pretrained import PushModelCall, PushModelOptions
+from helip.models.pretrained import PublishOptions, PushModelCall
 from helip.pairs import hub
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hub import PushTableCall
@@ -22,7 +22,7 @@ from helip.training.run_facts import facts_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushCall(PushModelOptions):
+class PushFolderCall(PublishOptions, PushOptions):
     """What `push_to_hub` is asked."""
 
     path: str | os.PathLike[str] = field(kw_only=False)
@@ -33,8 +33,8 @@ class PushCall(PushModelOptions):
     """A table: also write pairs.parquet, as HardPairs.save_pretrained does."""
 
 
-@keywords(PushCall)
-def push_to_hub(call: PushCall) -> str:
+@keywords(PushFolderCall)
+def push_to_hub(call: PushFolderCall) -> str:
     """Upload what helip wrote into a folder, with a card; the address of the commit.
 
     A folder that has a README.md, as `save_pretrained` writes it, is uploaded with that, as it may
@@ -59,24 +59,20 @@ def push_to_hub(call: PushCall) -> str:
         reason = f"{path} has a card already; edit or remove its {CARD}, or leave it out"
         _refuse_options(call, options, reason)
     if table:
-        return _push_table(path, PushTableCall.of(call), carded)
+        pairs, card = HardPairs.open(path), None
+        asked = PushTableCall.of(call)
+        if carded:  # it is written anew all the same, without paths of this machine
+            asked = replace(asked, parquet=(path / hub.PARQUET).is_file())
+            card = (path / CARD).read_text("utf-8")
+        return hub.push_table(pairs._core, pairs.stats(), asked, card)
     if carded:
-        return pretrained.push_saved(path, call.repo_id, PushOptions.of(call), card=call.card)
+        return pretrained.push_saved(path, PushCall.of(call))
     return pretrained.push_model(create_model(path), PushModelCall.of(call), facts_of(path))
 
 
-def _push_table(path: Path, call: PushTableCall, carded: bool) -> str:
-    """A table is written anew, without paths of this machine."""
-    table = HardPairs.open(path)
-    if not carded:
-        return table.push_to_hub(**call.as_dict())
-    call = replace(call, parquet=(path / hub.PARQUET).is_file())
-    return hub.push_table(table._core, table.stats(), call, (path / CARD).read_text("utf-8"))
-
-
-def _refuse_options(call: PushCall, names: Iterable[str], reason: str) -> None:
+def _refuse_options(call: PushFolderCall, names: Iterable[str], reason: str) -> None:
     """InvalidArgumentError for an option that would be ignored."""
     for name in names:
         value = getattr(call, name)
-        if value != getattr(PushCall, name):
+        if value != getattr(PushFolderCall, name):
             raise InvalidArgumentError(f"{name} is {value!r}, and {reason}")

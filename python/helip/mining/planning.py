@@ -10,6 +10,7 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.common.machine import usable_processors
 from helip.common.options import keywords
+from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import url_of
 from helip.mining.engines.gpu import choose_device
 from helip.mining.engines.hnswlib import why_not_graph, why_not_hnswlib

@@ -3,7 +3,7 @@ from .interpolation import interpolate
 from .locking import lock_towers
 from .lora import add_lora, merge_lora
 from .options import LockOptions, Lora, ModelCardOptions, ModelOptions
-from .pretrained import PushModelOptions
+from .pretrained import PublishOptions
 from .saving import export, save_model
 from .slip import add_ssl_head, has_ssl_head
 
@@ -13,7 +13,7 @@ __all__ = [
     "ModelBundle",
     "ModelCardOptions",
     "ModelOptions",
-    "PushModelOptions",
+    "PublishOptions",
     "add_lora",
     "add_ssl_head",
     "create_model",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.common.files import publish_directory, read_json, storage_errors, write_json
+from helip.common.files import read_json, write_json
 from helip.common.hub.cards import (
     NO_REPOSITORY,
-    markdown_without_paths,
-    model_card,
+    card_of,
     without_paths,
+    words_without_paths,
 )
-from helip.common.hub.client import CARD, located, push, require_ready
-from helip.common.hub.options import PullOptions, PushOptions
+from helip.common.hub.client import CARD, located, push, push_folder, save
+from helip.common.hub.options import PullOptions, PushCall, SaveCall
 from helip.common.options import PrecisionOptions
 from helip.models.hugging_face import TransformersClip
 from helip.models.options import ModelCardOptions, ModelLayout
@@ -72,32 +71,22 @@ class RunFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SavePretrainedCall(ModelCardOptions):
-    """What `save_pretrained` of a model is asked."""
+class PublishOptions(ModelCardOptions):
+    """How a model is published."""
 
-    folder: str | os.PathLike[str] = field(kw_only=False)
-    """The new directory."""
     layout: ModelLayout = "auto"
     """Whose files are written; auto: both where both have such a model. Both take twice the room,
     as the weights bear other names."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushModelOptions(ModelCardOptions, PushOptions):
-    """How a model becomes a repository."""
-
-    layout: ModelLayout = "auto"
-    """As in save_pretrained."""
-    card: bool = True
-    """Write README.md; False leaves that of the repository as it is."""
+class SavePretrainedCall(PublishOptions, SaveCall):
+    """What `save_pretrained` of a model is asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushModelCall(PushModelOptions):
+class PushModelCall(PublishOptions, PushCall):
     """What `push_to_hub` of a model is asked."""
-
-    repo_id: str = field(kw_only=False)
-    """NAME or OWNER/NAME."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,52 +101,18 @@ class FromPretrainedCall(PullOptions, PrecisionOptions):
 
 def save_pretrained(parts: SavedParts, call: SavePretrainedCall, run: RunFacts | None) -> Path:
     """Write the new directory of the call, all or nothing; run: for the card."""
-    path = Path(call.folder)
-    with publish_directory(path) as directory:
-        layouts, left_out = _write(parts, directory, call.layout)
-        card = _card(
-            parts.name, _parameters(parts), layouts, left_out, ModelCardOptions.of(call), run
-        )
-        (directory / CARD).write_text(card, encoding="utf-8")
-    return path
+    return save(call, partial(_write, parts, PublishOptions.of(call), run))
 
 
 def push_model(parts: SavedParts, call: PushModelCall, run: RunFacts | None) -> str:
     """Upload what `save_pretrained` writes; the address of the commit."""
-    require_ready(call.repo_id, call.token)
-    with (
-        storage_errors("write", tempfile.gettempdir()),
-        tempfile.TemporaryDirectory(prefix="helip-") as made,
-    ):
-        folder = Path(made)
-        layouts, left_out = _write(parts, folder, call.layout)
-
-        def card(repository: str) -> str:
-            return _card(
-                parts.name,
-                _parameters(parts),
-                layouts,
-                left_out,
-                ModelCardOptions.of(call),
-                run,
-                repository,
-            )
-
-        return push(
-            folder,
-            call.repo_id,
-            "model",
-            PushOptions.of(call),
-            owned=FILES,
-            with_card=call.card,
-            card=card,
-        )
+    return push(call, "model", FILES, partial(_write, parts, PublishOptions.of(call), run))
 
 
-def push_saved(folder: Path, repo_id: str, options: PushOptions, *, card: bool = True) -> str:
+def push_saved(folder: Path, call: PushCall) -> str:
     """Upload a directory that `save_pretrained` wrote, its card as somebody may have edited it.
 
-    Files of other names than a saved model has are left out; card: whether README.md goes too.
+    Files of other names than a saved model has are left out.
     InvalidArgumentError where there are no weights: those of the repository would be deleted.
     """
     weights = [*_WEIGHTS_OF.values()]
@@ -166,7 +121,7 @@ def push_saved(folder: Path, repo_id: str, options: PushOptions, *, card: bool =
             f"{folder} has neither {' nor '.join(weights)}, so no weights would be uploaded; save "
             "the model with save_pretrained"
         )
-    return push(folder, repo_id, "model", options, owned=FILES, with_card=card)
+    return push_folder(folder, call, "model", FILES)
 
 
 def is_saved(folder: Path) -> bool:
@@ -195,18 +150,21 @@ def folder_of(call: FromPretrainedCall) -> Path:
     return folder
 
 
-def _write(parts: SavedParts, directory: Path, layout: str) -> tuple[Sequence[str], str]:
-    """(libraries that open what was written, words on the one that does not)."""
+def _write(
+    parts: SavedParts, options: PublishOptions, run: RunFacts | None, directory: Path
+) -> Callable[[str], str]:
+    """The model into an empty directory; what it returns gives the card of a repository."""
     refuse_unsaved(parts, "save")
-    written = _layouts(parts, directory, layout)
+    layouts, left_out = _layouts(parts, directory, options.layout)
     for path in [path for pattern in _DESCRIBES for path in directory.glob(pattern)]:
         config = read_json(path)
         if (public := without_paths(config)) != config:
             write_json(path, public)
-    return written
+    return partial(_card, parts, layouts, left_out, options, run)
 
 
 def _layouts(parts: SavedParts, directory: Path, layout: str) -> tuple[Sequence[str], str]:
+    """(libraries that open what was written, words on the one that does not)."""
     if layout in _WRITERS:
         _WRITERS[layout](parts, directory)
         return (layout,), ""
@@ -228,18 +186,13 @@ _WRITERS: dict[str, Callable[[SavedParts, Path], None]] = {
 }
 
 
-def _parameters(parts: SavedParts) -> int:
-    return sum(parameter.numel() for parameter in parts.model.parameters())
-
-
 def _card(
-    name: str,
-    parameters: int,
+    parts: SavedParts,
     layouts: Sequence[str],
     left_out: str,
-    options: ModelCardOptions,
+    options: PublishOptions,
     run: RunFacts | None,
-    repository: str = NO_REPOSITORY,
+    repository: str,
 ) -> str:
     """The text of README.md. layouts: libraries that open it; left_out: why another does not."""
     metadata = {
@@ -249,16 +202,17 @@ def _card(
         "base_model": options.base_model,
         "tags": ["clip", "helip", *layouts],
     }
-    title = name if repository == NO_REPOSITORY else repository.rsplit("/", 1)[-1]
-    return model_card(
+    title = parts.name if repository == NO_REPOSITORY else repository.rpartition("/")[2]
+    return card_of(
+        "model",
         metadata,
         title=without_paths(title),
-        parameters=parameters,
+        parameters=sum(parameter.numel() for parameter in parts.model.parameters()),
         layouts=layouts,
         left_out=left_out,
         repository=repository,
         run=None if run is None else run.told(),
         data=options.data,
-        results=markdown_without_paths(options.results),
+        results=words_without_paths(options.results or ""),
         license=options.license,
     )

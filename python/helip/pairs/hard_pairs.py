@@ -472,11 +472,3 @@ def _written(call: C, work: Callable[[C], _core.HardPairs]) -> _core.HardPairs:
         _core.HardPairs.open,
         progress=call.progress,
     )
-
-
-def copy_certificate(table: str, folder: str) -> None:
-    """Copies what a table of stages keeps of its sample, if it does, to that in ``folder``."""
-    certificate = Path(table) / CERTIFICATE
-    if certificate.is_file():
-        with storage_errors("write", folder):
-            shutil.copyfile(certificate, Path(folder) / CERTIFICATE)

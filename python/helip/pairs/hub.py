@@ -5,22 +5,22 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from helip import _core
 from helip.common.errors import StorageError
-from helip.common.files import publish_directory, storage_errors
 from helip.common.hub.cards import (
     NO_REPOSITORY,
-    dataset_card,
-    markdown_without_paths,
+    card_of,
     without_paths,
+    words_without_paths,
 )
-from helip.common.hub.client import CARD, located, push, require_ready, without_links
-from helip.common.hub.options import CardOptions, PullOptions, PushOptions
+from helip.common.hub.client import located, push, save, without_links
+from helip.common.hub.options import CardOptions, PullOptions, PushCall, SaveCall
 from helip.pairs.blocks import pool_blocks
 from helip.store.embedding_store import EmbeddingStore
 
@@ -34,26 +34,22 @@ _SIZES |= {10**7: "1M<n<10M", 10**8: "10M<n<100M", 10**9: "100M<n<1B", 10**10: "
 
 
 @dataclass(frozen=True, kw_only=True)
-class SaveTableCall(CardOptions):
-    """What `HardPairs.save_pretrained` is asked."""
+class TableCardOptions(CardOptions):
+    """How a table is published."""
 
-    folder: str | os.PathLike[str] = field(kw_only=False)
-    """The new directory."""
     parquet: bool = False
     """Also write pairs.parquet, a row a pair without keys, which datasets and the hub's viewer
     read; needs pyarrow."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushTableCall(CardOptions, PushOptions):
-    """What `HardPairs.push_to_hub` is asked."""
+class SaveTableCall(TableCardOptions, SaveCall):
+    """What `HardPairs.save_pretrained` is asked."""
 
-    repo_id: str = field(kw_only=False)
-    """NAME or OWNER/NAME, of a data set."""
-    parquet: bool = False
-    """As in save_pretrained."""
-    card: bool = True
-    """Write README.md; False leaves that of the repository as it is."""
+
+@dataclass(frozen=True, kw_only=True)
+class PushTableCall(TableCardOptions, PushCall):
+    """What `HardPairs.push_to_hub` is asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,39 +64,15 @@ class PullTableCall(PullOptions):
 
 def save_table(table: _core.HardPairs, statistics: dict[str, Any], call: SaveTableCall) -> Path:
     """Write the new directory of the call, all or nothing."""
-    path = Path(call.folder)
-    with publish_directory(path) as directory:
-        _write(table, directory, parquet=call.parquet)
-        card = _card(table, statistics, CardOptions.of(call), call.parquet, path.name)
-        (directory / CARD).write_text(card, encoding="utf-8")
-    return path
+    return save(call, partial(_write, table, statistics, TableCardOptions.of(call)))
 
 
 def push_table(
     table: _core.HardPairs, statistics: dict[str, Any], call: PushTableCall, card: str | None = None
 ) -> str:
     """Upload what `save_table` writes; the address of the commit. card: in place of its own."""
-    require_ready(call.repo_id, call.token)
-    with (
-        storage_errors("write", tempfile.gettempdir()),
-        tempfile.TemporaryDirectory(prefix="helip-") as made,
-    ):
-        folder = Path(made)
-        _write(table, folder, parquet=call.parquet)
-
-        def words(repository: str) -> str:
-            options = CardOptions.of(call)
-            return card or _card(table, statistics, options, call.parquet, repository, repository)
-
-        return push(
-            folder,
-            call.repo_id,
-            "dataset",
-            PushOptions.of(call),
-            owned=FILES,
-            with_card=call.card,
-            card=words,
-        )
+    write = partial(_write, table, statistics, TableCardOptions.of(call), card=card)
+    return push(call, "dataset", FILES, write)
 
 
 def folder_of(call: PullTableCall) -> Path:
@@ -118,8 +90,18 @@ def folder_of(call: PullTableCall) -> Path:
     return without_links(folder, options, _TABLE)
 
 
-def _write(table: _core.HardPairs, directory: Path, *, parquet: bool) -> None:
-    """The table into an empty directory; its options and report name no paths of this machine."""
+def _write(
+    table: _core.HardPairs,
+    statistics: dict[str, Any],
+    call: TableCardOptions,
+    directory: Path,
+    *,
+    card: str | None = None,
+) -> Callable[[str], str]:
+    """The table into an empty directory; its options and report name no paths of this machine.
+
+    What it returns gives the card of a repository, or ``card``.
+    """
     options, report = json.loads(table.options_json), json.loads(table.report_json)
     # The core publishes a directory of its own.
     inner = directory / ".table"
@@ -133,12 +115,13 @@ def _write(table: _core.HardPairs, directory: Path, *, parquet: bool) -> None:
         else:
             file.unlink()
     inner.rmdir()
-    if parquet:
+    if call.parquet:
         from helip.pairs.exchange.arrow import write_parquet
 
         saved = _core.HardPairs.open(os.fspath(directory))  # its options name no paths
         file = directory / PARQUET
         write_parquet(saved, None, file, "long", similarities=False, overwrite=False)
+    return lambda repository: card or _card(table, statistics, call, repository)
 
 
 def _rewrite(
@@ -156,14 +139,10 @@ def _rewrite(
 
 
 def _card(
-    table: _core.HardPairs,
-    statistics: dict[str, Any],
-    options: CardOptions,
-    parquet: bool,
-    title: str,
-    repository: str = NO_REPOSITORY,
+    table: _core.HardPairs, statistics: dict[str, Any], options: TableCardOptions, repository: str
 ) -> str:
     mined = without_paths(json.loads(table.options_json))
+    parquet = options.parquet
     rows = statistics["pairs"] if parquet else len(table)  # of what a hub reads
     size = next((words for most, words in _SIZES.items() if rows < most), "10B<n<100B")
     metadata = {
@@ -174,9 +153,10 @@ def _card(
         "configs": [{"config_name": "default", "data_files": PARQUET}] if parquet else None,
         "viewer": None if parquet else False,
     }
-    return dataset_card(
+    return card_of(
+        "dataset",
         metadata,
-        title=title.rsplit("/", 1)[-1],
+        title="Hard pairs" if repository == NO_REPOSITORY else repository.rpartition("/")[2],
         repository=repository,
         targets=len(table),
         k=table.k,
@@ -190,6 +170,6 @@ def _card(
         outliers=statistics["outliers"],
         short=statistics["short_targets"],
         data=options.data,
-        results=markdown_without_paths(options.results),
+        results=words_without_paths(options.results or ""),
         license=options.license,
     )

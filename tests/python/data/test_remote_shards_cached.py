@@ -196,7 +196,7 @@ def test_a_full_disk_slows_and_stops_nothing(index, tmp_path, server, monkeypatc
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(disk_cache.BlockFiles, "_write", full)
+    monkeypatch.setattr(disk_cache.DiskCache, "_write", full)
     data = opened(index, tmp_path)
     with pytest.warns(RuntimeWarning, match="No space left on device") as said:
         read_all(data)

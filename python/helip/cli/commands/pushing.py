@@ -41,7 +41,6 @@ def push(
     parquet: Annotated[
         bool, Parameter(negative=(), help="A table: also a file for datasets.")
     ] = False,
-    card: Annotated[bool, text("Write README.md.")] = True,
     **options: Any,
 ) -> Done:
     """Upload a model or a table to the Hugging Face Hub, by the token of HF_TOKEN or a login."""
@@ -52,7 +51,5 @@ def push(
         from helip.evaluation.suite import results_as_markdown
 
         measured = results_as_markdown(results)
-    address = push_to_hub(
-        path, repo, results=measured, layout=layout, parquet=parquet, card=card, **options
-    )
+    address = push_to_hub(path, repo, results=measured, layout=layout, parquet=parquet, **options)
     return Done(facts={"url": address}, text=address)

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cache
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import jinja2
@@ -26,29 +26,20 @@ from helip.common.text import number, plain
 NO_REPOSITORY = "OWNER/NAME"
 _LIBRARIES = ("torch", "open_clip_torch", "transformers")
 # An absolute path within words; not the path of an address, nor a fraction such as 1/2, nor </b>.
-_BEFORE = r"(?<![\w/.*-])(?<!:(?=//))(?<!<(?=/\w{1,10}>))"
-_ROOT = r"(?:file:/*)?(?:(?:~|[A-Za-z]:)?/|(?:~|[A-Za-z]:)\\|\\\\(?=\w))"
-_PART = r"""[^\s/\\'",;()|]+"""
-# A folder may have spaces in its name. Words before the next slash are taken for such a name: it is
-# better to lose them than to tell a path.
-_FOLDER = rf"""{_PART}(?: [^\s/\\'",;():|`<>]+){{0,4}}[/\\]"""
-_PATH = re.compile(rf"{_BEFORE}{_ROOT}(?:{_FOLDER})*{_PART}")
-# Before a folder of the machine: not the host or path of an address, nor of a relative path.
-_LEFT = r"(?:(?<![\w/.~-])(?<!:(?=//))|(?<=file://)|(?<=\\[nrt]))"
+_PATH = re.compile(r"""(?<![\w/.*<-])(?<!:(?=//))(?:file:/*)?~?/[^\s'",;()|]+""")
 
 
-def model_card(metadata: Mapping[str, Any], **values: Any) -> str:
-    """The text of a model's README.md; ``values`` are those of templates/model_card.md."""
-    from huggingface_hub import ModelCard, ModelCardData
+def card_of(kind: Literal["model", "dataset"], metadata: Mapping[str, Any], **values: Any) -> str:
+    """The text of a README.md; ``values`` are those of templates/{kind}_card.md.
 
-    return str(ModelCard(_page("model", ModelCardData(**_given(metadata)), values)))
+    Raises InvalidArgumentError for metadata that a hub refuses.
+    """
+    from huggingface_hub import DatasetCardData, ModelCardData
 
-
-def dataset_card(metadata: Mapping[str, Any], **values: Any) -> str:
-    """The text of a table's README.md; ``values`` are those of templates/dataset_card.md."""
-    from huggingface_hub import DatasetCard, DatasetCardData
-
-    return str(DatasetCard(_page("dataset", DatasetCardData(**_given(metadata)), values)))
+    given = {name: value for name, value in metadata.items() if value is not None}
+    data = (ModelCardData if kind == "model" else DatasetCardData)(**given)
+    body = _templates().get_template(f"{kind}_card.md").render(versions=_versions(), **values)
+    return f"---\n{data.to_yaml()}\n---\n\n{body.strip()}\n"
 
 
 def without_paths(value: Any) -> Any:
@@ -61,15 +52,14 @@ def without_paths(value: Any) -> Any:
         return without_paths(os.fspath(value))
     if not isinstance(value, str):
         return value
-    value = without_secrets(value)
-    if value.startswith(("/", "~", "\\", "file:")) or re.match(r"[A-Za-z]:[/\\]", value):
-        return (PureWindowsPath if "\\" in value else PurePosixPath)(value).name
-    return _last_parts(value)
+    if value.startswith(("/", "~", "file:")):
+        return PurePosixPath(value).name
+    return words_without_paths(value)
 
 
-def markdown_without_paths(text: str | None) -> str | None:
-    """The same Markdown, of absolute paths only the last part, of URLs no credentials."""
-    return None if text is None else _last_parts(without_secrets(text, markdown=True))
+def words_without_paths(text: str) -> str:
+    """The same words or Markdown, of absolute paths only the last part, of URLs no credentials."""
+    return _PATH.sub(lambda found: found[0].rpartition("/")[2], without_secrets(text))
 
 
 def refuse_paths(name: str, text: str) -> None:
@@ -78,25 +68,13 @@ def refuse_paths(name: str, text: str) -> None:
     with contextlib.suppress(OSError):  # it may be deleted
         folders.append(os.getcwd())
     for folder in folders:
-        place = rf"{_LEFT}{re.escape(folder)}(?!\.?[\w-])"
+        # Not the path of an address, nor of a relative path; also behind a line's end in JSON.
+        place = rf"(?:(?<![\w.~-])|(?<=\\[nrt])){re.escape(folder)}(?!\.?[\w-])"
         if len(folder) > 1 and re.search(place, text):
             raise InvalidArgumentError(
                 f"{name} names {folder}, a path of this machine, and would be public; take it out "
                 "of data, results or the file"
             )
-
-
-def _last_parts(text: str) -> str:
-    return _PATH.sub(lambda found: re.split(r"[/\\]", found[0])[-1], text)
-
-
-def _page(kind: Literal["model", "dataset"], metadata: Any, values: Mapping[str, Any]) -> str:
-    body = _templates().get_template(f"{kind}_card.md").render(versions=_versions(), **values)
-    return f"---\n{metadata.to_yaml()}\n---\n\n{body.strip()}\n"
-
-
-def _given(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in metadata.items() if value is not None}
 
 
 def _versions() -> list[str]:

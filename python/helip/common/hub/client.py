@@ -7,15 +7,22 @@ import errno
 import fnmatch
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, StorageError
-from helip.common.files import make_directory, own_cache, publish_file, storage_errors
-from helip.common.hub.cards import refuse_paths
-from helip.common.hub.options import HubOptions, PullOptions, PushOptions
+from helip.common.files import (
+    make_directory,
+    own_cache,
+    publish_directory,
+    publish_file,
+    storage_errors,
+)
+from helip.common.hub.cards import NO_REPOSITORY, refuse_paths
+from helip.common.hub.options import HubOptions, PullOptions, PushCall, SaveCall
 
 Kind = Literal["model", "dataset"]
 
@@ -26,14 +33,36 @@ _ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
 _ERRNO |= {412: errno.EAGAIN, 429: errno.EAGAIN}
 
 
-def push(
+#: Writes files into an empty directory, and gives the card of them in the repository of a name.
+Write = Callable[[Path], Callable[[str], str]]
+
+
+def save(call: SaveCall, write: Write) -> Path:
+    """Write the new directory of the call, with a card, all or nothing."""
+    path = Path(call.folder)
+    with publish_directory(path) as directory:
+        card = write(directory)
+        (directory / CARD).write_text(card(NO_REPOSITORY), encoding="utf-8")
+    return path
+
+
+def push(call: PushCall, kind: Kind, owned: Collection[str], write: Write) -> str:
+    """Upload what `save` writes; raises and returns as `push_folder`."""
+    require_ready(call.repo_id, call.token)
+    with (
+        storage_errors("write", tempfile.gettempdir()),
+        tempfile.TemporaryDirectory(prefix="helip-") as made,
+    ):
+        card = write(Path(made))
+        return push_folder(Path(made), call, kind, owned, card=card)
+
+
+def push_folder(
     folder: Path,
-    repo_id: str,
+    call: PushCall,
     kind: Kind,
-    options: PushOptions,
-    *,
     owned: Collection[str],
-    with_card: bool = True,
+    *,
     card: Callable[[str], str] | None = None,
 ) -> str:
     """Commit files of ``folder`` to a repository, which is made where there is none.
@@ -41,15 +70,18 @@ def push(
     owned: patterns of names that helip writes, none in a subfolder. What the repository has of
         these and the folder has not is deleted in that commit, since somebody would open old
         weights beside new ones.
-    with_card: whether README.md goes too. card: makes it, from OWNER/NAME; None: it is there.
+    card: makes README.md, from OWNER/NAME; None: it is there. Where the call wants none, neither
+        goes.
 
     Returns the address of the commit. Raises InvalidArgumentError for a ``repo_id`` that is none
     and for a text that names a path of this machine, StorageError for what the hub refuses.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    require_ready(repo_id, options.token)
-    names = (*owned, CARD) if with_card else owned
+    repo_id = call.repo_id
+    require_ready(repo_id, call.token)
+    names = (*owned, CARD) if call.card else owned
+    card = card if call.card else None
     with storage_errors("read", folder):
         contents: dict[str, Any] = {
             path.name: path
@@ -59,17 +91,17 @@ def push(
         for name, path in contents.items():
             if name.endswith((".json", CARD)) and name not in _VOCABULARIES:
                 refuse_paths(name, path.read_text("utf-8", errors="replace"))
-    if card is not None and with_card:  # what is refused here leaves no empty repository behind
+    if card is not None:  # what is refused here leaves no empty repository behind
         refuse_paths(CARD, card(repo_id))
-    api, branch = _api(options), options.revision
+    api, branch = _api(call), call.revision
     with _hub_errors("upload to", repo_id, api.endpoint):
         repo_id = api.create_repo(
-            repo_id, repo_type=kind, private=options.private, exist_ok=True
+            repo_id, repo_type=kind, private=call.private, exist_ok=True
         ).repo_id
         if branch not in (None, "main") and not branch.startswith("refs/"):
             api.create_branch(repo_id, branch=branch, repo_type=kind, exist_ok=True)
         there = api.list_repo_files(repo_id, repo_type=kind, revision=branch)
-    if card is not None and with_card:
+    if card is not None:
         contents[CARD] = card(repo_id).encode()
     stale = [name for name in there if _matches(name, owned) and name not in contents]
     with storage_errors("read", folder):
@@ -78,13 +110,13 @@ def push(
             *(CommitOperationDelete(name, is_folder=False) for name in stale),
         ]
     # Not upload_folder: its patterns reach into subfolders, and it may make several commits.
-    with _hub_errors("upload to", repo_id, api.endpoint), _bars(options.progress):
+    with _hub_errors("upload to", repo_id, api.endpoint), _bars(call.progress):
         commit = api.create_commit(
             repo_id,
             operations,
             repo_type=kind,
             revision=branch,
-            commit_message=options.commit_message or f"Upload by helip {_core.__version__}",
+            commit_message=call.commit_message or f"Upload by helip {_core.__version__}",
         )
     return str(commit.commit_url)
 
@@ -190,13 +222,11 @@ def _api(options: HubOptions) -> Any:
     )
 
 
-def _check_repo_id(repo_id: object) -> None:
+def _check_repo_id(repo_id: Any) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
     try:
-        if not isinstance(repo_id, str):
-            raise HFValidationError(f"it is a {type(repo_id).__name__}")
         validate_repo_id(repo_id)
     except HFValidationError as error:
         raise InvalidArgumentError(

@@ -38,6 +38,24 @@ class PushOptions(HubOptions):
     is."""
     commit_message: str | None = None
     """First line of the commit; None: it names helip and its version."""
+    card: bool = True
+    """Write README.md; False leaves that of the repository as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushCall(PushOptions):
+    """What a push is asked."""
+
+    repo_id: str = field(kw_only=False)
+    """NAME or OWNER/NAME, of a model or, for a table, of a data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveCall(Options):
+    """What `save_pretrained` is asked."""
+
+    folder: str | os.PathLike[str] = field(kw_only=False)
+    """The new directory."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from helip.common.errors import InvalidArgumentError, StorageError
-from helip.common.hub.client import located, push, without_links
-from helip.common.hub.options import PullOptions, PushOptions
+from helip.common.hub.client import located, push_folder, without_links
+from helip.common.hub.options import PullOptions, PushCall
 from support.hub_server import TOKEN, hub_for_tests
 
 OWNED = ("*.json", "*.safetensors")
@@ -34,8 +34,8 @@ def folder(tmp_path):
 
 
 def upload(folder, repo_id="me/x", *, card=None, owned=OWNED, **options):
-    call, has_card = PushOptions(progress=False, **options), card is not None
-    return push(folder, repo_id, "model", call, owned=owned, with_card=has_card, card=card)
+    call = PushCall(repo_id, progress=False, card=card is not None, **options)
+    return push_folder(folder, call, "model", owned, card=card)
 
 
 def pull(name="me/x", patterns=("*",), **options) -> Path:
@@ -97,7 +97,7 @@ def test_subfolders_stay_here_and_those_of_the_repository_stay_there(hub, folder
     assert set(repo.files()) == {*FILES, "[a].json", "other/mine.json"}
 
 
-@pytest.mark.parametrize("name", ["a/b/c", "me/x--y", ".x", "me/x.git", "", "x" * 97, 7])
+@pytest.mark.parametrize("name", ["a/b/c", "me/x--y", ".x", "me/x.git", "", "x" * 97])
 def test_an_invalid_repo_id_is_refused_before_anything_is_asked(hub, folder, name):
     with pytest.raises(InvalidArgumentError, match=r"repo_id is .* must be NAME or OWNER/NAME"):
         upload(folder, name)
@@ -202,9 +202,8 @@ def test_what_names_the_machine_is_refused_before_anything_is_asked(hub, folder,
     words = json.dumps({"from": str(Path.home() / "acme")})
     (folder / name).write_text(words)
     told = rf"{name} names .*, a path of this machine, and would be public"
-    call = PushOptions(progress=False)
     with pytest.raises(InvalidArgumentError, match=told):
-        push(folder, "me/x", "model", call, owned=OWNED)
+        push_folder(folder, PushCall("me/x", progress=False), "model", OWNED)
     (folder / name).write_text("{}")
     with pytest.raises(InvalidArgumentError, match=r"README\.md names"):
         upload(folder, card=lambda repository: words)

@@ -16,7 +16,7 @@ import pytest
 
 from helip.common.errors import InvalidArgumentError, StorageError
 from helip.common.remote import disk_cache
-from helip.common.remote.disk_cache import BLOCK, BlockFiles, DiskCache, Version
+from helip.common.remote.disk_cache import BLOCK, DiskCache, Version
 
 PATIENCE = 30  # seconds, where a fault would be waited for without end
 SIZE = 5 * BLOCK + 1000
@@ -171,7 +171,7 @@ def test_a_full_disk_is_said_once_and_counted(cache, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(disk_cache.BlockFiles, "_write", full)
+        patched.setattr(DiskCache, "_write", full)
         with pytest.warns(RuntimeWarning, match=r"blocks cannot be written \(No space left on dev"):
             assert file.is_read_by(cache, 0, 3 * BLOCK)
         with warnings.catch_warnings():
@@ -193,10 +193,9 @@ def test_a_disk_that_fills_half_way_leaves_nothing_half_written(cache, tmp_path,
     file, usual, left = File(), disk_cache._digest, [2]
 
     def failing(name: str, data: object) -> bytes:
-        if name != "sizes":
-            left[0] -= 1
-            if left[0] < 0:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return usual(name, data)
 
     with monkeypatch.context() as patched:
@@ -237,17 +236,17 @@ def block(number: int, size: int = disk_cache.BLOCK) -> bytes:
     return np.random.default_rng(number).bytes(size)
 
 
-def get(files: BlockFiles, number: int) -> bytes | None:
-    found = files.get(name_of(number), disk_cache.BLOCK)
+def get(files: DiskCache, number: int) -> bytes | None:
+    found = files._kept(name_of(number), disk_cache.BLOCK)
     return None if found is None else bytes(found)
 
 
-def put(files: BlockFiles, *numbers: int) -> None:
-    files.put([(name_of(number), block(number)) for number in numbers])
+def put(files: DiskCache, *numbers: int) -> None:
+    files._keep({name_of(number): block(number) for number in numbers})
 
 
 def there(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("??/*") if path.is_file()]
+    return [path for path in folder.glob("blocks/??/*") if path.is_file()]
 
 
 def bytes_in(folder: Path) -> int:
@@ -256,31 +255,31 @@ def bytes_in(folder: Path) -> int:
 
 def use_at(folder: Path, number: int, time: int) -> None:
     """Let a block be used last at that second."""
-    os.utime(folder / name_of(number)[:2] / name_of(number), (time, time))
+    os.utime(folder / "blocks" / name_of(number)[:2] / name_of(number), (time, time))
 
 
 def test_a_block_that_was_put_is_found_as_it_was(tmp_path):
-    files = BlockFiles(tmp_path, 10 * FILE)
+    files = DiskCache(tmp_path, 10 * FILE)
     put(files, 1, 2)
-    files.put([(name_of(3), block(3, 100))])
+    files._keep({name_of(3): block(3, 100)})
     assert (get(files, 1), get(files, 2)) == (block(1), block(2))
-    assert bytes(files.get(name_of(3), 100) or b"") == block(3, 100)
+    assert bytes(files._kept(name_of(3), 100) or b"") == block(3, 100)
     assert get(files, 4) is None
     assert {path.stat().st_size for path in there(tmp_path)} == {FILE, 116}
 
 
 def test_the_bound_is_kept_whatever_comes(tmp_path):
-    files = BlockFiles(tmp_path, 7 * FILE)
+    files = DiskCache(tmp_path, 7 * FILE)
     for first in range(0, 40, 2):
         put(files, first, first + 1)
         assert bytes_in(tmp_path) <= 7 * FILE
     put(files, *range(50, 80))  # more than fits
     assert 0 < bytes_in(tmp_path) <= 7 * FILE
-    assert files.evicted >= 40
+    assert files.counts()["evicted"] >= 40
 
 
 def test_those_go_first_that_were_used_longest_ago(tmp_path):
-    files = BlockFiles(tmp_path, 4 * FILE)
+    files = DiskCache(tmp_path, 4 * FILE)
     put(files, 0, 1, 2, 3)
     for number, time in enumerate((50, 20, 40, 10)):
         use_at(tmp_path, number, time)
@@ -289,58 +288,81 @@ def test_those_go_first_that_were_used_longest_ago(tmp_path):
     assert [number for number in range(5) if get(files, number) is None] == [1]
 
 
-def test_the_oldest_of_a_part_of_the_folders_go_where_there_are_many(tmp_path, monkeypatch):
-    monkeypatch.setattr(disk_cache, "_LOOKED_AT", 8)
-    files = BlockFiles(tmp_path, 64 * FILE)
+def test_where_there_are_many_some_more_go_so_that_the_next_need_not_look(tmp_path, monkeypatch):
+    files, looked = DiskCache(tmp_path, 64 * FILE), []
     put(files, *range(64))
     for number in range(64):
         use_at(tmp_path, number, number)
+    blocks = files._blocks
+    monkeypatch.setattr(files, "_blocks", lambda: looked.append(1) or blocks())
     for number in range(64, 96):
         put(files, number)
         assert bytes_in(tmp_path) <= 64 * FILE
     kept = [number for number in range(96) if get(files, number) is not None]
-    assert len(kept) >= 52  # a few more go than must
-    assert np.mean([number >= 32 for number in kept]) > 0.8
+    assert kept == [*range(96 - len(kept), 96)]
+    assert len(kept) >= 59
+    assert len(looked) <= 3 * 8  # to count them, to remove some, and to count again
+
+
+def test_a_block_that_is_used_while_room_is_made_stays(tmp_path, monkeypatch):
+    files = DiskCache(tmp_path, 4 * FILE)
+    put(files, 0, 1, 2, 3)
+    for number in range(4):
+        use_at(tmp_path, number, number)
+    blocks, times = files._blocks, []
+
+    def used_then():
+        times.append(1)
+        if len(times) == 2:
+            assert get(files, 0)
+        return blocks()
+
+    monkeypatch.setattr(files, "_blocks", used_then)
+    put(files, 4)
+    assert get(files, 0) is not None
+    assert bytes_in(tmp_path) <= 4 * FILE
 
 
 def test_a_smaller_bound_is_kept_from_the_next_block_on(tmp_path):
-    put(BlockFiles(tmp_path, 40 * FILE), *range(40))
-    put(BlockFiles(tmp_path, 10 * FILE), 41)
+    put(DiskCache(tmp_path, 40 * FILE), *range(40))
+    put(DiskCache(tmp_path, 10 * FILE), 41)
     assert bytes_in(tmp_path) <= 10 * FILE
 
 
 @pytest.mark.parametrize("place", [0, 20, FILE - 1])
 def test_a_block_with_a_flipped_bit_is_not_there(tmp_path, place):
-    files = BlockFiles(tmp_path, 10 * FILE)
+    files = DiskCache(tmp_path, 10 * FILE)
     put(files, 1)
     (path,) = there(tmp_path)
     raw = bytearray(path.read_bytes())
     raw[place] ^= 4
     path.write_bytes(raw)
     assert get(files, 1) is None
-    assert files.damaged == 1
+    assert files.counts()["damaged"] == 1
     put(files, 1)
     assert get(files, 1) == block(1)
 
 
 @pytest.mark.parametrize("size", [0, 7, 16, FILE - 1])
 def test_a_block_that_was_cut_short_is_not_there(tmp_path, size):
-    files = BlockFiles(tmp_path, 10 * FILE)
+    files = DiskCache(tmp_path, 10 * FILE)
     put(files, 1)
     os.truncate(there(tmp_path)[0], size)
     assert get(files, 1) is None
 
 
 def test_a_block_under_the_name_of_another_is_not_there(tmp_path):
-    files = BlockFiles(tmp_path, 10 * FILE)
+    files = DiskCache(tmp_path, 10 * FILE)
     put(files, 1, 2)
-    first, second = (tmp_path / name_of(number)[:2] / name_of(number) for number in (1, 2))
+    first, second = (
+        tmp_path / "blocks" / name_of(number)[:2] / name_of(number) for number in (1, 2)
+    )
     first.replace(second)
     assert get(files, 2) is None
 
 
 def _put_and_die(folder: Path) -> None:
-    written = disk_cache.BlockFiles._write
+    written = DiskCache._write
 
     def write(self, path, name, data):
         if name == name_of(2):
@@ -349,46 +371,46 @@ def _put_and_die(folder: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return written(self, path, name, data)
 
-    disk_cache.BlockFiles._write = write
-    put(BlockFiles(folder, 4 * FILE), 1, 2)
+    DiskCache._write = write
+    put(DiskCache(folder, 4 * FILE), 1, 2)
 
 
 def test_what_a_killed_process_left_is_removed_and_counted(tmp_path):
     killed = multiprocessing.get_context("fork").Process(target=_put_and_die, args=(tmp_path,))
     killed.start()
     killed.join()
-    left = list(tmp_path.glob("??/.tmp-*"))
+    left = list(tmp_path.glob("blocks/??/.tmp-*"))
     assert killed.exitcode == -signal.SIGKILL and len(left) == 1
-    files = BlockFiles(tmp_path, 4 * FILE)
+    files = DiskCache(tmp_path, 4 * FILE)
     assert get(files, 1) == block(1)
     put(files, 3)
-    assert not left[0].exists()
     put(files, 4, 5, 6)
+    assert not left[0].exists()
     assert bytes_in(tmp_path) <= 4 * FILE
 
 
 @pytest.mark.parametrize("contents", [b"", b"x" * 50, None])
-def test_sizes_that_are_lost_are_counted_again(tmp_path, contents):
-    put(BlockFiles(tmp_path, 4 * FILE), 1, 2, 3)
+def test_a_size_that_is_lost_is_counted_again(tmp_path, contents):
+    put(DiskCache(tmp_path, 4 * FILE), 1, 2, 3)
     if contents is None:
-        (tmp_path / "sizes").unlink()
+        (tmp_path / "blocks" / "size").unlink()
     else:
-        (tmp_path / "sizes").write_bytes(contents)
-    put(BlockFiles(tmp_path, 4 * FILE), 4, 5)
+        (tmp_path / "blocks" / "size").write_bytes(contents)
+    put(DiskCache(tmp_path, 4 * FILE), 4, 5)
     assert bytes_in(tmp_path) <= 4 * FILE
 
 
 def test_other_files_of_the_folder_stay(tmp_path):
-    (tmp_path / "00").mkdir()
-    (tmp_path / "00" / "mine.txt").write_text("words")
-    files = BlockFiles(tmp_path, 2 * FILE)
+    (tmp_path / "blocks" / "00").mkdir(parents=True)
+    (tmp_path / "blocks" / "00" / "mine.txt").write_text("words")
+    files = DiskCache(tmp_path, 2 * FILE)
     for number in range(8):
         put(files, number)
-    assert (tmp_path / "00" / "mine.txt").read_text() == "words"
+    assert (tmp_path / "blocks" / "00" / "mine.txt").read_text() == "words"
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path):
-    files = BlockFiles(tmp_path / "blocks", 4 * FILE)
+    files = DiskCache(tmp_path, 4 * FILE)
     put(files, 1)
     (tmp_path / "blocks").rename(tmp_path / "gone")
     assert get(files, 1) is None
@@ -397,7 +419,7 @@ def test_a_folder_that_was_removed_is_made_again(tmp_path):
 
 
 def _put_many(folder: Path, first: int) -> None:
-    files = BlockFiles(folder, 12 * FILE)
+    files = DiskCache(folder, 12 * FILE)
     for number in range(first, first + 60):
         put(files, number)
         found = get(files, number)
@@ -415,8 +437,7 @@ def test_processes_that_write_at_once_keep_the_bound(tmp_path):
         job.join()
     assert [job.exitcode for job in jobs] == [0, 0]
     assert bytes_in(tmp_path) <= 12 * FILE
-    kept = (tmp_path / "sizes").read_bytes()
-    assert sum(disk_cache._unpacked(kept)[:256]) == bytes_in(tmp_path)
+    assert int((tmp_path / "blocks" / "size").read_bytes()) >= bytes_in(tmp_path)
 
 
 # Numbers as ranges
