@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import math
@@ -29,16 +28,6 @@ def write_json(path: Path, value: Any) -> None:
     from helip.common.files import replace_file
 
     replace_file(path, json.dumps(value, indent=1, default=_plain) + "\n")
-
-
-def draw_training(out: Path) -> None:
-    """``curves.png`` beside the metrics of a run, where matplotlib is installed."""
-    from helip.common.errors import UnsupportedError
-    from helip.training.logs.curves import draw_curves
-    from helip.training.logs.metrics import read_metrics
-
-    with contextlib.suppress(UnsupportedError):
-        draw_curves({out.name: read_metrics(out / "metrics.jsonl")}, out / "curves.png")
 
 
 def show_index(index: Any, as_json: bool, *, scanned: int | None = None) -> None:

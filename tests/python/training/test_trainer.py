@@ -24,7 +24,7 @@ from helip.common.errors import (
 from helip.models.bundle import create_model
 from helip.models.run_folder import list_checkpoints
 from helip.training.checkpoints import read_checkpoint
-from helip.training.logs.metrics import RunLog, read_metrics
+from helip.training.metrics import RunLog, read_metrics
 from helip.training.recipe import Recipe
 from helip.training.result import NonFiniteLossError
 from support.loop_samples import CONFIG, FakeLoader, bundle, trainer, weights

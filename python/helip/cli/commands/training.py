@@ -15,7 +15,6 @@ from helip.cli.commands.data import named_paths, open_data
 from helip.cli.messages import say
 from helip.cli.resuming import stopping_between_steps
 from helip.cli.showing import (
-    draw_training,
     figure,
     print_json,
     show_account,
@@ -115,7 +114,6 @@ def train(
         result = train(progress=not quiet, should_stop=asked, **call)
     if launched_rank() > 0:  # of the processes, one speaks
         return Done()
-    draw_training(out)
     for failure in result.validation.get("failures", ()):
         say(f"validation failed at step {failure['step']}: {failure['message']}")
     for failure in result.guard.get("failures", ()):
