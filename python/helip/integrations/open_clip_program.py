@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import inspect
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,11 +62,9 @@ class HardPairOptions(PairOptions, LossOptions, ReadOptions):
 def open_clip_program() -> ModuleType:
     """open_clip_train.main.
 
-    A version newer than those of `WORKS_WITH` is taken where it has a known form, with a warning.
-
     Raises:
-        UnsupportedError: it is absent, too old, of neither known form, or not of the open_clip that
-            is imported; names the versions that work.
+        UnsupportedError: it is absent, of neither known form, or not of the open_clip that is
+            imported; names the versions that work.
     """
     try:
         import open_clip
@@ -77,9 +74,6 @@ def open_clip_program() -> ModuleType:
             f"this needs open_clip_train and what it imports ({error}); {_INSTALL}"
         ) from error
     version = getattr(open_clip, "__version__", "0")  # early ones had none
-    least, bound = (_numbers(part) for part in WORKS_WITH.split(","))
-    if _numbers(version) < least:
-        raise UnsupportedError(f"open_clip {version} is too old; {_WORKS}")
     folders = [Path(str(module.__file__)).parents[1] for module in (open_clip, program)]
     if folders[0] != folders[1]:
         raise UnsupportedError(
@@ -93,19 +87,12 @@ def open_clip_program() -> ModuleType:
             f"open_clip {version} has a training program of another form (no "
             f"{' '.join(missing)} as known); {_WORKS}"
         )
-    if _numbers(version) >= bound:
-        _log.warning("open_clip %s is newer than those that were tried; %s", version, _WORKS)
     return program
 
 
 def has_tasks(program: ModuleType) -> bool:
     """Whether the program trains a task, and not a model with a loss."""
     return not _lacks(program, _TASK)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Major and minor number of a version, or of a bound of one."""
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 def _lacks(program: ModuleType, names: dict[str, set[str]]) -> list[str]:

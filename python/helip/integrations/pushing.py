@@ -18,7 +18,7 @@ from helip.models.pretrained import PublishOptions, PushModelCall
 from helip.pairs import hub
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hub import PushTableCall
-from helip.training.run_facts import facts_of
+from helip.training.checkpoints import facts_of
 
 
 @dataclass(frozen=True, kw_only=True)

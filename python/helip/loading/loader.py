@@ -22,7 +22,6 @@ import torch
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Positive, Seed, Whole, method_keywords, require
 from helip.common.processes import summed_counts
-from helip.data.image_transform import ImageTransform
 from helip.loading.account import EpochCounts
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.loading.pair_source import PairSource, table_of, table_without
@@ -62,9 +61,6 @@ class LoaderCall(BatchOptions, ReadOptions):
     """An ImageTransform, which threads of the core apply to the images of tar shards, folders and
     tables; or any callable from a PIL image, called after torch, random and NumPy's global
     generator were seeded from (seed, epoch, row)."""
-    views: Sequence[ImageTransform] = ()
-    """More ImageTransforms: ``batch["views"] [v, b, ...]`` has their images of the same rows, as
-    the second loss of SLIP needs them."""
     tokenizer: Callable[[list[str]], Any] | None = None
     """Called with a list of captions; one that works row by row, as open_clip's do, is asked once
     a row where threads read."""
@@ -198,7 +194,7 @@ class HardPairLoader:
             "verdicts": None if exclusions is None else exclusions.digest,
         }
         self._reads = choose_reads(
-            data, call.transform, call.views, call.tokenizer, call.seed, ReadOptions.of(call)
+            data, call.transform, call.tokenizer, call.seed, ReadOptions.of(call)
         )
         self._max_quarantined = call.max_quarantined
         self._plans: Plans | None = None  # of the iteration that may go on

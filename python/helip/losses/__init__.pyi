@@ -3,7 +3,7 @@ from .helip_loss import HelipLoss, clip_loss, hard_negative_margin_loss
 from .loss import Loss
 from .options import DistillOptions, LossOptions, MarginOptions, SslOptions
 from .siglip import HelipSigmoidLoss
-from .ssl import SslLoss, nt_xent
+from .ssl import SslLoss
 
 __all__ = [
     "DistillOptions",
@@ -17,5 +17,4 @@ __all__ = [
     "SslOptions",
     "clip_loss",
     "hard_negative_margin_loss",
-    "nt_xent",
 ]

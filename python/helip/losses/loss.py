@@ -148,11 +148,6 @@ class BatchLoss:
             if device is not None:
                 loss.to(device)
         self._identity = {} if self._is_named else _identity(loss)
-        if hasattr(loss, "state_dict") != hasattr(loss, "load_state_dict"):
-            raise InvalidArgumentError(
-                f"loss is {loss_name(loss)}, which has one of state_dict and load_state_dict; give "
-                "it both, or neither where it keeps no state"
-            )
         self.state_dict()  # refuses what no checkpoint could hold
 
     def __call__(
@@ -196,15 +191,14 @@ class BatchLoss:
     def state_dict(self) -> dict[str, Tensor]:
         """The state of the loss; empty where it has none."""
         state: Any = getattr(self.loss, "state_dict", dict)()
-        if not isinstance(state, Mapping):
+        fits = isinstance(state, Mapping) and hasattr(self.loss, "state_dict") == hasattr(
+            self.loss, "load_state_dict"
+        )
+        if not fits or not all(isinstance(value, Tensor) for value in state.values()):
             raise InvalidArgumentError(
-                f"the state_dict of the loss is a {type(state).__name__}, must be a dict of tensors"
-            )
-        odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
-        if odd:
-            raise InvalidArgumentError(
-                f"{odd[0]!r} of the state_dict of the loss is a {type(state[odd[0]]).__name__}, "
-                "must be a tensor: it becomes part of a checkpoint"
+                f"the state_dict of the loss {loss_name(self.loss)} must return a dict of tensors, "
+                "which become part of a checkpoint, and load_state_dict take them; give it both, "
+                "or neither where it keeps no state"
             )
         return dict(state)
 
@@ -296,24 +290,20 @@ def _checked_result(out: Any, loss: Any, features: Tensor) -> dict[str, Tensor]:
     if not isinstance(out, Mapping) or "loss" not in out:
         what = f"a dict of {list(out)}" if isinstance(out, Mapping) else type(out).__name__
         raise InvalidArgumentError(f"the loss returned {what}; {expected}")
-    if odd := [name for name in out if not isinstance(name, str)]:
-        raise InvalidArgumentError(f"the loss returned the name {odd[0]!r}, which is no str")
     if taken := sorted(_TAKEN & set(out)):
         raise InvalidArgumentError(
             f"the loss returned {taken[0]!r}, which the metrics have already; name it otherwise"
         )
     found = {}
     for name, value in out.items():
-        if not isinstance(value, (Tensor, Real)):
+        scalar = value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, Real)
+        if not scalar or not isinstance(name, str):
+            shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
             raise InvalidArgumentError(
-                f"the loss returned a {type(value).__name__} as {name!r}; {expected}"
+                f"the loss returned a {type(value).__name__}{shape} as {name!r}; {expected}"
             )
         number = value if isinstance(value, Tensor) else float(value)
         found[name] = torch.as_tensor(number, device=features.device)
-        if found[name].numel() != 1:
-            raise InvalidArgumentError(
-                f"the loss returned {name!r} of shape {tuple(found[name].shape)}; {expected}"
-            )
     if features.requires_grad and not found["loss"].requires_grad:
         raise InvalidArgumentError(
             f"'loss' of {loss_name(loss)} has no graph, so nothing can be trained by it; compute "

@@ -51,11 +51,6 @@ class SslLoss(nn.Module):
         return f"scale={self.scale}, temperature={self.temperature}"
 
 
-def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tensor:
-    """NT-Xent alone, of features [b, d] of two views; a scalar. See the top of this module."""
-    return F.cross_entropy(*_logits(first, second, temperature))
-
-
 def _logits(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Logits [2b, 2b] with a masked diagonal, and the column [2b] of each row's other view."""
     if first.dim() != 2 or first.shape != second.shape or first.shape[0] == 0:

@@ -1,7 +1,6 @@
 from .checkpoints import Checkpoint, newest_checkpoint
 from .fine_tuning import train
-from .logs.curves import draw_curves
-from .logs.metrics import read_metrics
+from .metrics import read_metrics
 from .named_recipes import NamedRecipe, Setting, recipes
 from .optimizing.weight_average import WeightAverage
 from .options import RunOptions
@@ -23,7 +22,6 @@ __all__ = [
     "Trainer",
     "TrainingPlan",
     "WeightAverage",
-    "draw_curves",
     "newest_checkpoint",
     "plan_training",
     "read_metrics",

@@ -35,13 +35,15 @@ from helip.common.files import (
     storage_errors,
     write_json,
 )
-from helip.models.run_folder import list_checkpoints
-from helip.models.weights import read_tensors, write_tensors
+from helip.models.pretrained import RunFacts
+from helip.models.run_folder import CHECKPOINTS, list_checkpoints, within_run
+from helip.models.weights import WEIGHTS_FILE, read_tensors, write_tensors
 
 _FORMAT = "helip.checkpoint"
 _VERSION = 1
 _SUFFIX = ".safetensors"
 _CONFIG = "open_clip_config.json"
+STATE_FILE = "state.json"
 _OWN_FILES = ("loss", "model", "optimizer", "streaming")
 
 
@@ -85,7 +87,7 @@ def write_checkpoint(
             "files": files,
             "state": checkpoint.state,
         }
-        write_json(directory / "state.json", sealed(body))
+        write_json(directory / STATE_FILE, sealed(body))
     for _, old in list_checkpoints(path.parent)[keep:]:
         discard_directory(old)
 
@@ -126,6 +128,58 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if name.endswith(_SUFFIX)
     }
     return Checkpoint(path, body["step"], tensors, body["state"])
+
+
+def facts_of(path: Path) -> RunFacts | None:
+    """Of the run that wrote the model at ``path``; None where no run is known.
+
+    path: the folder of a run, one of its checkpoints or a file of weights in it, or one of the
+        models that a run writes beside them: best and wise-ft.
+
+    Raises CorruptError for a state.json that lacks what a checkpoint has.
+    """
+    folder = within_run(path) if path.is_dir() else path.parent
+    if (folder / STATE_FILE).is_file():
+        average = path.name if path.is_file() and path.name != WEIGHTS_FILE else None
+        return _read_facts(folder, _AVERAGE if average == "ema.safetensors" else None)
+    found = list_checkpoints(folder.parent / CHECKPOINTS)
+    if folder.name not in _BESIDE or not found:
+        return None
+    return _read_facts(found[0][1], _BESIDE[folder.name](folder))
+
+
+def _read_facts(checkpoint: Path, weights: str | None) -> RunFacts:
+    file = checkpoint / STATE_FILE
+    body = read_json(file)
+    try:
+        state = body["state"]
+        at: Mapping[str, Any] = state["progress"]
+        return RunFacts(
+            options=state["options"],
+            steps=int(body["step"]),
+            seconds=float(at["seconds"]),
+            captions_at_limit=int(at["captions_at_context_limit"]),
+            validation=at["validation"],
+            guard=at["guard"],
+            **({} if weights is None else {"weights": weights}),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptError(f"{file} lacks a part of a checkpoint's state: {error}") from error
+
+
+_AVERAGE = "the average (ema) of those after each step"
+
+
+def _best(folder: Path) -> str:
+    note = read_json(folder / "best.json")
+    return f"those after step {note.get('step')}, the best by `{note.get('figure')}`"
+
+
+def _mixture(folder: Path) -> str:
+    return "a mixture of those of the start and those of the last step (WiSE-FT)"
+
+
+_BESIDE = {"best": _best, "wise-ft": _mixture}
 
 
 def random_states() -> dict[str, Any]:
@@ -177,7 +231,7 @@ def _bytes_of(text: str) -> Tensor:
 
 def _verify(path: Path) -> dict[str, Any]:
     """The body of state.json, after every file has been compared with it."""
-    body = read_sealed(path / "state.json", _FORMAT, _VERSION)
+    body = read_sealed(path / STATE_FILE, _FORMAT, _VERSION)
     for name, expected in body["files"].items():
         part = path / name
         with storage_errors("read", part):

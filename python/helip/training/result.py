@@ -18,8 +18,8 @@ from helip.models.pretrained import (
     push_model,
     save_pretrained,
 )
+from helip.training.checkpoints import facts_of
 from helip.training.optimizing.optimizer import MAX_LOGIT_SCALE
-from helip.training.run_facts import facts_of
 
 
 class BatchLoader(Protocol):

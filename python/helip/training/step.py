@@ -24,7 +24,7 @@ from helip.losses.features import check_hard_rows, check_target
 from helip.models.run_folder import list_checkpoints
 from helip.training.grad_cache import cached_backward
 from helip.training.kernels import attention_kernel
-from helip.training.logs.metrics import RunLog
+from helip.training.metrics import RunLog
 from helip.training.network import Network
 from helip.training.optimizing.optimizer import (
     MAX_LOGIT_SCALE,

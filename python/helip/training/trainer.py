@@ -38,8 +38,8 @@ from helip.models.run_folder import CHECKPOINTS
 from helip.training.checkpoints import random_states, restore_random_states, seed_all
 from helip.training.checks import check_chunks, check_run, given_again
 from helip.training.kernels import takes_channels_last
-from helip.training.logs.metrics import Meter, RunLog, open_log
 from helip.training.measuring.measuring import Measuring
+from helip.training.metrics import Meter, RunLog, open_log
 from helip.training.network import Network, named_outputs, whole
 from helip.training.optimizing.optimizer import logit_scale_bound
 from helip.training.optimizing.weight_average import WeightAverage
@@ -67,14 +67,10 @@ class Trainer:
 
     @method_keywords(TrainerCall)
     def __init__(self, call: TrainerCall) -> None:
-        if hasattr(self, "compute_loss"):
-            raise InvalidArgumentError(
-                f"{type(self).__name__} has compute_loss, which is not called; override losses, or "
-                "give a loss of your own to the recipe"
-            )
         if call.embed is not None and call.miner is None:
             raise InvalidArgumentError(
-                "embed makes what a miner is given, but there is none; pass miner=, or drop embed="
+                "embed makes what a miner is given, and there is none; pass a StreamingMiner, or "
+                "leave embed out"
             )
         model, loader = call.model, call.loader
         self.bundle = model

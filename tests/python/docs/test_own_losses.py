@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import helip
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from support.document_blocks import blocks
 from support.open_clip_runs import flags, make_place, run
 from support.train_samples import CONFIG, Colours, table

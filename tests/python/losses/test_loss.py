@@ -153,11 +153,14 @@ def test_a_call_that_does_not_fit_is_refused_before_a_step(loss, said):
         (lambda loss: loss, "returned Tensor; .* must return a dict of scalars with 'loss'"),
         (lambda loss: {"clip": loss}, r"returned a dict of \['clip'\]"),
         (lambda loss: {"loss": loss, "words": "x"}, "returned a str as 'words'"),
-        (lambda loss: {"loss": loss[None].repeat(2)}, r"returned 'loss' of shape \(2,\)"),
+        (
+            lambda loss: {"loss": loss[None].repeat(2)},
+            r"returned a Tensor of shape \(2,\) as 'loss'",
+        ),
         (lambda loss: {"loss": loss.detach()}, "has no graph"),
         (lambda loss: {"loss": loss, "lr": 1}, "'lr', which the metrics have already"),
         (lambda loss: {"loss": loss, "ssl": 1}, "'ssl', which the metrics have already"),
-        (lambda loss: {"loss": loss, 3: 1}, "returned the name 3, which is no str"),
+        (lambda loss: {"loss": loss, 3: 1}, "returned a int as 3"),
         (lambda loss: {"clip": loss, 3: 1}, r"returned a dict of \['clip', 3\]"),
     ],
 )
@@ -236,11 +239,11 @@ def test_losses_that_were_made_otherwise_are_told_apart(made, name):
     [
         ({"options": {"weight": torch.ones(())}}, "options of the loss .*Own are .*plain finite"),
         ({"options": {"margin": float("nan")}}, "nan.* must be plain finite values"),
-        ({"state_dict": dict}, "Own, which has one of state_dict and load_state_dict"),
-        ({"load_state_dict": nothing}, "Own, which has one of state_dict and load_state_dict"),
+        ({"state_dict": dict}, "Own must return a dict of tensors.*give it both, or neither"),
+        ({"load_state_dict": nothing}, "Own must return a dict of tensors.*give it both"),
         ({"state_dict": lambda self: {"count": 3}, "load_state_dict": nothing},
-         "'count' of the state_dict .* is a int, must be a tensor"),
-        ({"state_dict": lambda self: [3], "load_state_dict": nothing}, "is a list, must be a dict"),
+         "Own must return a dict of tensors, which become part of a checkpoint"),
+        ({"state_dict": lambda self: [3], "load_state_dict": nothing}, "return a dict of tensors"),
     ],
 )  # fmt: skip
 def test_what_no_checkpoint_could_hold_is_refused_before_a_step(attributes, said):

@@ -13,7 +13,7 @@ from helip.models.bundle import create_model
 from helip.models.saving import save_model
 from helip.store.embedding_store import EmbeddingStore
 from helip.training.fine_tuning import train
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from support.loader_samples import drawing
 from support.train_samples import CONFIG, ROWS, Colours, table
 

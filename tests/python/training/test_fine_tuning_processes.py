@@ -25,7 +25,7 @@ from helip.models.bundle import ModelBundle, create_model
 from helip.models.saving import save_model
 from helip.training.checkpoints import read_checkpoint
 from helip.training.fine_tuning import _own_rows
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from helip.training.recipe import Recipe
 from helip.training.result import NonFiniteLossError
 from helip.training.trainer import Trainer

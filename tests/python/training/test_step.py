@@ -11,7 +11,7 @@ from torch import nn
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.losses.helip_loss import HelipLoss
 from helip.models.bundle import create_model
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from helip.training.recipe import Recipe
 from helip.training.trainer import Trainer
 from support.loop_samples import CONFIG, RECIPE, FakeLoader, bundle, trainer, weights

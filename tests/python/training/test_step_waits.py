@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helip.common.processes import Processes
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from helip.training.network import Network
 from helip.training.optimizing.optimizer import make_optimizer, step_unless
 from helip.training.recipe import Recipe

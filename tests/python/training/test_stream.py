@@ -13,7 +13,7 @@ from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import create_model
 from helip.models.run_folder import list_checkpoints
 from helip.training.checkpoints import read_checkpoint
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from helip.training.trainer import Trainer
 from support.streaming_samples import ROWS, loader_of, whole_rows
 from support.train_samples import CONFIG, Colours
@@ -125,10 +125,10 @@ def test_the_control_of_a_streaming_run_takes_as_many_steps_without_mining(tmp_p
 
 
 def test_embed_without_a_miner_is_refused(tmp_path):
-    with pytest.raises(InvalidArgumentError, match="pairs is a NoneType"):
+    with pytest.raises(InvalidArgumentError, match="pass a StreamingMiner"):
         run(tmp_path, pairs=None, embed=frozen)
     bundle = create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
-    with pytest.raises(InvalidArgumentError, match="pass miner="):
+    with pytest.raises(InvalidArgumentError, match="pass a StreamingMiner"):
         Trainer(bundle, loader_of(StreamingMiner()), out=tmp_path, embed=frozen)
 
 

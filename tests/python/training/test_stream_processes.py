@@ -12,7 +12,7 @@ import torch.distributed as dist
 import helip
 from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import create_model
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from support.loop_samples import FakeLoader, trainer
 from support.process_group import run
 from support.train_samples import CONFIG, Colours

@@ -7,7 +7,7 @@ import torch
 
 from helip.common.errors import CancelledError, MismatchError
 from helip.training.fine_tuning import train
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from support.train_samples import Colours
 from support.tune_samples import same, table, tiny, weights
 

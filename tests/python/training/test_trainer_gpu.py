@@ -7,7 +7,7 @@ import torch
 
 import helip
 from helip.models.bundle import create_model
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from helip.training.network import is_sharded
 from helip.training.recipe import Recipe
 from support.loop_samples import trainer, weights

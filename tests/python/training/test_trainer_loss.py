@@ -18,7 +18,7 @@ from helip.losses.helip_loss import HelipLoss
 from helip.losses.options import LOSSES, LossOptions
 from helip.models.bundle import create_model
 from helip.store.embedding_store import EmbeddingStore
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from helip.training.recipe import Recipe
 from helip.verdicts import Verdicts
 from support.loop_samples import FakeLoader, trainer, weights

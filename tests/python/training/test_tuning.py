@@ -12,7 +12,7 @@ from helip.models.bundle import create_model
 from helip.models.lora import has_lora
 from helip.models.slip import add_ssl_head
 from helip.training.fine_tuning import train
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from helip.training.recipe import Recipe
 from support.loop_samples import trainer
 from support.train_samples import Colours

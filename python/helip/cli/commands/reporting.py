@@ -64,7 +64,7 @@ def plot(
     """Draw a table: scores, hubness, a map of the hardest pairs; recall, validations, gains."""
     from helip.pairs.hard_pairs import HardPairs
     from helip.reporting.plots.drawing import plot
-    from helip.training.logs.metrics import read_metrics
+    from helip.training.metrics import read_metrics
 
     table = HardPairs.open(pairs)
     shown, _ = metrics_of(metrics, [])

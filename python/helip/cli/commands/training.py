@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,7 @@ from helip.cli.messages import say
 from helip.cli.resuming import stopping_between_steps
 from helip.cli.showing import account_text, cache_rows, figure, show_training_plan
 from helip.cli.wording import line_of
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import InvalidArgumentError
 from helip.common.options import ThreadOptions
 from helip.common.quantities import aligned, duration_words
 from helip.data.options import OpenOptions
@@ -73,8 +72,6 @@ def train(
     from helip.models.bundle import create_model
     from helip.models.run_folder import CHECKPOINTS, list_checkpoints
     from helip.training.fine_tuning import train
-    from helip.training.logs.curves import draw_curves
-    from helip.training.logs.metrics import read_metrics
     from helip.training.plan import plan_training
 
     # Before the data are opened, so that a wrong name is told at once.
@@ -109,8 +106,6 @@ def train(
         result = train(should_stop=asked, **call)
     if launched_rank() > 0:  # of the processes, one speaks
         return Done()
-    with contextlib.suppress(UnsupportedError):  # no matplotlib
-        draw_curves({out.name: read_metrics(out / "metrics.jsonl")}, out / "curves.png")
     for name, measured in (("validation", result.validation), ("the guard", result.guard)):
         for failure in measured.get("failures", ()):
             say(f"{name} failed at step {failure['step']}: {failure['message']}")

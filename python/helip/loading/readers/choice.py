@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from helip.common.errors import InvalidArgumentError
 from helip.data.dataset import start_method
 from helip.data.image_transform import ImageTransform
 from helip.data.picture_reader import can_assemble
@@ -21,17 +20,17 @@ from helip.loading.views import TwoViews
 def choose_reads(
     data: Any,
     transform: Any,
-    views: Sequence[ImageTransform],
     tokenizer: Any,
     seed: int,
     options: ReadOptions,
 ) -> Callable[[Any], Generator[ReadBatch]]:
     """What turns plans into batches."""
-    workers, prefetch = options.workers, options.prefetch
+    workers = options.workers
+    views: tuple[ImageTransform, ...] = ()
     if isinstance(transform, TwoViews) and can_assemble(data, transform.transform):
         again = transform.ssl_transform
         if isinstance(again, ImageTransform):
-            transform, views = transform.transform, (again, again, *views)
+            transform, views = transform.transform, (again, again)
     if can_assemble(data, transform):
         return AssembledReader(
             data,
@@ -40,15 +39,9 @@ def choose_reads(
             tokenizer,
             seed=seed,
             threads=workers or 0,
-            ahead=0 if workers == 0 else prefetch,
+            ahead=0 if workers == 0 else options.prefetch,
             pin_memory=bool(options.pin_memory),
         ).read
-    if views:
-        raise InvalidArgumentError(
-            f"views need transform to be an ImageTransform, not {type(transform).__name__}, and "
-            f"data in tar shards, folders or tables of paths, not {type(data).__name__}; let the "
-            "transform itself give several views, stacked"
-        )
     return _by_processes(BatchReader(data, transform, tokenizer, seed), options)
 
 

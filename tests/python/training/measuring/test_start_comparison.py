@@ -9,7 +9,7 @@ import torch
 
 from helip.common.errors import CancelledError, Error, InvalidArgumentError, MismatchError
 from helip.models.bundle import create_model
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from support.loop_samples import CONFIG, bundle, trainer, weights
 from support.process_group import run
 from support.tune_samples import same

@@ -11,7 +11,7 @@ import torch
 from helip.common.errors import CancelledError, InvalidArgumentError
 from helip.models.bundle import create_model
 from helip.models.weights import read_tensors
-from helip.training.logs.metrics import read_metrics
+from helip.training.metrics import read_metrics
 from helip.training.recipe import Recipe
 from support.loop_samples import bundle, trainer, weights
 from support.process_group import run

@@ -10,7 +10,7 @@ import pytest
 import helip
 from helip.common.errors import CorruptError
 from helip.models import ModelBundle
-from helip.training.run_facts import facts_of
+from helip.training.checkpoints import facts_of
 from support.hub_server import hub_for_tests
 from support.train_samples import CONFIG, Colours, table
 

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from helip.common.errors import UnsupportedError
-from helip.training.logs.metrics import open_log, read_metrics
+from helip.training.metrics import open_log, read_metrics
 
 ROW = {"step": 3, "epoch": 0, "loss": 2.5, "clip": math.inf}
 

@@ -1,1 +1,0 @@
-"""What a run writes down: numbers read late, metrics, curves, TensorBoard and wandb."""
