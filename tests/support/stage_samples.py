@@ -15,8 +15,8 @@ from helip.mining import recall
 from helip.mining.options import HostOptions
 from helip.mining.stages import job as stage_job
 from helip.mining.stages.job import StageJob, Workplace, open_job
+from helip.mining.stages.running import run_unit
 from helip.mining.stages.steps import current_step
-from helip.mining.stages.units import run_unit
 
 ROWS, IMAGE, TEXT = 2000, 20, 20
 CALL: dict[str, Any] = {

@@ -22,7 +22,7 @@ from helip.mining.miner import mine
 from helip.mining.options import CodesOptions, EngineOptions, HostOptions, JobOptions, KeepOptions
 from helip.mining.report_words import shortfall_words
 from helip.mining.stages.bases import REBUILT, changes_of_rebuilt, mined_with
-from helip.mining.stages.job import remove_stages
+from helip.mining.stages.job import begin_update, remove_stages
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore, store_of
@@ -159,7 +159,7 @@ def _afresh(
 
 
 def _in_stages(call: UpdateCall, pairs: HardPairs, store: EmbeddingStore, path: str) -> HardPairs:
-    from helip.mining.stages.running import update_in_stages
+    from helip.mining.stages.running import run_job
 
     if (reason := why_not_codes(call.codes)) is not None:
         raise reason
@@ -176,9 +176,10 @@ def _in_stages(call: UpdateCall, pairs: HardPairs, store: EmbeddingStore, path: 
     if pairs.fingerprint == store.fingerprint:
         pairs.save(path)
         return HardPairs.open(path)
-    table = update_in_stages(
-        pairs, store, JobOptions(threads=call.threads, memory=call.memory, engine=call.engine),
-        out=path, keep_stages=call.keep_stages, progress=call.progress,
+    table = run_job(
+        begin_update(pairs, store, path, call.memory), store,
+        JobOptions(threads=call.threads, memory=call.memory, engine=call.engine),
+        keep_stages=call.keep_stages, progress=call.progress,
     )  # fmt: skip
     if words := shortfall_words(table.report, pairs.options["recall"]):
         warnings.warn(words, stacklevel=4)

@@ -28,6 +28,11 @@ class Pools(NamedTuple):
             np.full(shape, -1, ids), np.zeros(shape, np.float32), np.zeros(targets, np.int32)
         )
 
+    def put(self, begin: int, pools: Pools) -> None:
+        """Writes the pools of some targets, from the ``begin``-th on."""
+        for values, found in zip(self, pools, strict=True):
+            values[begin : begin + len(found)] = found
+
     def without(self, gone: np.ndarray) -> Pools:
         """What is left without the pairs at ``gone``, bool [b, k], in the same order."""
         ids = np.where(gone, -1, self.ids)

@@ -11,7 +11,7 @@ from helip.mining.call import MineJob
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.mining.engines.parts import begun_parts
 from helip.mining.options import ClusterOptions, JobOptions, MineOptions, StageOptions
-from helip.mining.stages.job import has_stages, in_one_cluster, stages_folder
+from helip.mining.stages.job import begin_job, has_stages, in_one_cluster, stages_folder
 from helip.pairs.hard_pairs import HardPairs
 
 NEEDS_STORE = (
@@ -67,13 +67,14 @@ class Stages:
         return why_not_codes(call.codes) or why_not_device(call.device)
 
     def run(self, job: MineJob) -> HardPairs:
-        from helip.mining.stages.running import mine_in_stages
+        from helip.mining.stages.running import run_job
 
-        call = job.call
-        assert job.store is not None
-        return mine_in_stages(
-            job.store, MineOptions.of(call), StageOptions.of(call), JobOptions.of(call),
-            out=job.path, progress=call.progress, on_progress=call.on_progress,
+        call, store = job.call, job.store
+        assert store is not None
+        begun = begin_job(store, MineOptions.of(call), StageOptions.of(call), job.path, call.memory)
+        return run_job(
+            begun, store, JobOptions.of(call), keep_stages=call.keep_stages,
+            progress=call.progress, on_progress=call.on_progress,
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helip.mining.stages.unit_files import Shapes, UnitFile, UnitWriter
+from helip.mining.stages.unit_files import UnitFile
 from helip.pairs.blocks import Pools
 
 #: As the core numbers them, from 1 on, and names them in reports.
@@ -47,14 +47,9 @@ class Drops(NamedTuple):
         order = np.argsort(targets, kind="stable")
         return cls(targets[order], ids[order], scores[order], rules[order])
 
-    def shapes(self) -> Shapes:
-        """Of the arrays in the file of a unit."""
-        return {f"drop_{name}": (x.dtype, x.shape) for name, x in self._asdict().items()}
-
-    def put(self, out: UnitWriter) -> None:
-        """Writes them to the file of a unit."""
-        for name, values in self._asdict().items():
-            out.put(f"drop_{name}", 0, values)
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As the file of a unit has them."""
+        return {f"drop_{name}": values for name, values in self._asdict().items()}
 
 
 def joined_drops(parts: Sequence[Drops], first: int, pools: Pools) -> Drops:

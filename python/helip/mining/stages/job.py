@@ -106,11 +106,6 @@ class StageJob(Cut):
         """Pairs of a pool before the best ``skip`` are passed over."""
         return self.options.k + self.options.skip
 
-    @property
-    def verb(self) -> str:
-        """What the job does."""
-        return "mine" if self.base is None else "update"
-
     def clusters_of(self, fresh: bool) -> int:
         """Clusters that a row goes to at first."""
         if self.base is None:
@@ -184,7 +179,8 @@ def begin_job(
 ) -> StageJob:
     """Writes job.json, or takes up what it says; nothing is mined yet.
 
-    ``memory`` bounds the units of rows. Where a job was begun, its units stay as they are.
+    ``memory`` bounds the units of rows. Where a job was begun, its units stay as they are, and so
+    do its clusters where ``stages`` names none.
 
     Raises:
         MismatchError: a job of another store, option or version is there, with what differs.
@@ -192,9 +188,12 @@ def begin_job(
         UnsupportedError: collapse, or more rows than the core takes.
     """
     require_one_space(store, options.margin)
-    rows = len(store)
+    if has_stages(out) and stages.cluster_rows is None:
+        there = open_job(out)
+        overlap = there.overlap if stages.overlap == StageOptions().overlap else stages.overlap
+        stages = replace(stages, cluster_rows=there.cluster_rows, overlap=overlap)
     each = row_bytes(columns_of(store, options.modalities))
-    cut = cut_of(rows, each, options, stages, memory)
+    cut = cut_of(len(store), each, options, stages, memory)
     return _begun(store, options, stages, out, cut)
 
 

@@ -8,10 +8,9 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import CorruptError
-from helip.mining.stages.candidates import distinct, without
 from helip.mining.stages.drops import Drops
 from helip.mining.stages.job import Workplace
-from helip.mining.stages.range_pools import PoolsSoFar, RangePools, pools_of
+from helip.mining.stages.range_pools import PoolsSoFar, pools_of, write_pools
 from helip.mining.stages.rows import BLOCK
 from helip.mining.stages.steps import Step
 from helip.mining.stages.unit_files import UnitFile, open_unit_file
@@ -23,7 +22,7 @@ _FILLED = 512  # targets that are looked at together
 
 
 def merge(place: Workplace, step: Step, unit: int) -> None:
-    """Writes the pools of a range of targets, as `RangePools` has them.
+    """Writes the pools of a range of targets, as `write_pools` says.
 
     They are the union of what the clusters of this round found and of the pools before it. Where a
     full pool of the base lost pairs, the base's pools of its rows fill it up.
@@ -39,7 +38,7 @@ def merge(place: Workplace, step: Step, unit: int) -> None:
         drops.append(Drops.of(pools_of(job, step.pools, unit), first, last))
     known = step.pools is not None or place.changes is not None
     before = PoolsSoFar(place, step.pools)
-    merged = RangePools(job, unit)
+    merged = Pools.empty(last - first, job.kept, np.int32)
     for begin in range(first, last, BLOCK):
         end = min(begin + BLOCK, last)
         targets = np.arange(begin, end)
@@ -54,7 +53,7 @@ def merge(place: Workplace, step: Step, unit: int) -> None:
         if step.pools is None and place.changes is not None:
             _fill_up(place, targets, pools)
         merged.put(begin - first, pools)
-    merged.write(step, drops)
+    write_pools(job, step, unit, merged, drops)
 
 
 def _fill_up(place: Workplace, targets: np.ndarray, pools: Pools) -> None:
@@ -141,3 +140,29 @@ def _gathered(
         scores[rows, used[rows]] = file["scores"][begin:end]
         used[rows] += 1
     return ids.reshape(len(ids), -1), scores.reshape(len(ids), -1)
+
+
+def distinct(rows: np.ndarray) -> np.ndarray:
+    """[b, c] each row of a list once, sorted, -1 for none; columns without a row are left out."""
+    rows = np.sort(rows, axis=1)
+    rows[:, 1:][rows[:, 1:] == rows[:, :-1]] = -1
+    return most_there(rows)
+
+
+def most_there(rows: np.ndarray) -> np.ndarray:
+    """[b, c] sorted, without the columns that are -1 in every row."""
+    rows = np.sort(rows, axis=1)
+    there = (rows >= 0).any(axis=0)
+    return rows[:, rows.shape[1] - int(there.sum()) :]
+
+
+def without(candidates: np.ndarray, pools: np.ndarray) -> np.ndarray:
+    """``candidates`` [b, c] less those that are in the pool [b, k] of their target."""
+    both = np.concatenate([candidates, pools], axis=1)
+    order = np.argsort(both, axis=1, kind="stable")
+    ordered = np.take_along_axis(both, order, axis=1)
+    twice = np.zeros(both.shape, dtype=bool)
+    twice[:, :-1] = ordered[:, :-1] == ordered[:, 1:]  # the candidate comes before the pool's
+    known = np.zeros_like(twice)
+    np.put_along_axis(known, order, twice, axis=1)
+    return np.where(known[:, : candidates.shape[1]], -1, candidates)

@@ -9,7 +9,7 @@ import numpy as np
 from helip.mining.stages.drops import Drops, joined_drops
 from helip.mining.stages.job import StageJob, Workplace
 from helip.mining.stages.steps import Step
-from helip.mining.stages.unit_files import UnitFile, new_unit_file, open_unit_file
+from helip.mining.stages.unit_files import UnitFile, open_unit_file, write_unit_file
 from helip.pairs.blocks import Pools
 
 
@@ -44,32 +44,15 @@ def pools_of(job: StageJob, step: Step, unit: int) -> UnitFile:
     return open_unit_file(step.place(job, unit), job=job.digest)
 
 
-class RangePools:
-    """The pools of a range of targets that a unit finds.
+def write_pools(job: StageJob, step: Step, unit: int, pools: Pools, drops: Sequence[Drops]) -> None:
+    """Writes the pools of a range of targets that a unit found.
 
-    ``ids`` int32 [n, k + skip], -1 beyond ``counts`` int32 [n], and ``scores`` float32; and the
-    pairs that rules kept out, as `Drops` has them, but of a table that is brought up to date.
+    ``ids`` int32 [n, k + skip], -1 beyond ``counts`` int32 [n], and ``scores`` float32; and of
+    ``drops``, what rules kept out here and before, what counts still, but of a table that is
+    brought up to date.
     """
-
-    def __init__(self, job: StageJob, unit: int) -> None:
-        self._job, self._unit = job, unit
-        self._first, last = job.rows_of(unit)
-        self._pools = Pools.empty(last - self._first, job.kept, np.int32)
-
-    def put(self, begin: int, pools: Pools) -> None:
-        """The pools of a block of targets, from the range's ``begin``-th on."""
-        for values, found in zip(self._pools, pools, strict=True):
-            values[begin : begin + len(found)] = found
-
-    def write(self, step: Step, drops: Sequence[Drops]) -> None:
-        """Writes the file of the unit. ``drops``: what rules kept out, here and before."""
-        dropped = Drops.none()
-        if self._job.base is None:
-            dropped = joined_drops(drops, self._first, self._pools)
-        arrays = self._pools._asdict()
-        shapes = {name: (values.dtype, values.shape) for name, values in arrays.items()}
-        place, job = step.place(self._job, self._unit), self._job.digest
-        with new_unit_file(place, {**shapes, **dropped.shapes()}, job=job) as out:
-            for name, values in arrays.items():
-                out.put(name, 0, values)
-            dropped.put(out)
+    dropped = Drops.none()
+    if job.base is None:
+        dropped = joined_drops(drops, job.rows_of(unit)[0], pools)
+    arrays = {**pools._asdict(), **dropped.arrays()}
+    write_unit_file(step.place(job, unit), arrays, job=job.digest)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from helip.mining.stages.candidates import distinct, most_there, without
 from helip.mining.stages.drops import Drops
 from helip.mining.stages.job import StageJob, Workplace
-from helip.mining.stages.merging import offer
-from helip.mining.stages.range_pools import RangePools, pools_of
+from helip.mining.stages.merging import distinct, most_there, offer, without
+from helip.mining.stages.range_pools import pools_of, write_pools
 from helip.mining.stages.steps import Step
 from helip.mining.stages.unit_files import UnitFile, open_unit_file
 from helip.pairs.blocks import Pools
@@ -29,23 +28,21 @@ def refine(place: Workplace, step: Step, unit: int) -> None:
     look = Lookup(place, step.pools, step.round)
     own = pools_of(job, step.pools, unit)
     changed = _changed(job, step, unit)
-    refined = RangePools(job, unit)
+    refined = Pools.empty(last - first, job.kept, np.int32)
     drops = [Drops.of(own, first, last)]
     for begin in range(0, last - first, _BLOCK):
         block = slice(begin, min(begin + _BLOCK, last - first))
         pools = Pools(*(np.array(own[name][block]) for name in Pools._fields))
         some = np.flatnonzero(changed[block])
-        if not len(some):
-            refined.put(begin, pools)
-            continue
-        left = Pools(*(values[some] for values in pools))
-        targets = some + first + begin
-        candidates = look.candidates(targets, left.ids)
-        drops.append(offer(place, targets, left, candidates))
-        for values, better in zip(pools, left, strict=True):
-            values[some] = better
+        if len(some):
+            left = Pools(*(values[some] for values in pools))
+            targets = some + first + begin
+            candidates = look.candidates(targets, left.ids)
+            drops.append(offer(place, targets, left, candidates))
+            for values, better in zip(pools, left, strict=True):
+                values[some] = better
         refined.put(begin, pools)
-    refined.write(step, drops)
+    write_pools(job, step, unit, refined, drops)
 
 
 def _changed(job: StageJob, step: Step, unit: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from helip.mining.stages.job import Workplace
 from helip.mining.stages.rows import BLOCK, Columns, closest, taken, unit_vectors
 from helip.mining.stages.steps import CENTRES, MOST_ROUNDS, Step
-from helip.mining.stages.unit_files import new_unit_file, open_unit_file
+from helip.mining.stages.unit_files import open_unit_file, write_unit_file
 from helip.mining.stages.widening import chosen
 
 
@@ -46,17 +46,9 @@ def route(place: Workplace, step: Step, unit: int) -> None:
         "assigned": assigned,
         "offsets": np.concatenate([[0], np.cumsum(counts)]),
         "ids": rows[row] + first,
+        **{name: values[row] for name, values in own.items()},
     }
-    shapes = {
-        **{name: (values.dtype, values.shape) for name, values in arrays.items()},
-        **{name: (v.dtype, (len(row), *v.shape[1:])) for name, v in own.items()},
-    }
-    with new_unit_file(step.place(job, unit), shapes, job=job.digest) as out:
-        for name, values in arrays.items():
-            out.put(name, 0, values)
-        for begin in range(0, len(row), BLOCK):
-            for name, values in own.items():
-                out.put(name, begin, values[row[begin : begin + BLOCK]])
+    write_unit_file(step.place(job, unit), arrays, job=job.digest)
 
 
 def _closest_clusters(

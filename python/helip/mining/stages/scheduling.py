@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from helip.common.errors import Error, InvalidArgumentError, MismatchError
-from helip.common.files import DirectoryLock, make_directory, read_json
+from helip.common.files import DirectoryLock, read_json
 from helip.common.parts import checked_part
 from helip.mining.options import HostOptions, MineOptions, StageOptions
 from helip.mining.report_words import shortfall_words
@@ -23,8 +23,8 @@ from helip.mining.stages.job import (
     open_job,
     remove_stages,
 )
+from helip.mining.stages.running import run_unit
 from helip.mining.stages.steps import CERTIFY, STAGES, Step, current_step, done_steps
-from helip.mining.stages.units import run_unit
 from helip.mining.stages.writing import write_table
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
@@ -129,7 +129,6 @@ def run_slice(
     if step is None:
         return 0
     place = Workplace(job, store or EmbeddingStore.open(job.store), host)
-    make_directory(step.place(job, 0).parent)
     units = range(index - 1, step.units(job), count)
     for unit in units:
         run_unit(place, step, unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from helip.mining.stages.job import Workplace
 from helip.mining.stages.range_pools import PoolsSoFar
 from helip.mining.stages.rows import BLOCK, row_bytes, views_of
 from helip.mining.stages.steps import JOINING, Step
-from helip.mining.stages.unit_files import UnitFile, new_unit_file, open_unit_file
+from helip.mining.stages.unit_files import UnitFile, open_unit_file, write_unit_file
 from helip.pairs.blocks import Pools
 
 _NOTHING = tuple(Drops.none())  # listed by the core
@@ -37,18 +38,18 @@ def solve(place: Workplace, step: Step, unit: int) -> None:
     with scratch_directory(Path(tempfile.gettempdir()) / name) as scratch:
         cluster = _Cluster.of(place, step, unit)
         if not cluster.joined.any():
-            _write(place, step, unit, np.zeros(0, np.int64), None, cluster, Drops.none())
+            _write(place, step, unit, np.zeros(0, np.int64), None, cluster, Drops.none(), scratch)
         elif not cluster.known or JOINING * cluster.joined.sum() > len(cluster.ids):
             table, dropped = _mined(place, cluster, scratch)
             drops = Drops.of_rows(dropped, cluster.ids)
-            _write(place, step, unit, np.arange(len(cluster.ids)), table, cluster, drops)
+            _write(place, step, unit, np.arange(len(cluster.ids)), table, cluster, drops, scratch)
             del table  # before its files go
         else:
             cluster = cluster.behind_zeros(place.job.kept)
             before = _before(place, step, cluster, scratch)
             table, dropped = _added(place, cluster, before, scratch)
             drops = Drops.of_rows(dropped, cluster.ids)
-            _write(place, step, unit, cluster.gained(table), table, cluster, drops)
+            _write(place, step, unit, cluster.gained(table), table, cluster, drops, scratch)
             del before, table
 
 
@@ -172,33 +173,32 @@ def _matrices(
     count = len(cluster.ids)
     each = row_bytes(place.columns)
     in_memory = count * each <= place.memory // 4
-    columns = {}
-    with storage_errors("write", scratch):
-        for name, values in place.columns.items():
-            shape = (count, *values.shape[1:])
-            columns[name] = (
-                np.zeros(shape, values.dtype)
-                if in_memory
-                else _mapped(scratch / name, values.dtype, shape)
-            )
-        begin = 0
-        for file, a, b in cluster.slices:
-            for at in range(a, b, BLOCK):
-                end = min(at + BLOCK, b)
-                rows = cluster.places[begin : begin + end - at]
-                begin += end - at
-                for name, matrix in columns.items():
-                    matrix[rows] = file[name][at:end]
+    columns = {
+        name: _room(scratch / name, values.dtype, (count, *values.shape[1:]), in_memory)
+        for name, values in place.columns.items()
+    }
+    begin = 0
+    for file, a, b in cluster.slices:
+        for at in range(a, b, BLOCK):
+            end = min(at + BLOCK, b)
+            rows = cluster.places[begin : begin + end - at]
+            begin += end - at
+            for name, matrix in columns.items():
+                matrix[rows] = file[name][at:end]
     pools = count * place.job.kept * 12
     small = pools <= place.memory // 4
     used = (count * each if in_memory else 0) + (pools if small else 0)
     return columns, used, "" if small else str(scratch / "table")
 
 
-def _mapped(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    """A matrix in a new file, whose space is reserved: a map that meets a full disk is killed."""
-    with path.open("w+b") as file:
-        os.posix_fallocate(file.fileno(), 0, max(int(np.prod(shape)) * dtype.itemsize, 1))
+def _room(path: Path, dtype: Any, shape: tuple[int, ...], in_memory: bool) -> np.ndarray:
+    """A matrix of zeros in memory, or in a new file whose space is reserved: a map that meets a
+    full disk is killed.
+    """
+    if in_memory:
+        return np.zeros(shape, dtype)
+    with storage_errors("write", path), path.open("w+b") as file:
+        os.posix_fallocate(file.fileno(), 0, max(math.prod(shape) * np.dtype(dtype).itemsize, 1))
     return np.memmap(path, dtype, "r+", shape=shape)
 
 
@@ -210,34 +210,33 @@ def _write(
     table: _core.HardPairs | None,
     cluster: _Cluster,
     drops: Drops,
+    scratch: Path,
 ) -> None:
     """Writes the pools of some rows of the matrix; of one that was there what joined alone."""
     job, count = place.job, len(rows)
-    shapes = {
-        "targets": (np.int64, (count,)), "ids": (np.int32, (count, job.kept)),
-        "scores": (np.float32, (count, job.kept)), "counts": (np.int32, (count,)),
-        **drops.shapes(),
-    }  # fmt: skip
-    report = {} if table is None else json.loads(table.report_json)
-    notes = {"report": report, "rows": int((cluster.ids >= 0).sum()),
-             "joined": int(cluster.joined.sum())}  # fmt: skip
+    small = count * job.kept * 8 <= place.memory // 4
+    pools = Pools(
+        _room(scratch / "ids", np.int32, (count, job.kept), small),
+        _room(scratch / "scores", np.float32, (count, job.kept), small),
+        np.zeros(count, np.int32),
+    )
     whole = not (cluster.ids < 0).any()  # no stand-ins: all of it was mined
-    with new_unit_file(step.place(job, unit), shapes, job=job.digest, notes=notes) as file:
-        if table is None:
-            return
-        drops.put(file)
-        for begin in range(0, count, BLOCK):
-            some = rows[begin : begin + BLOCK]
-            local, scores, counts = (x[some] for x in (table.ids, table.scores, table.counts))
-            if not whole:
-                old = ~cluster.joined[some, None] & (local < cluster.first_joined)
-                order = np.argsort(old | (local < 0), axis=1, kind="stable")
-                old, local, scores = (
-                    np.take_along_axis(each, order, axis=1) for each in (old, local, scores)
-                )
-                local, scores = np.where(old, -1, local), np.where(old, np.float32(0), scores)
-                counts = (local >= 0).sum(axis=1)
-            file.put("targets", begin, cluster.ids[some])
-            file.put("counts", begin, counts)
-            file.put("ids", begin, np.where(local < 0, -1, cluster.ids[local]))
-            file.put("scores", begin, scores)
+    for begin in range(0, count, BLOCK):
+        assert table is not None  # without one there are no rows
+        some = rows[begin : begin + BLOCK]
+        local, scores, counts = (x[some] for x in (table.ids, table.scores, table.counts))
+        if not whole:
+            old = ~cluster.joined[some, None] & (local < cluster.first_joined)
+            order = np.argsort(old | (local < 0), axis=1, kind="stable")
+            old, local, scores = (
+                np.take_along_axis(each, order, axis=1) for each in (old, local, scores)
+            )
+            local, scores = np.where(old, -1, local), np.where(old, np.float32(0), scores)
+            counts = (local >= 0).sum(axis=1)
+        pools.put(begin, Pools(np.where(local < 0, -1, cluster.ids[local]), scores, counts))
+    notes = {
+        "report": {} if table is None else json.loads(table.report_json),
+        "rows": int((cluster.ids >= 0).sum()), "joined": int(cluster.joined.sum()),
+    }  # fmt: skip
+    arrays = {"targets": cluster.ids[rows], **pools._asdict(), **drops.arrays()}
+    write_unit_file(step.place(job, unit), arrays, job=job.digest, notes=notes)

@@ -39,6 +39,11 @@ class Step:
         passes = f"-{self.number}" if self.stage in ("measure", "refine") else ""
         return f"{self.stage}-{self.round}{passes}"
 
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What `step_named` finds it by."""
+        return self.stage, self.round, self.number
+
     def units(self, job: Cut) -> int:
         """How many it has."""
         if self.stage in ("centres", "measure"):
@@ -115,6 +120,6 @@ def done_steps(job: StageJob) -> list[Step]:
 def step_named(job: StageJob, stage: str, round: int, number: int) -> Step:
     """One of the steps so far, or the current one."""
     for step in steps(job):
-        if (step.stage, step.round, step.number) == (stage, round, number):
+        if step.key == (stage, round, number):
             return step
     raise ValueError(f"no step {stage} {round} {number}")

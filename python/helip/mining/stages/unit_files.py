@@ -1,13 +1,12 @@
-"""Files of units: arrays as safetensors, written in pieces, there whole or not at all."""
+"""Files of units: arrays as safetensors with checksums, there whole or not at all."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,81 +27,47 @@ _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError,
 _BLOCK_BYTES = 1 << 16  # that a checksum is of
 _CHECKSUMS = "checksums"  # uint64: XXH3 of each block of the arrays, then of the header and these
 
-Shapes = Mapping[str, tuple[Any, tuple[int, ...]]]  # name -> dtype and shape
 
-
-class UnitWriter:
-    """The arrays of a file that is being written; rows may come in any order."""
-
-    def __init__(self, descriptor: int, begins: dict[str, int], shapes: Shapes) -> None:
-        self._descriptor = descriptor
-        self._begins = begins
-        self._shapes = shapes
-
-    def put(self, name: str, first: int, rows: Any) -> None:
-        """Writes ``rows`` [n, ...] of an array from its row ``first`` on."""
-        dtype, shape = self._shapes[name]
-        values = np.ascontiguousarray(rows, dtype=dtype)
-        offset = self._begins[name] + first * math.prod(shape[1:]) * values.itemsize
-        view = memoryview(values.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-        while view:
-            written = os.pwrite(self._descriptor, view, offset)
-            view, offset = view[written:], offset + written
-
-
-@contextlib.contextmanager
-def new_unit_file(
-    path: Path, shapes: Shapes, *, job: str, notes: dict[str, Any] | None = None
-) -> Iterator[UnitWriter]:
-    """Yield a writer of a file that appears at ``path`` on a clean exit, in one step.
+def write_unit_file(
+    path: Path, arrays: Mapping[str, np.ndarray], *, job: str, notes: dict[str, Any] | None = None
+) -> None:
+    """Writes a file that appears at ``path`` in one step.
 
     Args:
-        shapes: dtype and shape of each array; what is not written is 0.
         job: digest of the job that the unit belongs to. notes: JSON-able facts.
 
     Raises StorageError where the disk refuses.
     """
     # Wide elements first, so that all of them are aligned.
-    order = sorted(shapes.items(), key=lambda x: -np.dtype(x[1][0]).itemsize)
-    sizes = {n: math.prod(shape) * np.dtype(dtype).itemsize for n, (dtype, shape) in order}
-    blocks = -(-sum(sizes.values()) // _BLOCK_BYTES)
+    order = sorted(arrays.items(), key=lambda x: -x[1].itemsize)
+    blocks = -(-sum(values.nbytes for _, values in order) // _BLOCK_BYTES)
+    sums = np.zeros(blocks + 1, np.uint64)
     header: dict[str, Any] = {
         "__metadata__": {"job": job, "notes": json.dumps(notes or {}, sort_keys=True)}
     }
-    begins, end = {}, 0
-    for name, (dtype, shape) in [(_CHECKSUMS, (np.uint64, (blocks + 1,))), *order]:
-        size = math.prod(shape) * np.dtype(dtype).itemsize
+    end = 0
+    for name, values in [(_CHECKSUMS, sums), *order]:
         header[name] = {
-            "dtype": _NAMES[np.dtype(dtype)],
-            "shape": list(shape),
-            "data_offsets": [end, end + size],
+            "dtype": _NAMES[values.dtype],
+            "shape": list(values.shape),
+            "data_offsets": [end, end + values.nbytes],
         }
-        begins[name], end = end, end + size
+        end += values.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    begin = 8 + len(text)
     head = len(text).to_bytes(8, "little") + text
     # Two processes may run one unit at a time: both write the same bytes, and the last one stays.
     with publish_file(path, overwrite=True) as temporary, open(temporary, "r+b") as file:
         file.write(head)
-        file.truncate(begin + end)
+        for _, values in [(_CHECKSUMS, sums), *order]:
+            file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
         file.flush()
-        begins = {name: begin + each for name, each in begins.items()}
-        yield UnitWriter(file.fileno(), begins, shapes)
+        begin = len(head) + sums.nbytes
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            sums = _checksums(data, begin + 8 * (blocks + 1), begin + end)
-        sums = np.append(sums, _of_head(head, sums))
-        os.pwrite(file.fileno(), sums.tobytes(), begin)
-
-
-def write_unit_file(
-    path: Path, arrays: Mapping[str, np.ndarray], *, job: str, notes: dict[str, Any] | None = None
-) -> None:
-    """`new_unit_file` of whole arrays."""
-    shapes = {name: (values.dtype, values.shape) for name, values in arrays.items()}
-    with new_unit_file(path, shapes, job=job, notes=notes) as file:
-        for name, values in arrays.items():
-            file.put(name, 0, values)
+            sums[:-1] = _checksums(data, begin, len(head) + end)
+        sums[-1] = _of_head(head, sums[:-1])
+        file.seek(len(head))
+        file.write(sums.tobytes())
 
 
 def _checksums(data: mmap.mmap, begin: int, end: int) -> np.ndarray:
@@ -125,7 +90,6 @@ class UnitFile:
     """
 
     def __init__(self, path: Path, job: str) -> None:
-        """Maps it; see `open_unit_file`."""
         self.path = path
         with reading_file(path), path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -179,26 +143,14 @@ class UnitFile:
             return
         first = (begins - self._begin) // _BLOCK_BYTES
         last = (begins + size - 1 - self._begin) // _BLOCK_BYTES
-        if len(begins) == 1:
-            blocks = np.arange(first[0], last[0] + 1)
-        else:  # rows, which are seldom larger than a block
-            most = int((last - first).max())
-            blocks = np.unique(np.minimum(first[:, None] + np.arange(most + 1), last[:, None]))
-        blocks = blocks[self._unread[blocks]]
-        for run in np.split(blocks, np.flatnonzero(np.diff(blocks) != 1) + 1):
-            if not len(run):
-                continue
-            begin = self._begin + int(run[0]) * _BLOCK_BYTES
-            end = min(begin + len(run) * _BLOCK_BYTES, self._end)
-            bad = np.flatnonzero(_checksums(self._data, begin, end) != self._sums[run])
-            if len(bad):
-                at = begin + int(bad[0]) * _BLOCK_BYTES
-                raise _damaged(
-                    self.path,
-                    f"bytes {at:,} to {min(at + _BLOCK_BYTES, self._end):,} do not have their "
-                    "checksum",
-                )
-            self._unread[run] = False
+        most = int((last - first).max())
+        blocks = np.unique(np.minimum(first[:, None] + np.arange(most + 1), last[:, None]))
+        for block in blocks[self._unread[blocks]].tolist():
+            begin = self._begin + block * _BLOCK_BYTES
+            end = min(begin + _BLOCK_BYTES, self._end)
+            if _checksums(self._data, begin, end)[0] != self._sums[block]:
+                raise _damaged(self.path, f"bytes {begin:,} to {end:,} do not have their checksum")
+            self._unread[block] = False
 
 
 class UnitArray:

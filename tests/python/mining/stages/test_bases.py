@@ -21,7 +21,7 @@ from helip.common.errors import (
     UnsupportedError,
 )
 from helip.mining.options import HostOptions
-from helip.mining.stages import runners
+from helip.mining.stages import running
 from helip.mining.stages.bases import Changes, changes_of_rebuilt, is_in
 from helip.mining.stages.job import Workplace, begin_update, open_job, stages_folder
 from helip.mining.stages.scheduling import (
@@ -170,7 +170,7 @@ def test_a_stopped_update_leaves_the_table_and_goes_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, was = grow(folder), files_of(folder / "p")
-    run = runners.run_unit
+    run = running.run_unit
 
     def stop(place: Workplace, step: Step, unit: int) -> None:
         if (step.stage, unit) == ("merge", 1):
@@ -178,7 +178,7 @@ def test_a_stopped_update_leaves_the_table_and_goes_on(
         run(place, step, unit)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runners, "run_unit", stop)
+        patch.setattr(running, "run_unit", stop)
         with pytest.raises(CancelledError):
             update(folder)
     assert files_of(folder / "p") == was

@@ -14,8 +14,8 @@ from helip.mining.stages import certifying
 from helip.mining.stages import job as stage_job
 from helip.mining.stages.certifying import exact_sample
 from helip.mining.stages.job import Workplace, begin_job
+from helip.mining.stages.running import run_unit
 from helip.mining.stages.steps import CERTIFY, Step
-from helip.mining.stages.units import run_unit
 from support.mining_reference import mine_plainly
 from support.stage_samples import clustered_rows, small_units, write_store
 

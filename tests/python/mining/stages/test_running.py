@@ -26,7 +26,6 @@ from helip.common.errors import (
 from helip.common.files import DirectoryLock
 from helip.common.parts import part_path
 from helip.mining.options import HostOptions, MineOptions, StageOptions
-from helip.mining.stages import unit_files as unit_files_module
 from helip.mining.stages.job import Workplace, begin_job, open_job, stages_folder
 from helip.mining.stages.steps import current_step
 from support.mining_reference import mine_plainly
@@ -320,7 +319,7 @@ def test_a_full_disk_names_the_stage_and_how_to_go_on(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(unit_files_module.os, "pwrite", full)
+        patch.setattr(os, "fsync", full)
         words = r"stage merge, unit 1 of 4: .*No space left.*the same call goes on from there"
         with pytest.raises(StorageError, match=words) as raised:
             mine(store, out)

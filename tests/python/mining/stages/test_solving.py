@@ -15,9 +15,9 @@ from helip.common.errors import CancelledError, StorageError
 from helip.mining.options import HostOptions
 from helip.mining.stages import solving
 from helip.mining.stages.job import Workplace, open_job
+from helip.mining.stages.running import run_unit
 from helip.mining.stages.steps import Step
 from helip.mining.stages.unit_files import open_unit_file
-from helip.mining.stages.units import run_unit
 from support.stage_samples import CALL, clustered_rows, small_units, write_store
 
 pytestmark = pytest.mark.usefixtures(small_units.__name__)
@@ -65,15 +65,15 @@ def test_what_memory_does_not_hold_lies_in_files_and_the_bytes_are_the_same(
     whole = solved(store, tmp_path, "1GB")
     SOLVE.place(open_job(tmp_path / "p"), 1).unlink()
     made: list[str] = []
-    mapped = solving._mapped
+    room = solving._room
 
-    def seen(path: Path, *call: Any) -> np.ndarray:
-        made.append(path.name)
-        return mapped(path, *call)
+    def seen(path: Path, dtype: Any, shape: Any, in_memory: bool) -> np.ndarray:
+        made.extend([] if in_memory else [path.name])
+        return room(path, dtype, shape, in_memory)
 
-    monkeypatch.setattr(solving, "_mapped", seen)
+    monkeypatch.setattr(solving, "_room", seen)
     assert solved(store, tmp_path, "40KB") == whole
-    assert made == ["image", "text"]
+    assert made == ["image", "text", "ids", "scores"]
 
 
 def test_a_scratch_disk_that_is_full_names_the_unit(

@@ -17,7 +17,7 @@ import pytest
 
 import helip
 from helip.common.errors import CorruptError, Error
-from helip.mining.stages import runners
+from helip.mining.stages import running
 from helip.mining.stages.job import stages_folder
 from support.http_shards import serving
 from support.stage_samples import CALL, clustered_rows, files_of, small_units, write_store
@@ -89,7 +89,7 @@ def test_what_a_unit_raises_is_raised_here(store: helip.EmbeddingStore, tmp_path
 def test_a_unit_whose_process_dies_again_and_again_is_named(
     store: helip.EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runners, "_watch", os.abort)  # takes no argument, and so fails
+    monkeypatch.setattr(running, "_watch", os.abort)  # takes no argument, and so fails
     with pytest.raises(Error, match=r"stage centres, unit 1 of 1: a process ended 3 times"):
         helip.mine(store, out=tmp_path / "p", **LOCAL)
 
@@ -120,11 +120,11 @@ class Pools:
 
 
 def run_six_units(pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(runners, "ProcessPoolExecutor", pools)
-    step: Any = SimpleNamespace(stage="solve", round=0, number=0, units=lambda job: 6)
-    place: Any = SimpleNamespace(out=tmp_path / "p", path=str(tmp_path / "s"))
+    monkeypatch.setattr(running, "ProcessPoolExecutor", pools)
+    step: Any = SimpleNamespace(stage="solve", key=("solve", 0, 0), units=lambda job: 6)
+    place: Any = SimpleNamespace(out=tmp_path / "p", digest="", path=str(tmp_path / "s"))
     done: list[None] = []
-    with runners._Processes(place, place, count=2, memory=1) as processes:
+    with running._Processes(place, place, count=2, memory=1) as processes:
         processes.run(step, list(range(6)), lambda: done.append(None))
     return len(done)
 
