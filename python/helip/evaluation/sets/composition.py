@@ -1,7 +1,7 @@
 """Compositional sets in the formats of their authors.
 
 SugarCrepe (arXiv 2306.14610) and ARO (arXiv 2210.01936): a picture, its caption and a wrong one.
-Winoground (arXiv 2204.03162): two pictures and two captions.
+Winoground (arXiv 2204.03162) and COLA (arXiv 2305.03689): two pictures and two captions.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import reading_file
@@ -43,7 +43,7 @@ class Item:
 class CompositionSet:
     """Items and the pictures that they show."""
 
-    format: str  # "sugarcrepe", "winoground" or "aro"
+    format: str  # "sugarcrepe", "winoground", "aro" or "cola"
     items: Sequence[Item]
     pictures: Dataset = field(repr=False)
 
@@ -69,7 +69,7 @@ class CompositionSet:
 def open_composition(
     source: str | os.PathLike[str], *, pictures: str | os.PathLike[str] | None = None
 ) -> CompositionSet:
-    """Open a set in the format of SugarCrepe, ARO or Winoground.
+    """Open a set in the format of SugarCrepe, ARO, Winoground or COLA.
 
     SugarCrepe: a .json file, or a folder of them, one a category; each maps ids to ``filename``,
     ``caption`` and ``negative_caption``. Winoground: a .jsonl file, or a folder with
@@ -77,7 +77,8 @@ def open_composition(
     where there are some, ``id`` and ``tag`` (its category; ``collapsed_tag`` comes first). ARO: a
     .json list with ``image_path``, ``true_caption``, ``false_caption``, the box of the picture that
     they are about (``bbox_x``, ``bbox_y``, ``bbox_w``, ``bbox_h``), and ``relation_name`` or
-    ``attributes``, the category.
+    ``attributes``, the category. COLA: a .json list of [picture, caption, picture, caption];
+    a picture's URL stands for its file.
 
     ``pictures`` is the folder that names of pictures start from and may not leave; by default the
     folder ``images`` beside the file, else the file's own. A name without extension, as
@@ -95,7 +96,7 @@ def open_composition(
     if files[0].suffix not in (".json", ".jsonl"):
         raise InvalidArgumentError(
             f"{path} is no compositional set; give a .json file or a folder of them (SugarCrepe, "
-            "ARO), or a .jsonl file (Winoground)"
+            "ARO, COLA), or a .jsonl file (Winoground)"
         )
     kinds = {_format_of(file): file for file in files}
     if len(kinds) > 1:
@@ -132,7 +133,7 @@ def holds_composition(path: Path) -> bool:
         start = file.read(1 << 16)
     if b'"negative_caption"' in start or (b'"caption_1"' in start and b'"image_1"' in start):
         return True
-    return b'"false_caption"' in start
+    return b'"false_caption"' in start or _COLA.match(start) is not None
 
 
 class _Pictures(Dataset):
@@ -177,6 +178,7 @@ _Picture = tuple[str, str]
 _Entry = tuple[str, str, tuple[_Picture, ...], tuple[str, str]]
 
 _PART = re.compile(r"#(-?\d+),(-?\d+),(\d+),(\d+)$")
+_COLA = re.compile(rb'\s*\[\s*\[\s*"')
 
 
 def _resolved(root: Path, name: str, part: str) -> str:
@@ -191,6 +193,8 @@ def _format_of(path: Path) -> str:
         return "winoground"
     with reading_file(path), path.open("rb") as file:
         start = file.read(1 << 16)
+    if _COLA.match(start):
+        return "cola"
     return "aro" if b'"false_caption"' in start else "sugarcrepe"
 
 
@@ -218,10 +222,7 @@ def _winoground(path: Path) -> Iterator[_Entry]:
 
 
 def _aro(path: Path) -> Iterator[_Entry]:
-    value = parse_json(_bytes(path), str(path))
-    if not isinstance(value, list):
-        raise InvalidArgumentError(f"{path} holds a {type(value).__name__}, not a list of items")
-    for number, item in enumerate(value):
+    for number, item in enumerate(_items(path)):
         where = f"{path}, item {number}"
         captions = (_text_of(item, "true_caption", where), _text_of(item, "false_caption", where))
         relation, attributes = item.get("relation_name"), item.get("attributes")
@@ -237,7 +238,26 @@ def _aro(path: Path) -> Iterator[_Entry]:
         yield f"{path.stem}/{number}", category, (picture,), captions
 
 
-_READERS = {"sugarcrepe": _sugarcrepe, "winoground": _winoground, "aro": _aro}
+def _cola(path: Path) -> Iterator[_Entry]:
+    for number, item in enumerate(_items(path)):
+        where = f"{path}, item {number}"
+        if not isinstance(item, list) or len(item) != 4 or not all(map(_is_text, item)):
+            raise InvalidArgumentError(
+                f"{where} must be [picture, caption, picture, caption], and is {item!r:.80}"
+            )
+        # Pictures are given by their URLs.
+        names = tuple((PurePosixPath(url.strip()).name, "") for url in item[::2])
+        yield f"{path.stem}/{number}", "all", names, (item[1].strip(), item[3].strip())
+
+
+_READERS = {"sugarcrepe": _sugarcrepe, "winoground": _winoground, "aro": _aro, "cola": _cola}
+
+
+def _items(path: Path) -> list[Any]:
+    value = parse_json(_bytes(path), str(path))
+    if not isinstance(value, list):
+        raise InvalidArgumentError(f"{path} holds a {type(value).__name__}, not a list of items")
+    return value
 
 
 def _bytes(path: Path) -> bytes:
@@ -245,9 +265,13 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
 
 
+def _is_text(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value.strip())
+
+
 def _text_of(item: Any, name: str, where: str) -> str:
     value = item.get(name) if isinstance(item, Mapping) else None
-    if not isinstance(value, str) or not value.strip():
+    if not _is_text(value):
         raise InvalidArgumentError(
             f"{where} has no text {name!r}; each item needs filename, caption and negative_caption "
             "(SugarCrepe), image_path, true_caption and false_caption (ARO), or image_0, image_1, "

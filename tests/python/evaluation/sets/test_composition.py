@@ -230,11 +230,32 @@ def test_an_aro_box_of_no_size_is_refused(tmp_path):
         open_composition(path)
 
 
+def test_cola_has_two_pictures_by_their_urls(tmp_path):
+    colours(tmp_path / "images")
+    url = "https://example.org/data/"
+    items = [
+        [f"{url}red.png", "a red one", f"{url}blue.png", "a blue one"],
+        [f"{url}green.png", "white", f"{url}white.png", "green"],
+    ]
+    path = write_json(tmp_path / "COLA_multiobjects_matching_benchmark.json", items)
+    scores = run(path)["composition"]
+    assert scores["format"] == "cola"
+    assert scores["image_score"]["value"] == 0.5 and scores["group_score"]["value"] == 0.5
+
+
+@pytest.mark.parametrize("item", [["one", "two"], ["x.png", " ", "y.png", "b"], {"a": "b"}])
+def test_a_cola_item_that_is_not_two_pairs_is_refused(tmp_path, item):
+    colours(tmp_path / "images")
+    path = write_json(tmp_path / "cola.json", [["x.png", "a", "y.png", "b"], item])
+    with pytest.raises(InvalidArgumentError, match=r"1 must be .picture, caption, picture, capt"):
+        open_composition(path)
+
+
 def test_files_of_two_formats_in_one_folder_are_refused(tmp_path):
     colours(tmp_path / "images")
     write_json(tmp_path / "a.json", [aro_item()])
-    write_json(tmp_path / "b.json", {"7": {"filename": "x.png"}})
-    with pytest.raises(InvalidArgumentError, match=r"several formats \(aro, sugarcrepe\)"):
+    write_json(tmp_path / "b.json", [["x.png", "a", "y.png", "b"]])
+    with pytest.raises(InvalidArgumentError, match=r"several formats \(aro, cola\)"):
         open_composition(tmp_path)
 
 
