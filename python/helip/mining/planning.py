@@ -183,7 +183,7 @@ def _in_stages(call: PlanCall) -> Plan | None:
 
 
 def _stages_planned(
-    call: PlanCall, store: EmbeddingStore, update: _FoundUpdate | None = None
+    call: PlanCall, store: EmbeddingStore, update: dict[str, Any] | None = None
 ) -> Plan:
     require_one_space(store, call.margin)
     width = {"image": store.image_dim, "text": store.text_dim}
@@ -196,9 +196,10 @@ def _stages_planned(
         cut = cut_of(rows, each, call, call, call.memory)
         copies = joined = rows * cut.overlap  # of rows in all clusters, and of those that are new
     else:
-        cut = cut_of_update(rows, update.fresh, each, call, call, call.memory)
-        joined = update.fresh * min(2 * cut.overlap, cut.clusters)
-        copies = rows - update.fresh + joined
+        fresh = update["added"] + update["replaced"]
+        cut = cut_of_update(rows, fresh, each, call, call, call.memory)
+        joined = fresh * min(2 * cut.overlap, cut.clusters)
+        copies = rows - fresh + joined
     cluster, pool = copies / cut.clusters, 8 * kept + 4
     codes = _CODE_BYTES * dimensions
     targets = sample_size(rows, call.recall)
@@ -222,38 +223,18 @@ def _stages_planned(
         pairs=int(joined * cluster * (1 if joined == copies else 2)), bands=1,
         stages={**{stage: Step(stage).units(cut) for stage in FIRST}, "write": 1},
         download_bytes=0 if url_of(store.path) is None else rows * sum(row_bytes.values()),
-        update={} if update is None else update.as_report(),
+        update=update or {},
     )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class _FoundUpdate:
-    """What an update meets."""
-
-    added: int
-    deleted: int  # since the table was mined
-    replaced: int
-    lost: float  # share of old rows whose full pool lost a pair
-    rebuilt: bool = False  # rows of the store have other numbers
-
-    @property
-    def fresh(self) -> int:
-        """Rows that are new or have other values."""
-        return self.added + self.replaced
-
-    def as_report(self) -> dict[str, Any]:
-        """The names of a table's report of its update, ``lost`` and ``rebuilt``."""
-        names = ("added", "deleted", "replaced", "lost", "rebuilt")
-        return {name: getattr(self, name) for name in names}
-
-
-def _found_update(table: HardPairs, store: EmbeddingStore) -> _FoundUpdate:
-    """Of a table and a later state of its store; pools that lost a pair are counted in a sample.
+def _found_update(table: HardPairs, store: EmbeddingStore) -> dict[str, Any]:
+    """`Plan.update` of a table and a later state of its store, and whether it was ``rebuilt``, so
+    that its rows have other numbers. Pools that lost a pair are counted in a sample.
 
     MismatchError where the store is no later state of the one that was mined.
     """
     if (changes := changes_of_rebuilt(table, store)) is not None:
-        return _FoundUpdate(lost=0.0, rebuilt=True, **changes)
+        return {**changes, "lost": 0.0, "rebuilt": True}
     deleted, replaced = changed_rows(len(table), table.fingerprint, store, table.path)
     outdated = np.union1d(deleted, replaced)
     rows = np.arange(len(table))
@@ -262,10 +243,10 @@ def _found_update(table: HardPairs, store: EmbeddingStore) -> _FoundUpdate:
     rows = rows[~is_in(rows, outdated)]
     full = table.counts[rows] == table.k
     lost = full & is_in(table.ids[rows], outdated).any(axis=1)
-    return _FoundUpdate(
-        added=len(store) - len(table), deleted=len(deleted), replaced=len(replaced),
-        lost=float(lost.mean()) if len(rows) else 0.0,
-    )  # fmt: skip
+    return {
+        "added": len(store) - len(table), "deleted": len(deleted), "replaced": len(replaced),
+        "lost": float(lost.mean()) if len(rows) else 0.0, "rebuilt": False,
+    }  # fmt: skip
 
 
 def _update_planned(call: PlanCall, table: HardPairs | str | os.PathLike[str]) -> Plan:
@@ -294,13 +275,13 @@ def _update_planned(call: PlanCall, table: HardPairs | str | os.PathLike[str]) -
     core_options(call, call)
     if (reason := why_not_device(call.device)) is not None:
         raise reason
-    if not (update.added or update.deleted or update.replaced or update.rebuilt):
+    if not any(update[name] for name in ("added", "deleted", "replaced", "rebuilt")):
         return Plan(
             method=call.method, reason="the table is up to date, and nothing is done", filters={},
             device="cpu", seconds=0.0, memory_bytes=0, disk_bytes=0, scratch_bytes=0, pairs=0,
-            bands=0, update=update.as_report(),
+            bands=0, update=update,
         )  # fmt: skip
-    if update.rebuilt:
+    if update["rebuilt"]:
         return _afresh_planned(call, update, REBUILT)
     if call.method == "partition":
         return _stages_planned(call, store, update)
@@ -312,12 +293,13 @@ def _update_planned(call: PlanCall, table: HardPairs | str | os.PathLike[str]) -
     return _exact_update_planned(call, store, update)
 
 
-def _exact_update_planned(call: PlanCall, store: EmbeddingStore, update: _FoundUpdate) -> Plan:
+def _exact_update_planned(call: PlanCall, store: EmbeddingStore, update: dict[str, Any]) -> Plan:
     if call.skip or call.collapse != "none":
         return _afresh_planned(call, update, "skip" if call.skip else "collapse")
     rows = len(store)
-    old = max(rows - update.fresh - len(store.deleted), 0)
-    join = update.fresh + round(update.lost * old)  # rows that meet every row
+    fresh = update["added"] + update["replaced"]
+    old = max(rows - fresh - len(store.deleted), 0)
+    join = fresh + round(update["lost"] * old)  # rows that meet every row
     if 2 * join > rows:
         return _afresh_planned(call, update, "most rows meet every row")
     dims = {"image": store.image_dim, "text": store.text_dim}
@@ -328,14 +310,14 @@ def _exact_update_planned(call: PlanCall, store: EmbeddingStore, update: _FoundU
         method="exact", reason="an update, in one process", filters={}, device="cpu", seconds=None,
         memory_bytes=min(codes + pools, memory), disk_bytes=rows * (8 * call.k + 4),
         scratch_bytes=codes if codes + pools > memory else 0,
-        pairs=join * (rows - join) + join * (join - 1) // 2, bands=1, update=update.as_report(),
+        pairs=join * (rows - join) + join * (join - 1) // 2, bands=1, update=update,
     )  # fmt: skip
 
 
-def _afresh_planned(call: PlanCall, update: _FoundUpdate, why: str) -> Plan:
+def _afresh_planned(call: PlanCall, update: dict[str, Any], why: str) -> Plan:
     afresh = plan(**{**call.as_dict(), "device": "cpu"})
     reason = f"mined afresh, because of {why}; {afresh.reason}"
-    return replace(afresh, reason=reason, update=update.as_report())
+    return replace(afresh, reason=reason, update=update)
 
 
 def _graph_planned(call: PlanCall) -> Plan:
