@@ -1,17 +1,47 @@
-"""A job in parts: the i-th of n, and the directories where parts lie until all are there.
+"""A job of units: what its folder says it is, and the i-th of n parts of it.
 
-The parts of a job for ``out`` are ``out.parts/part-00003-of-00008``. What a part holds, and when it
-is done, its job knows.
+Whoever begins a job writes ``job.json`` to its folder; all others compare. The parts of a job for
+``out`` are ``out.parts/part-00003-of-00008``. What a unit holds, and when it is done, its job
+knows.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.files import publish_once
+
+JOB = "job.json"
+
+
+def begin_job(folder: Path, asked: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``job.json`` of a folder says: all of this, or what another process began with.
+
+    Of a job that is there ``asked`` must agree, and what was ``chosen`` stays. MismatchError with
+    what differs.
+    """
+    there: dict[str, Any] = publish_once(folder / JOB, {**asked, **chosen})
+    if differ := differences({name: there.get(name) for name in asked}, asked):
+        raise MismatchError(
+            f"{folder} holds a job that differs: {differ}; go on with what it was begun with, or "
+            "remove that folder"
+        )
+    return there
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Names and both values of what differs; empty where nothing does."""
+    return "; ".join(
+        f"{name} {json.dumps(there.get(name))}, here {json.dumps(here.get(name))}"
+        for name in {**there, **here}
+        if there.get(name) != here.get(name)
+    )
 
 
 def parse_part(text: str, name: str = "part") -> tuple[int, int]:

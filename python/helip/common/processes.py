@@ -90,7 +90,7 @@ class Processes:
         if self.count == 1:
             return [value]
         own, group = bytearray(json.dumps(value).encode()), hosts()
-        with peers_that_work():
+        with _peers_that_work():
             sizes = [size for (size,) in _told([len(own)], group)]
             own.extend(bytes(max(sizes) - len(own)))
             block = torch.frombuffer(own, dtype=torch.uint8)
@@ -104,6 +104,10 @@ class Processes:
         host = socket.gethostname()
         told = self.exchange([host, dict(counts)])
         return summed_counts(each for place, each in told if place == host)
+
+    def meet(self) -> None:
+        """Wait for all, for as long as they work; the first time, all must come at once."""
+        self._exchanged(None, _patient_hosts)
 
     def leader_does(self, work: Callable[[], Any]) -> Any:
         """What ``work`` returns on rank 0, None elsewhere; its failure is raised on all.
@@ -160,13 +164,14 @@ def _told(own: Sequence[int], group: Any) -> list[list[int]]:
 
 
 @contextlib.contextmanager
-def peers_that_work(mend: str = "") -> Iterator[None]:
-    """Around a collective: Error, and what to do, where another process has left."""
+def _peers_that_work() -> Iterator[None]:
+    """Around a collective: Error where another process has left."""
     try:
         yield
     except RuntimeError as error:
         raise Error(
-            f"another process has stopped; its own message says why{mend and f'. {mend}'}"
+            "another process has stopped; its own message says why. What was committed stays, and "
+            "the same call goes on from there"
         ) from error
 
 
@@ -204,23 +209,6 @@ def join_processes(device: str | torch.device = "auto") -> Iterator[torch.device
         yield chosen
     finally:
         leave_processes()
-
-
-@contextlib.contextmanager
-def patient_group() -> Iterator[dist.ProcessGroup | None]:
-    """A group of the hosts in which one waits for another for as long as work takes.
-
-    All processes enter it before the work. None where a process is alone. One that fails leaves
-    the group, and those that wait for it get a RuntimeError.
-    """
-    if Processes().count == 1:
-        yield None
-        return
-    group = dist.new_group(backend="gloo", timeout=_PATIENCE)
-    try:
-        yield group
-    finally:
-        dist.destroy_process_group(group)
 
 
 def leave_processes() -> None:

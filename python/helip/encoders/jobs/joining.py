@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from helip import _core
 from helip.common.errors import Error, MismatchError
 from helip.common.files import DirectoryLock, discard_directory
 from helip.common.machine import core_threads
 from helip.common.parts import part_path, parts_folder
-from helip.common.processes import Processes, join_processes, patient_group, peers_that_work
+from helip.common.processes import Processes, join_processes
 from helip.encoders.jobs.parts import Range, begin_parts, embed_part, part_request
 from helip.encoders.jobs.request import (
     SIDES,
@@ -43,21 +42,15 @@ def embed_by_processes(
     They share the file system of ``out``, and exchange nothing but that they are done. One that
     fails says why and ends, and torchrun ends the others; what each has committed stays.
     """
-    with join_processes(work.call.device) as device, patient_group() as group:
+    with join_processes(work.call.device) as device:
         own = Processes()
+        own.meet()  # before they take as long as they do
         part = (own.rank + 1, own.count)
         embed_part(work, part, lambda: load(device), bar=own.leads, threads=core_threads())
-        _meet(group)
+        own.meet()
         if own.leads:
             join_parts(work, own.count, kept)
-        _meet(group)
-
-
-def _meet(group: dist.ProcessGroup | None) -> None:
-    if group is None:
-        return
-    with peers_that_work("What was committed stays, and the same call goes on from there"):
-        dist.barrier(group)
+        own.meet()
 
 
 def join_parts(work: Work, count: int, kept: Kept | None) -> EmbeddingStore:
@@ -77,8 +70,7 @@ def _joined(work: Work, ranges: list[Range], kept: Kept | None) -> EmbeddingStor
     parts = [
         _finished_part(work, index, len(ranges), rows) for index, rows in enumerate(ranges, start=1)
     ]
-    _check_weights(parts if kept is None else [kept[0], *parts])
-    _check_engines(parts if kept is None else [kept[0], *parts])
+    _check_encoders(parts if kept is None else [kept[0], *parts])
     failed = [
         {**entry, "row": entry["row"] + part.metadata["part"]["first"]}
         for part in parts
@@ -156,33 +148,23 @@ def _encoders_in(store: EmbeddingStore) -> dict[str, Any]:
     return {name: store.metadata[name] for name in names if store.metadata.get(name)}
 
 
-def _check_weights(stores: list[EmbeddingStore]) -> None:
+def _check_encoders(stores: list[EmbeddingStore]) -> None:
+    """MismatchError where rows are of different weights, or were computed by different engines."""
     for side in SIDES:
-        known: dict[str, EmbeddingStore] = {}
+        weights: dict[str, EmbeddingStore] = {}
+        engines: dict[str, EmbeddingStore] = {}
         for store in stores:
             if digest := (store.metadata.get(f"{side}_weights") or {}).get("digest"):
-                known.setdefault(digest, store)
-        if len(known) > 1:
-            first, second = list(known.values())[:2]
-            raise MismatchError(
-                f"{first.path} and {second.path} were embedded with different weights of the "
-                f"{side} encoder {first.metadata[f'{side}_encoder']!r}; remove the one that is of "
-                "the wrong weights, and embed its rows again"
-            )
-
-
-def _check_engines(stores: list[EmbeddingStore]) -> None:
-    for side in SIDES:
-        known: dict[str, EmbeddingStore] = {}
-        for store in stores:
+                weights.setdefault(f"weights {digest[:12]}", store)
             if len(store):
-                known.setdefault(engine_in(store.metadata, side), store)
-        if len(known) > 1:
-            (a, first), (b, second) = list(known.items())[:2]
-            raise MismatchError(
-                f"{side} rows of {first.path} were computed by {a}, and those of {second.path} by "
-                f"{b}; remove one of them, and embed its rows again as the other"
-            )
+                engines.setdefault(engine_in(store.metadata, side), store)
+        for known in (weights, engines):
+            if len(known) > 1:
+                (a, first), (b, second) = list(known.items())[:2]
+                raise MismatchError(
+                    f"{side} rows of {first.path} were computed by {a}, and those of {second.path} "
+                    f"by {b}; remove one of them, and embed its rows again as the other"
+                )
 
 
 def _check_share(work: Work, entries: list[dict[str, Any]]) -> None:

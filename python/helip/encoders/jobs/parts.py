@@ -18,7 +18,7 @@ import torch
 
 from helip.common.errors import MismatchError
 from helip.common.files import publish_once, read_json
-from helip.common.parts import checked_part, part_path, parts_folder
+from helip.common.parts import JOB, begin_job, checked_part, part_path, parts_folder
 from helip.data.dataset import part_of
 from helip.encoders.jobs.computing import engines_of, ready_encoders
 from helip.encoders.jobs.job import Job
@@ -30,10 +30,7 @@ from helip.store.embedding_store import EmbeddingStore
 
 Encoders = tuple[ImageEncoder, TextEncoder]
 
-_JOB = "job.json"
 _ENGINES = "engines.json"
-# Of the whole data set's source: two processes may know more or less of the same data.
-_SOURCE = "source"
 
 
 class Range(NamedTuple):
@@ -45,7 +42,7 @@ class Range(NamedTuple):
 
 def begun_parts(work: Work) -> int | None:
     """In how many parts a job for this store was begun; None where none was."""
-    path = parts_folder(work.path) / _JOB
+    path = parts_folder(work.path) / JOB
     return int(read_json(path)["parts"]) if path.exists() else None
 
 
@@ -54,32 +51,23 @@ def begin_parts(work: Work, count: int) -> list[Range]:
 
     Raises MismatchError where another job was begun: of other data, options or number of parts.
     """
-    folder = parts_folder(work.path)
+    folder, source = parts_folder(work.path), work.request["source"]
     asked = {
-        **work.request,
+        **{name: value for name, value in work.request.items() if name != "source"},
         "dtype": work.call.dtype,
         "parts": count,
         "rows": len(work.data),
         "updates": work.updates,  # the same for all parts
     }
-    begun = publish_once(folder / _JOB, {**asked, "batch_size": work.batch_size})
-    differences = [
-        f"{name} is {begun.get(name)!r} there and {wanted!r} here"
-        for name, wanted in asked.items()
-        if begun.get(name) != wanted
-        and not (name == _SOURCE and _is_same_data(begun[_SOURCE], wanted))
-    ]
-    if differences:
+    begun = begin_job(folder, asked, {"source": source, "batch_size": work.batch_size})
+    there = begun["source"]  # two processes may know more or less of the same data
+    if there["rows"] != source["rows"] or fingerprint_differences(
+        there["fingerprint"], source["fingerprint"]
+    ):
         raise MismatchError(
-            f"{folder} holds parts of another job: {'; '.join(differences)}. Go on as it was "
-            "begun, or remove that folder to begin anew"
+            f"{folder} holds a job of other data; go on with those, or remove that folder"
         )
     return _ranges(len(work.data), count, begun["batch_size"], work.call.shard_rows)
-
-
-def _is_same_data(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    same = not fingerprint_differences(one["fingerprint"], other["fingerprint"])
-    return same and one["rows"] == other["rows"]
 
 
 def _ranges(rows: int, count: int, batch_size: int, shard_rows: int) -> list[Range]:
@@ -98,8 +86,8 @@ def encoders_of_part(
     ``settled``: the metadata of the store that the parts are going to join, if there is one.
     """
     path = parts_folder(work.path) / _ENGINES
-    if settled is None:
-        settled = read_json(path) if path.exists() else _begun_part(work)
+    if settled is None and path.exists():
+        settled = read_json(path)
     encoders = ready_encoders(work, device, settled)
     if settled is None:
         own = engines_of(*encoders)
@@ -107,16 +95,6 @@ def encoders_of_part(
         if first != own:
             return ready_encoders(work, device, first)
     return encoders
-
-
-def _begun_part(work: Work) -> Mapping[str, Any] | None:
-    """The metadata of a part that holds rows, of a job from before parts said how they compute."""
-    count = begun_parts(work) or 0
-    for index in range(1, count + 1):
-        path = part_path(work.path, index, count)
-        if (path / "manifest.json").exists():
-            return EmbeddingStore.open(path).metadata
-    return None
 
 
 def embed_part(

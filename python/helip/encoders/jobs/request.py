@@ -92,9 +92,8 @@ def source_of(data: Dataset) -> dict[str, Any]:
 
 def engine_of(metadata: Mapping[str, Any], side: str) -> dict[str, Any]:
     """What metadata say of the engine of a side: engine, precision, and what was measured."""
-    # Before stores knew engines they had a precision of torch; own encoders have none.
-    before = {"engine": "torch", "precision": metadata.get("precision", "float32")}
-    return dict(metadata.get(f"{side}_engine") or before)
+    own = {"engine": "torch", "precision": "float32"}  # of own encoders, which say nothing
+    return dict(metadata.get(f"{side}_engine") or own)
 
 
 def engine_in(metadata: Mapping[str, Any], side: str) -> str:

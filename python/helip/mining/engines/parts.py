@@ -13,7 +13,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -152,13 +151,6 @@ def _parts_in(path: str | os.PathLike[str]) -> list[str]:
     return [entry for entry in entries if is_done(Path(entry))] or [path]
 
 
-@dataclass(frozen=True)
-class _RemotePart:
-    container: RemoteContainer
-    index: int
-    count: int
-
-
 def _parts_at(urls: Iterable[str], *, whole: bool, progress: bool) -> list[str]:
     """The directories of the cache that hold the parts at ``urls``, or in folders of buckets there.
 
@@ -170,17 +162,18 @@ def _parts_at(urls: Iterable[str], *, whole: bool, progress: bool) -> list[str]:
             CorruptError, MismatchError as `cached`.
     """
     named = list(dict.fromkeys(url for each in urls for url in expand_braces(each)))
-    found, absent = _opened_parts(named)
+    found: list[RemoteContainer] = []
     missing = []
-    for url in absent:
-        in_folder = _parts_in_bucket(url, alone=len(named) == 1)
-        found += in_folder
-        missing += [] if in_folder else [url]
-    counts = {part.count for part in found}
+    for url, part in _opened(named):
+        parts = _parts_in_bucket(url, alone=len(named) == 1) if part is None else [part]
+        found += parts
+        missing += [] if parts else [url]
+    places = [part.manifest.attributes["part"] for part in found]
+    counts = {place["count"] for place in places}
     if whole and len(counts) == 1 and not missing:  # of several jobs merging tells
         (count,) = counts
-        there = {part.index for part in found}
-        folder = found[0].container.url.rpartition("/")[0]
+        there = {place["index"] for place in places}
+        folder = found[0].url.rpartition("/")[0]
         missing = [f"{i} in {folder}" for i in range(1, count + 1) if i not in there]
     if missing:
         more = ", …" if len(missing) > _SHOWN else ""
@@ -189,10 +182,10 @@ def _parts_at(urls: Iterable[str], *, whole: bool, progress: bool) -> list[str]:
             f"{of} are missing: {', '.join(missing[:_SHOWN])}{more}; mine them with part = (i, n), "
             "and merge again"
         )
-    return [os.fspath(cached(part.container, None, progress=progress)) for part in found]
+    return [os.fspath(cached(part, None, progress=progress)) for part in found]
 
 
-def _parts_in_bucket(url: str, *, alone: bool) -> list[_RemotePart]:
+def _parts_in_bucket(url: str, *, alone: bool) -> list[RemoteContainer]:
     """The parts below a URL where none is; where it is given ``alone``, there must be some."""
     if (scheme := check_url(url)[0]) not in BUCKETS:
         if not alone:
@@ -202,7 +195,7 @@ def _parts_in_bucket(url: str, *, alone: bool) -> list[_RemotePart]:
             f"as {url}/part-{{1..8}}"
         )
     listed = Remote(place_of([url])).folders(url)
-    found, _ = _opened_parts([f"{url}/{name}" for name in listed])
+    found = [part for _, part in _opened([f"{url}/{name}" for name in listed]) if part is not None]
     if not found and alone:
         raise InvalidArgumentError(
             f"no part is at {url}, and none is below it; name the folder that holds the parts, or "
@@ -211,23 +204,19 @@ def _parts_in_bucket(url: str, *, alone: bool) -> list[_RemotePart]:
     return found
 
 
-def _opened_parts(urls: Sequence[str]) -> tuple[list[_RemotePart], list[str]]:
-    """The parts at URLs, and the URLs where nothing is."""
+def _opened(urls: Sequence[str]) -> list[tuple[str, RemoteContainer | None]]:
+    """Each URL with the part that is there, None where nothing is."""
     with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="helip-parts") as pool:
-        opened = list(pool.map(_opened_part, urls))
-    absent = [url for url, part in zip(urls, opened, strict=True) if part is None]
-    return [part for part in opened if part is not None], absent
+        return list(zip(urls, pool.map(_opened_part, urls), strict=True))
 
 
-def _opened_part(url: str) -> _RemotePart | None:
+def _opened_part(url: str) -> RemoteContainer | None:
     try:
-        container = RemoteContainer(url, (PART,))
+        return RemoteContainer(url, (PART,))
     except StorageError as error:
         if error.errno != errno.ENOENT or "no such bucket" in str(error):
             raise
         return None
-    place = container.manifest.attributes["part"]
-    return _RemotePart(container, place["index"], place["count"])
 
 
 def _parts_there(out: str | os.PathLike[str]) -> Iterator[tuple[Path, int]]:

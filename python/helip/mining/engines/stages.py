@@ -11,7 +11,7 @@ from helip.mining.call import MineJob
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.mining.engines.parts import begun_parts
 from helip.mining.options import ClusterOptions, JobOptions, MineOptions, StageOptions
-from helip.mining.stages.job import begin_job, has_stages, in_one_cluster, stages_folder
+from helip.mining.stages.job import begin_mining, has_stages, in_one_cluster, stages_folder
 from helip.pairs.hard_pairs import HardPairs
 
 NEEDS_STORE = (
@@ -71,7 +71,9 @@ class Stages:
 
         call, store = job.call, job.store
         assert store is not None
-        begun = begin_job(store, MineOptions.of(call), StageOptions.of(call), job.path, call.memory)
+        begun = begin_mining(
+            store, MineOptions.of(call), StageOptions.of(call), job.path, call.memory
+        )
         return run_job(
             begun, store, JobOptions.of(call), keep_stages=call.keep_stages,
             progress=call.progress, on_progress=call.on_progress,

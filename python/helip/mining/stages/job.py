@@ -23,11 +23,11 @@ from helip.common.errors import (
 )
 from helip.common.files import (
     discard_directory,
-    publish_once,
     read_json,
     remove_leftovers,
 )
 from helip.common.machine import memory_bound
+from helip.common.parts import JOB, begin_job
 from helip.common.remote.urls import url_of
 from helip.mining.inputs import core_options, require_one_space
 from helip.mining.options import (
@@ -51,7 +51,6 @@ _CENTRE_ROWS, _LEAST_CENTRE_ROWS = 256, 16_384  # of their sample: for each clus
 _MOST_CENTRE_ROWS = 262_144  # whatever the memory is, on which no byte depends
 _UNITS = 16  # of a job of few rows: certify takes a second for a range however small it is
 _UNIT_BYTES = 1 << 30  # that a unit of rows holds at most, whatever memory there is
-_JOB = "job.json"
 _STREAM = 0x73616D706C65  # draws of the recall's targets, apart from others of the seed
 
 
@@ -163,7 +162,7 @@ def stages_folder(out: str | os.PathLike[str]) -> Path:
 
 def has_stages(out: str | os.PathLike[str]) -> bool:
     """Whether there is a job in stages to go on with."""
-    return (stages_folder(out) / _JOB).exists()
+    return (stages_folder(out) / JOB).exists()
 
 
 def remove_stages(out: str | os.PathLike[str]) -> None:
@@ -174,7 +173,7 @@ def remove_stages(out: str | os.PathLike[str]) -> None:
     remove_leftovers(folder.parent, folder.name)
 
 
-def begin_job(
+def begin_mining(
     store: EmbeddingStore, options: MineOptions, stages: StageOptions, out: str, memory: Any = None
 ) -> StageJob:
     """Writes job.json, or takes up what it says; nothing is mined yet.
@@ -198,7 +197,7 @@ def begin_job(
 
 
 def begin_update(table: HardPairs, store: EmbeddingStore, out: str, memory: Any = None) -> StageJob:
-    """`begin_job` of one that brings a table, which lies in a directory, up to date.
+    """`begin_mining` of one that brings a table, which lies in a directory, up to date.
 
     Raises MismatchError also where the store is no later state of the one that was mined, and
     UnsupportedError where the table's pools are no basis for others.
@@ -225,30 +224,24 @@ def _begun(
     cut: Cut,
     base: Base | None = None,
 ) -> StageJob:
-    folder = stages_folder(out)
-    identity = identity_of(store, options, stages)
-    said = {
-        "format": _FORMAT, "identity": identity, "clusters": cut.clusters,
-        "unit_rows": cut.unit_rows, "targets": sample_size(cut.rows, options.recall),
-        "path": place_of(store),
+    chosen = {
+        "clusters": cut.clusters, "unit_rows": cut.unit_rows,
+        "targets": sample_size(cut.rows, options.recall), "path": place_of(store),
+        "base": None if base is None else asdict(base),
     }  # fmt: skip
-    if base is not None:
-        identity["update_of"] = base.checksum
-        said["base"] = asdict(base)
-    there = publish_once(folder / _JOB, said)
-    if there.get("format") == _FORMAT and there.get("identity") != identity:
-        differ = differences(there.get("identity") or {}, identity)
-        raise MismatchError(
-            f"{folder} holds a job that differs: {differ}; go on with what it was begun with, or "
-            "remove that folder"
-        )
+    asked = {
+        **identity_of(store, options, stages),
+        "update_of": None if base is None else base.checksum,
+    }
+    folder = stages_folder(out)
+    if not has_stages(out) or read_json(folder / JOB).get("format") == _FORMAT:
+        begin_job(folder, {**asked, "format": _FORMAT}, chosen)
     return open_job(out)
 
 
 def _digest(said: dict[str, Any]) -> str:
     """Of a job, wherever its store and its base lie."""
-    places = {"path", "base"}
-    whole = {name: value for name, value in said.items() if name not in places}
+    whole = {name: value for name, value in said.items() if name not in ("path", "base")}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -257,32 +250,23 @@ def open_job(out: str | os.PathLike[str]) -> StageJob:
     folder = stages_folder(out)
     if not has_stages(out):
         raise StorageError(None, f"there is no job in stages at {folder}; begin it with its store")
-    said = read_json(folder / _JOB)
-    if said.get("format") != _FORMAT:
+    said = read_json(folder / JOB)
+    if said.get("format") != _FORMAT or said.get("version") != _core.__version__:
         raise UnsupportedError(
-            f"{folder} has format {said.get('format')!r}, this helip knows {_FORMAT}; go on with "
-            "the helip that began it, or remove that folder"
+            f"{folder} was begun by helip {said.get('version')}, this is {_core.__version__}; go "
+            "on with that version, or remove that folder"
         )
     try:
-        identity = said["identity"]
-        named = {name: identity[name] for name in MineOptions().as_dict()}
-        version = identity["version"]
-        job = StageJob(
-            out=os.fspath(out), folder=folder, store=said["path"], fingerprint=identity["store"],
-            data_fingerprint=identity["data"], rows=identity["rows"], options=MineOptions(**named),
-            cluster_rows=identity["cluster_rows"], overlap=identity["overlap"],
-            clusters=said["clusters"], unit_rows=said["unit_rows"],
-            targets=said["targets"], base=Base(**said["base"]) if "base" in said else None,
-            digest=_digest(said),
+        named = {name: said[name] for name in MineOptions().as_dict()}
+        cut = {name: said[name] for name in Cut.__dataclass_fields__}
+        return StageJob(
+            out=os.fspath(out), folder=folder, store=said["path"], fingerprint=said["store"],
+            data_fingerprint=said["data"], options=MineOptions(**named), targets=said["targets"],
+            base=None if said["base"] is None else Base(**said["base"]), digest=_digest(said),
+            **cut,
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptError(f"{folder / _JOB} is damaged: {error}; remove the folder") from error
-    if version != _core.__version__:
-        raise MismatchError(
-            f"{folder} was begun by helip {version}, this is {_core.__version__}; go on with that "
-            "version, or remove that folder"
-        )
-    return job
+        raise CorruptError(f"{folder / JOB} is damaged: {error}; remove the folder") from error
 
 
 def place_of(store: EmbeddingStore) -> str:
@@ -366,12 +350,3 @@ def _refuse(rows: int, options: MineOptions) -> None:
             f"limit where {MOST_TARGETS:,} targets, the largest sample, miss nothing; ask "
             "for less, or mine exactly, in parts"
         )
-
-
-def differences(there: dict[str, Any], here: dict[str, Any]) -> str:
-    """Names and both values of what differs; empty where nothing does."""
-    return "; ".join(
-        f"{name} {json.dumps(there.get(name))}, here {json.dumps(here.get(name))}"
-        for name in {**there, **here}
-        if there.get(name) != here.get(name)
-    )

@@ -9,15 +9,14 @@ from typing import Any
 
 from helip.common.errors import Error, InvalidArgumentError, MismatchError
 from helip.common.files import DirectoryLock, read_json
-from helip.common.parts import checked_part
+from helip.common.parts import checked_part, differences
 from helip.mining.options import HostOptions, MineOptions, StageOptions
 from helip.mining.report_words import shortfall_words
 from helip.mining.stages.job import (
     StageJob,
     Workplace,
-    begin_job,
+    begin_mining,
     begin_update,
-    differences,
     has_stages,
     identity_of,
     open_job,
@@ -42,10 +41,10 @@ def begin_stages(
 ) -> None:
     """Begins a job, unless it is begun or its table is there already.
 
-    Raises MismatchError where a job or a table of something else is. Others as `begin_job`.
+    Raises MismatchError where a job or a table of something else is. Others as `begin_mining`.
     """
     if not has_manifest(out):
-        begin_job(store, options, stages, os.fspath(out), memory)
+        begin_mining(store, options, stages, os.fspath(out), memory)
         return
     table = HardPairs.open(out)
     found = {**table.options, "store": table.fingerprint}

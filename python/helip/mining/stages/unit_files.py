@@ -60,7 +60,7 @@ def write_unit_file(
     with publish_file(path, overwrite=True) as temporary, open(temporary, "r+b") as file:
         file.write(head)
         for _, values in [(_CHECKSUMS, sums), *order]:
-            file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+            file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
         file.flush()
         begin = len(head) + sums.nbytes
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -11,7 +11,7 @@ import torch
 from helip.common.errors import MismatchError
 from helip.encoders.embedding import embed
 from helip.encoders.jobs import computing
-from helip.encoders.jobs.joining import _check_engines
+from helip.encoders.jobs.joining import _check_encoders
 from helip.encoders.registry import image_encoder
 from helip.store.embedding_store import EmbeddingStore
 from support.embed_samples import Colours, Numbered, Numbers, run
@@ -128,12 +128,6 @@ def test_a_store_whose_engine_is_not_here_is_not_mixed_with_another(tmp_path, mo
     assert len(EmbeddingStore.open(tmp_path / "s")) == len(store) == 6
 
 
-def test_a_store_from_before_there_were_engines_goes_on_by_torch(tmp_path):
-    data = Numbered(6)
-    image, text = computing.ready_encoders(_work(data, tmp_path), "cpu", {"precision": "float32"})
-    assert image.computed == text.computed == {"engine": "torch", "precision": "float32"}
-
-
 def _work(data, path):
     from helip.encoders.jobs.request import EmbedCall, Work
 
@@ -154,19 +148,6 @@ def test_parts_compute_as_the_first_of_them_settled(tmp_path, monkeypatch):
     assert store.metadata["text_engine"]["precision"] == "bfloat16"
 
 
-def test_a_begun_job_of_parts_that_know_no_engine_goes_on_by_torch(tmp_path, monkeypatch):
-    out = tmp_path / "s"
-    options = {"batch_size": 20, "engine": "torch", "precision": "float32"}
-    options["text_encoder"] = Numbers()
-    packaged(Numbered(40), out, part=(1, 2), **options)
-    (tmp_path / "s.parts" / "engines.json").unlink()
-    monkeypatch.setattr(computing, "engines_of", lambda *_: {})  # as it was
-    packaged(Numbered(40), out, part=(2, 2), **options)
-    monkeypatch.undo()
-    store = packaged(Numbered(40), out, **options)
-    assert store.metadata["image_engine"] == {"engine": "torch", "precision": "float32"}
-
-
 def test_parts_of_two_engines_are_not_mixed(tmp_path):
     out, given = tmp_path / "s", {"text_encoder": Numbers(), "batch_size": 20}
     one, other = (image_encoder(IMAGES, engine=engine) for engine in ("torch", "openvino"))
@@ -174,7 +155,7 @@ def test_parts_of_two_engines_are_not_mixed(tmp_path):
     with pytest.raises(MismatchError, match=r"computed by torch in float32, and the encoder"):
         packaged(Numbered(40), out, part=(2, 2), image_encoder=other, **given)
     with pytest.raises(MismatchError, match=r"torch in float32, and those of elsewhere by openv"):
-        _check_engines([first, _Elsewhere({**first.metadata, "image_engine": FLOAT32})])
+        _check_encoders([first, _Elsewhere({**first.metadata, "image_engine": FLOAT32})])
 
 
 class _Elsewhere:

@@ -13,7 +13,7 @@ from helip.mining.recall import recall_of
 from helip.mining.stages import certifying
 from helip.mining.stages import job as stage_job
 from helip.mining.stages.certifying import exact_sample
-from helip.mining.stages.job import Workplace, begin_job
+from helip.mining.stages.job import Workplace, begin_mining
 from helip.mining.stages.running import run_unit
 from helip.mining.stages.steps import CERTIFY, Step
 from support.mining_reference import mine_plainly
@@ -28,7 +28,7 @@ def place_of(tmp_path: Path, rows: int, **options: float) -> Workplace:
         writer.delete(range(50, 90))
     store = helip.EmbeddingStore.open(tmp_path / "s")
     rules = MineOptions(k=12, method="partition", **options)
-    job = begin_job(store, rules, StageOptions(cluster_rows=100), str(tmp_path / "p"))
+    job = begin_mining(store, rules, StageOptions(cluster_rows=100), str(tmp_path / "p"))
     return Workplace(job, store, HostOptions(threads=1))
 
 

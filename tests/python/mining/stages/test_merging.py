@@ -9,7 +9,7 @@ import pytest
 
 import helip
 from helip.mining.options import HostOptions, MineOptions, StageOptions
-from helip.mining.stages.job import Workplace, begin_job
+from helip.mining.stages.job import Workplace, begin_mining
 from helip.mining.stages.merging import united
 from support.stage_samples import small_units
 
@@ -21,7 +21,7 @@ def place_of(tmp_path: Path, values: np.ndarray, **options: int) -> Workplace:
         writer.append([str(row) for row in range(len(values))], values, values)
     store = helip.EmbeddingStore.open(tmp_path / "s")
     rules = MineOptions(method="partition", recall=0.5, **options)
-    job = begin_job(store, rules, StageOptions(cluster_rows=64), str(tmp_path / "p"))
+    job = begin_mining(store, rules, StageOptions(cluster_rows=64), str(tmp_path / "p"))
     return Workplace(job, store, HostOptions(threads=1))
 
 

@@ -10,7 +10,7 @@ import pytest
 import helip
 from helip.mining.options import HostOptions, MineOptions, StageOptions
 from helip.mining.stages.centres import make_centres
-from helip.mining.stages.job import Workplace, begin_job
+from helip.mining.stages.job import Workplace, begin_mining
 from helip.mining.stages.routing import route
 from helip.mining.stages.steps import CENTRES, Step
 from helip.mining.stages.unit_files import UnitFile, open_unit_file
@@ -27,7 +27,7 @@ def place(tmp_path: Path) -> Workplace:
         writer.delete([600, 601])
     store = helip.EmbeddingStore.open(tmp_path / "s")
     options = MineOptions(k=5, method="partition")
-    job = begin_job(store, options, StageOptions(cluster_rows=300), str(tmp_path / "p"))
+    job = begin_mining(store, options, StageOptions(cluster_rows=300), str(tmp_path / "p"))
     place = Workplace(job, store, HostOptions())
     (job.folder / "centres").mkdir()
     make_centres(place, CENTRES, 0)

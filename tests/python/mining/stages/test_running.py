@@ -26,7 +26,7 @@ from helip.common.errors import (
 from helip.common.files import DirectoryLock
 from helip.common.parts import part_path
 from helip.mining.options import HostOptions, MineOptions, StageOptions
-from helip.mining.stages.job import Workplace, begin_job, open_job, stages_folder
+from helip.mining.stages.job import Workplace, begin_mining, open_job, stages_folder
 from helip.mining.stages.steps import current_step
 from support.mining_reference import mine_plainly
 from support.stage_samples import (
@@ -143,7 +143,7 @@ def test_any_order_and_repeats_give_the_same_bytes(
     out = tmp_path / "b"
     call = MineOptions(**{n: CALL[n] for n in ("k", "method")}, recall=0.97)
     stages = StageOptions(cluster_rows=CALL["cluster_rows"], overlap=1)
-    job = begin_job(store, call, stages, str(out))
+    job = begin_mining(store, call, stages, str(out))
     run_in_any_order(job, store, memory="100KB")
     mine(store, out, **options)
     assert files_of(out) == files_of(tmp_path / "a")
