@@ -19,11 +19,10 @@ from helip.models.slip import (
     has_ssl_head,
     published_config,
     raw_features,
-    raw_width,
 )
 from helip.models.weights import write_tensors
 from support import process_group
-from support.tune_samples import CONFIG, captions, pictures, same, timm_tower, tiny, weights
+from support.tune_samples import CONFIG, RESNET, captions, pictures, same, timm_tower, tiny, weights
 
 # What facebookresearch/SLIP names the parameters and buffers of its head.
 PUBLISHED_HEAD = [
@@ -114,10 +113,9 @@ def test_a_model_has_one_head_at_most(slip):
 
 
 def test_a_head_goes_on_any_architecture_and_its_seed_repeats_it():
-    tower = timm_tower("test_convnext", timm_pool="avg")
-    first, second = tiny(tower, ssl_head=True), tiny(tower, ssl_head=True)
+    first, second = tiny(RESNET, ssl_head=True), tiny(RESNET, ssl_head=True)
     assert same(weights(first.model), weights(second.model))
-    assert first.model.image_mlp.layer1.in_features == raw_width(first.model)
+    assert first.model.image_mlp.layer1.in_features == RESNET["width"] * 32
     assert first.config["ssl_head"] == {"hidden": 4096, "features": 256}
 
 
