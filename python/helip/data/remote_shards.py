@@ -7,7 +7,6 @@ those of the one that was indexed.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import tempfile
@@ -37,7 +36,6 @@ ROWS_AHEAD = 4096
 _TOGETHER = 64  # rows whose ranges are sorted and joined
 _NEAR_CAPTIONS = 4 << 10  # less than a picture, as a rule
 _LARGEST = 32 << 20  # a larger member is read when it is asked for
-_VERSIONS = 3  # of a file that is replaced again and again while a range of it is read
 
 
 def index_urls(
@@ -182,7 +180,6 @@ class RemoteShards:
             stamps = pool.map(lambda shard: remote.stamp(shard["path"]), self._shards)
             for number, stamp in enumerate(stamps):
                 self._compare(number, stamp)
-                self._tags[number] = stamp.tag
 
     def verify(self, contents: bool, threads: int, bar: ProgressBar) -> None:
         """Fetch all shards again, and compare their headers, digests of members, and contents.
@@ -192,6 +189,7 @@ class RemoteShards:
         urls = [shard["path"] for shard in self._shards]
         extensions = self._core.image_extensions
         fresh = index_urls(urls, extensions, contents, threads, None, bar)
+        self._tags.clear()  # contents tell, where the index knows no tags
         for number, (then, now) in enumerate(zip(self._shards, fresh.shards(), strict=True)):
             self._compare(number, Stamp(now["bytes"], now["modified"], now["tag"]))
             rows = np.arange(then["first_row"], then["first_row"] + then["rows"])
@@ -279,13 +277,10 @@ class RemoteShards:
 
     def _fetch(self, reading: _Reading, shard: int, begin: int, end: int) -> Any:
         """The bytes [begin, end) of a shard, from the disk as far as they are kept there."""
-        if reading.disk is not None:
-            for _ in range(_VERSIONS):
-                version = self._version(reading.remote, shard)
-                request = functools.partial(self._request_of, reading.remote, shard, version)
-                with contextlib.suppress(_Replaced):
-                    return reading.disk.read(version, begin, end, request)
-        return self._request(reading.remote, shard, begin, end)[1]
+        request = functools.partial(self._request, reading.remote, shard)
+        if reading.disk is None:
+            return request(begin, end)
+        return reading.disk.read(self._version(reading.remote, shard), begin, end, request)
 
     def _fetched_anew(
         self, reading: _Reading, shard: int, begin: int, end: int
@@ -297,25 +292,13 @@ class RemoteShards:
         return memoryview(self._fetch(reading, shard, begin, end))
 
     def _version(self, remote: Remote, shard: int) -> Version:
-        """What a shard is: as the index says, else as its server did last."""
+        """What a shard is: as the index says, else as its server did first."""
         facts = self._shards[shard]
-        tag = facts["tag"] or self._tags.get(shard)
-        if not tag:
-            stamp = remote.stamp(facts["path"])
-            self._compare(shard, stamp)
-            tag = self._tags[shard] = stamp.tag
-        return Version(facts["path"], facts["bytes"], tag)
+        if not (facts["tag"] or shard in self._tags):
+            self._compare(shard, remote.stamp(facts["path"]))
+        return Version(facts["path"], facts["bytes"], facts["tag"] or self._tags[shard])
 
-    def _request_of(
-        self, remote: Remote, shard: int, version: Version, begin: int, end: int
-    ) -> Any:
-        stamp, data = self._request(remote, shard, begin, end)
-        if stamp.tag != version.tag:
-            self._tags[shard] = stamp.tag
-            raise _Replaced
-        return data
-
-    def _request(self, remote: Remote, shard: int, begin: int, end: int) -> tuple[Stamp, Any]:
+    def _request(self, remote: Remote, shard: int, begin: int, end: int) -> Any:
         url = self._shards[shard]["path"]
         try:
             stamp, data = remote.read(url, begin, end)
@@ -323,15 +306,16 @@ class RemoteShards:
             self._compare(shard, remote.stamp(url))
             raise
         self._compare(shard, stamp)
-        return stamp, data
+        return data
 
     def _compare(self, number: int, now: Stamp) -> None:
         shard = self._shards[number]
         if now.bytes != shard["bytes"]:
             raise self._changed(number, f"{shard['bytes']} bytes then, {now.bytes} now")
-        # An index of files that were uploaded later knows no tags.
-        if shard["tag"] and now.tag != shard["tag"]:
-            raise self._changed(number, f"its tag was {shard['tag']}, and is {now.tag} now")
+        # An index of files that were uploaded later knows no tags: then it is the first one.
+        tag = shard["tag"] or self._tags.setdefault(number, now.tag)
+        if now.tag != tag:
+            raise self._changed(number, f"its tag was {tag}, and is {now.tag} now")
 
     def _changed(self, number: int, what: str) -> MismatchError:
         path = self._core.path
@@ -340,10 +324,6 @@ class RemoteShards:
             f"{self._shards[number]['path']} was changed after it was indexed ({what}); "
             + (again if path else "open the data set again")
         )
-
-
-class _Replaced(Exception):
-    """A shard whose tag the index does not know is another now than what is kept of it."""
 
 
 class _Reading:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from helip.common.errors import InvalidArgumentError, StorageError
-from helip.common.hub.client import CARD
+from helip.common.hub.client import CARD, push_folder
 from helip.common.hub.options import PushCall, PushOptions
 from helip.common.options import keywords
 from helip.models import pretrained
@@ -66,7 +66,7 @@ def push_to_hub(call: PushFolderCall) -> str:
             card = (path / CARD).read_text("utf-8")
         return hub.push_table(pairs._core, pairs.stats(), asked, card)
     if carded:
-        return pretrained.push_saved(path, PushCall.of(call))
+        return push_folder(path, PushCall.of(call), "model", pretrained.FILES)
     return pretrained.push_model(create_model(path), PushModelCall.of(call), facts_of(path))
 
 

@@ -17,10 +17,9 @@ from torch import Tensor
 
 from helip.common.errors import MismatchError
 from helip.common.options import require
-from helip.common.text import first_of
 from helip.models.bundle import ModelBundle, create_model
 from helip.models.saving import save_model
-from helip.models.weights import fit_state_dict
+from helip.models.weights import fit_state_dict, require_same_keys
 
 
 def interpolate(
@@ -63,20 +62,7 @@ def interpolated_weights(
     """The mixture of two state dicts, computed in float64; counters are those of ``tuned``."""
     in_words = "in [0, 1]: 0 is the start model, 1 the tuned one"
     require(0.0 <= alpha <= 1.0, "alpha", alpha, in_words)
-    odd = [
-        *(f"{name} is missing" for name in start if name not in tuned),
-        *(f"{name} is unexpected" for name in tuned if name not in start),
-        *(
-            f"{name} is {tuple(tuned[name].shape)} for {tuple(start[name].shape)}"
-            for name in start
-            if name in tuned and start[name].shape != tuned[name].shape
-        ),
-    ]
-    if odd:
-        raise MismatchError(
-            f"{label} does not fit the start model: {first_of(odd, 5)}; are they the same "
-            "architecture?"
-        )
+    require_same_keys(start, tuned, f"{label} does not fit the start model")
     return {name: _mixed(start[name], tuned[name], alpha) for name in start}
 
 

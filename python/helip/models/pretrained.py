@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.common.errors import UnsupportedError
 from helip.common.files import read_json, write_json
 from helip.common.hub.cards import (
     NO_REPOSITORY,
@@ -17,7 +17,7 @@ from helip.common.hub.cards import (
     without_paths,
     words_without_paths,
 )
-from helip.common.hub.client import CARD, located, push, push_folder, save
+from helip.common.hub.client import CARD, located, push, save
 from helip.common.hub.options import PullOptions, PushCall, SaveCall
 from helip.common.options import PrecisionOptions
 from helip.models.hugging_face import TransformersClip
@@ -107,21 +107,6 @@ def save_pretrained(parts: SavedParts, call: SavePretrainedCall, run: RunFacts |
 def push_model(parts: SavedParts, call: PushModelCall, run: RunFacts | None) -> str:
     """Upload what `save_pretrained` writes; the address of the commit."""
     return push(call, "model", FILES, partial(_write, parts, PublishOptions.of(call), run))
-
-
-def push_saved(folder: Path, call: PushCall) -> str:
-    """Upload a directory that `save_pretrained` wrote, its card as somebody may have edited it.
-
-    Files of other names than a saved model has are left out.
-    InvalidArgumentError where there are no weights: those of the repository would be deleted.
-    """
-    weights = [*_WEIGHTS_OF.values()]
-    if not any((folder / name).is_file() for name in weights):
-        raise InvalidArgumentError(
-            f"{folder} has neither {' nor '.join(weights)}, so no weights would be uploaded; save "
-            "the model with save_pretrained"
-        )
-    return push_folder(folder, call, "model", FILES)
 
 
 def is_saved(folder: Path) -> bool:

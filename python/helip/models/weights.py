@@ -142,7 +142,12 @@ def load_weights(model: nn.Module, path: Path, *, without: str | None = None) ->
 
 def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
     """`model.load_state_dict`, with an error that says how many keys are odd, and which."""
-    own = model.state_dict()
+    require_same_keys(model.state_dict(), state, f"{label} does not fit the model")
+    model.load_state_dict(dict(state))
+
+
+def require_same_keys(own: Mapping[str, Tensor], state: Mapping[str, Tensor], words: str) -> None:
+    """MismatchError of those words where names or shapes of ``state`` differ from its ``own``."""
     missing = [name for name in own if name not in state]
     unexpected = [name for name in state if name not in own]
     shapes = [
@@ -153,10 +158,7 @@ def fit_state_dict(model: nn.Module, state: Mapping[str, Tensor], label: str) ->
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     found = [f"{len(odd)} {kind} ({first_of(odd, 5)})" for kind, odd in kinds.items() if odd]
     if found:
-        raise MismatchError(
-            f"{label} does not fit the model: {'; '.join(found)}; is it another architecture?"
-        )
-    model.load_state_dict(dict(state))
+        raise MismatchError(f"{words}: {'; '.join(found)}; is it another architecture?")
 
 
 def _as_open_clip(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -55,7 +55,9 @@ class RemoteStore:
             self.image_dim = manifest.columns["image"].cols
             self.text_dim = manifest.columns["text"].cols
             self._types = {name: _DTYPES[each.dtype] for name, each in manifest.columns.items()}
-            self._check_sizes()
+            size = sum(map(self._row_bytes, self._types))
+            if any(each.rows * size > each.bytes for each in manifest.shards):  # not to be believed
+                raise ValueError("a shard is too small for its rows")
             self.deleted = _rows_in(
                 attributes.get("deleted", {}).get("batches", ()), below=len(self)
             )
@@ -86,7 +88,8 @@ class RemoteStore:
                     min(rows, end + -end % _KEYS_TOGETHER),
                 )
             offsets = self._key_offsets(shard, ahead)
-            whole = self._key_bytes(shard, int(offsets[0]), int(offsets[-1]))
+            at = self._tensors(shard)["keys"].begin
+            whole = self._pages.span(shard, at + int(offsets[0]), at + int(offsets[-1]))
             some = (offsets[begin - ahead.start : end - ahead.start + 1] - offsets[0]).tolist()
             found += [self._text(shard, whole[a:b]) for a, b in itertools.pairwise(some)]
         return found
@@ -236,13 +239,6 @@ class RemoteStore:
         with ThreadPoolExecutor(SHARDS_AT_ONCE, thread_name_prefix="helip-shards") as pool:
             list(pool.map(one, np.unique(shards).tolist()))
 
-    def _check_sizes(self) -> None:
-        """ValueError where rows would take more than a shard has, so that they are not believed."""
-        size = sum(map(self._row_bytes, self._types))
-        for shard in self.container.manifest.shards:
-            if shard.rows * size > shard.bytes:
-                raise ValueError(f"{shard.file} is too small for its rows")
-
     def _tensors(self, shard: int) -> dict[str, Tensor]:
         """Where the columns of a shard lie. CorruptError where they are not those of the store."""
         tensors, rows = self.container.tensors(shard), self.container.manifest.shards[shard].rows
@@ -258,10 +254,6 @@ class RemoteStore:
     def _damaged(self, shard: int, name: str) -> CorruptError:
         file = self.container.manifest.shards[shard].file
         return CorruptError(f"{self.container.address(file)} is damaged: {name}")
-
-    def _key_bytes(self, shard: int, first: int, last: int) -> np.ndarray:
-        begin = self._tensors(shard)["keys"].begin
-        return self._pages.span(shard, begin + first, begin + last)
 
     def _row_bytes(self, name: str) -> int:
         column = self.container.manifest.columns[name]
