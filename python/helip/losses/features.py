@@ -38,41 +38,32 @@ def check_target(target: Tensor, rows: int) -> None:
 
     Values are read only where that is free: on the CPU, outside torch.compile.
     """
-    _check_integers(target, "target")
-    if target.dim() != 1 or target.shape[0] != rows:
-        raise InvalidArgumentError(
-            f"target has shape {tuple(target.shape)}, must be ({rows},): one entry for each row"
-        )
-    if place := _outside(target, 0, rows):
-        raise InvalidArgumentError(
-            f"target{place} is {int(target[tuple(place)])}, must be in [0, {rows}): the batch "
-            "row, not the data-set row, of the target that this row serves"
-        )
+    _check_batch_rows(target, "target", f"({rows},): one entry for each row", 1, 0, rows)
 
 
 def check_hard_rows(hard_rows: Tensor, rows: int) -> None:
-    """Raise InvalidArgumentError unless ``hard_rows`` is integer [rows, m] in [-1, rows).
+    """Raise InvalidArgumentError unless ``hard_rows`` is integer [rows, m] in [-1, rows), where -1
+    is none.
 
     Values are read as in `check_target`.
     """
-    _check_integers(hard_rows, "hard_rows")
-    if hard_rows.dim() != 2 or hard_rows.shape[0] != rows:
-        raise InvalidArgumentError(
-            f"hard_rows has shape {tuple(hard_rows.shape)}, must be ({rows}, m): the batch rows "
-            "that are hard pairs of each row, and -1"
-        )
-    if place := _outside(hard_rows, -1, rows):
-        raise InvalidArgumentError(
-            f"hard_rows{place} is {int(hard_rows[tuple(place)])}, must be in [-1, {rows}): a "
-            "batch row, not a data-set row, or -1 for none"
-        )
+    _check_batch_rows(hard_rows, "hard_rows", f"({rows}, m): the hard rows of each", 2, -1, rows)
 
 
-def _check_integers(values: Tensor, name: str) -> None:
+def _check_batch_rows(
+    values: Tensor, name: str, shape: str, dims: int, least: int, rows: int
+) -> None:
     if not isinstance(values, Tensor) or values.dtype not in _INTEGERS:
         kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
         raise InvalidArgumentError(
             f"{name} is {kind}, must be an integer tensor; pass the loader's batch['{name}']"
+        )
+    if values.dim() != dims or values.shape[0] != rows:
+        raise InvalidArgumentError(f"{name} has shape {tuple(values.shape)}, must be {shape}")
+    if place := _outside(values, least, rows):
+        raise InvalidArgumentError(
+            f"{name}{place} is {int(values[tuple(place)])}, must be in [{least}, {rows}): a batch "
+            "row, not a data-set row"
         )
 
 
