@@ -4,8 +4,7 @@ from .draws import planned_batches
 from .features import FeatureMeasures, WindowAccuracy, measure_features
 from .options import DiagnoseOptions
 from .result import Diagnosis
-from .table import Hubs, TableMeasures, measure_table
-from .windows import WindowMeasures, measure_windows
+from .table import Hubs, TableMeasures, WindowMeasures, measure_table, measure_windows
 
 __all__ = [
     "DiagnoseOptions",

@@ -25,8 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from helip.diagnosis.features import FeatureMeasures, ModelMeasures
-from helip.diagnosis.table import TableMeasures
-from helip.diagnosis.windows import NEAR_COSINE, WindowMeasures
+from helip.diagnosis.table import NEAR_COSINE, TableMeasures, WindowMeasures
 from helip.loading.strategy import community_rows_for
 
 Word = Literal["large", "some", "none", "harm likely"]

@@ -28,8 +28,7 @@ from helip.diagnosis.draws import (
 from helip.diagnosis.features import FeatureMeasures, ModelMeasures, compare
 from helip.diagnosis.options import DiagnoseOptions
 from helip.diagnosis.result import Diagnosis
-from helip.diagnosis.table import measure_table, pool_sizes, sample_of
-from helip.diagnosis.windows import measure_windows
+from helip.diagnosis.table import measure_table, measure_windows, pool_sizes, sample_of
 from helip.evaluation.encoding import Subject, encode
 from helip.evaluation.options import EvaluateOptions
 from helip.pairs.hard_pairs import HardPairs

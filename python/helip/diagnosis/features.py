@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from helip.common.errors import InvalidArgumentError
+from helip.common.options import require
 from helip.common.proportions import wilson_interval
 from helip.common.unit_rows import unit_rows
 from helip.diagnosis.draws import COMMUNITY, Bools, Communities, Draws, Ints, draw, equal
@@ -119,14 +120,20 @@ def measure_features(
         InvalidArgumentError: shapes that disagree, rows outside 0 .. N - 1, NaN or infinity.
     """
     image, text = (side if hasattr(side, "shape") else np.asarray(side) for side in (image, text))
-    shape = _shape(image, text)
+    shape = tuple(image.shape)
+    matrices = len(shape) == 2 and shape[0] >= 2 and shape == tuple(text.shape)
+    require(
+        matrices, "the shape of image and text", [list(shape), list(text.shape)],
+        "that of two matrices [N, d], N at least 2",
+    )  # fmt: skip
     pools = _whole_numbers(pools, "pools", shape[0])
-    if pools.ndim != 2 or len(pools) != shape[0] or pools.shape[1] == 0:
-        raise InvalidArgumentError(
-            f"pools has shape {list(pools.shape)}; give [{shape[0]}, k], a row for each row of the "
-            "features"
-        )
-    groups = _groups(groups, shape[0])
+    whole = pools.ndim == 2 and len(pools) == shape[0] and pools.shape[1] > 0
+    require(whole, "the shape of pools", list(pools.shape), f"[{shape[0]}, k]")
+    groups = np.zeros(shape[0], dtype=np.int64) if groups is None else np.asarray(groups)
+    told = groups.dtype.kind in "iu" and groups.ndim in (1, 2) and len(groups) == shape[0]
+    words = f"whole numbers [{shape[0]}] or [{shape[0]}, kinds]"
+    require(told, "the dtype and shape of groups", (str(groups.dtype), groups.shape), words)
+    groups = groups.astype(np.int64).reshape(shape[0], -1)
     DiagnoseOptions(batch_size=batch_size, window=window, targets=targets, seed=seed)  # bounds
     chosen = sample_of(shape[0], targets, seed)
     drawn = draw(
@@ -296,37 +303,13 @@ def _estimate(values: Floats) -> Estimate:
     return Estimate(mean, max(error, unseen * max(mean, 1 - mean)), n)
 
 
-def _shape(image: Any, text: Any) -> tuple[int, int]:
-    shapes = [tuple(side.shape) for side in (image, text)]
-    if len(shapes[0]) != 2 or shapes[0] != shapes[1] or shapes[0][0] < 2:
-        raise InvalidArgumentError(
-            f"image has shape {list(shapes[0])} and text {list(shapes[1])}; give two matrices "
-            "[N, d] of the same shape, N at least 2"
-        )
-    return shapes[0][0], shapes[0][1]
-
-
 def _whole_numbers(values: Any, name: str, rows: int, *, least: int = -1) -> Ints:
     array = np.asarray(values)
-    if array.dtype.kind not in "iu":
-        raise InvalidArgumentError(f"{name} has dtype {array.dtype}; give row numbers (integers)")
-    if array.size and not least <= array.min() <= array.max() < rows:
-        raise InvalidArgumentError(
-            f"{name} spans {array.min()} … {array.max()}; give rows in {least} … {rows - 1}"
-        )
+    require(array.dtype.kind in "iu", f"the dtype of {name}", str(array.dtype), "of whole numbers")
+    span = [int(array.min()), int(array.max())] if array.size else [0, 0]
+    inside = least <= span[0] and span[1] < rows
+    require(inside, f"the span of {name}", span, f"rows in {least} … {rows - 1}")
     return array
-
-
-def _groups(groups: Any, rows: int) -> Ints:
-    if groups is None:
-        return np.zeros((rows, 1), dtype=np.int64)
-    array = np.asarray(groups)
-    if array.dtype.kind not in "iu" or array.ndim not in (1, 2) or len(array) != rows:
-        raise InvalidArgumentError(
-            f"groups has dtype {array.dtype} and shape {list(array.shape)}; give integers "
-            f"[{rows}] or [{rows}, kinds]"
-        )
-    return array.astype(np.int64).reshape(rows, -1)
 
 
 def mapped(features: Features, rows: Ints) -> Features | None:

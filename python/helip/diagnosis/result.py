@@ -10,8 +10,7 @@ from typing import Any
 from helip.common.quantities import aligned
 from helip.diagnosis.advice import ExpectedGain, Suggestion
 from helip.diagnosis.features import Estimate, FeatureMeasures, ModelMeasures
-from helip.diagnosis.table import TableMeasures
-from helip.diagnosis.windows import WindowMeasures
+from helip.diagnosis.table import TableMeasures, WindowMeasures
 
 Rows = list[tuple[str, str]]
 

@@ -95,19 +95,26 @@ class RowReader:
         return rows[self.pictures[rows] == rows]
 
     def _rows_of(self, reader: PictureReader, rows: Ints, begun: Pictures) -> ReadRows:
-        captions, unread = {}, {}
-        for row in rows.tolist() if self.captions else ():
-            try:
-                captions[row] = captions_of(self.data, row)
-            except SampleError as error:
-                unread[row] = str(error.reason)
+        captions = {row: self.captions_of(row) for row in rows.tolist()}
+        unread = {row: reason for row, (_, reason) in captions.items() if reason}
         errors, shown = reader.wait(begun), begun.index
         kept = [place for place in range(len(shown)) if place not in errors]
         pixels = begun.views[0][kept] if errors else begun.views[0]
         failed = {int(shown[place]): str(error.reason) for place, error in errors.items()}
         return ReadRows(
-            len(rows), shown[kept].tolist(), pixels if kept else None, captions, unread | failed
+            len(rows),
+            shown[kept].tolist(),
+            pixels if kept else None,
+            {row: each for row, (each, _) in captions.items() if each},
+            unread | failed,
         )
+
+    def captions_of(self, row: int) -> tuple[Sequence[str], str]:
+        """The captions of a row, where they are asked for; or why they cannot be read."""
+        try:
+            return (captions_of(self.data, row) if self.captions else ()), ""
+        except SampleError as error:
+            return (), str(error.reason)
 
 
 class _Rows(torch.utils.data.Dataset[Any]):
@@ -127,18 +134,13 @@ class _Rows(torch.utils.data.Dataset[Any]):
         reader = self.reader
         row = int(reader.rows[item])
         pixels, reasons = None, []
-        captions: Sequence[str] = ()
         if reader.pictures[row] == row:
             try:
                 pixels = reader.transform(reader.data.image(row))
             except SampleError as error:
                 reasons.append(error.reason)
-        if reader.captions:
-            try:
-                captions = captions_of(reader.data, row)
-            except SampleError as error:
-                reasons.append(error.reason)
-        return row, pixels, captions, reasons
+        captions, reason = reader.captions_of(row)
+        return row, pixels, captions, reasons + ([reason] if reason else [])
 
 
 @dataclass

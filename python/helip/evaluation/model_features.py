@@ -76,8 +76,11 @@ class ModelFeatures:
             f"features-{digest}", lambda: _encoded(model.bundle, data, progress=progress)
         )
         image, text = found["image"], found["text"]
-        views = [matrix_of(np.ascontiguousarray(each), name=name) for each in (image, text)]
-        return cls(Path(name).name, digest, *views, lambda rows: (image[rows], text[rows]))
+        views = (
+            matrix_of(np.ascontiguousarray(image), name=name),
+            matrix_of(np.ascontiguousarray(text), name=name),
+        )
+        return cls(Path(name).name, digest, *views, rows=lambda rows: (image[rows], text[rows]))
 
     def scores(self, sides: str, first: int, ids: np.ndarray) -> np.ndarray:
         """float64 [b, k]: of the targets from ``first`` on with ``ids`` [b, k] int64; ``sides`` is

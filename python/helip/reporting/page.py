@@ -153,6 +153,7 @@ def _open_inputs(call: ReportCall) -> tuple[HardPairs, Any, Any]:
 def _chosen(rows: int | Sequence[int], scores: Scores, n: int, seed: int) -> list[int]:
     if isinstance(rows, Sequence):
         return check_rows(rows, n)
+    require(rows >= 0, "rows", rows, "a number of targets, or a list of rows")
     return choose_targets(scores.first, int(rows), seed)
 
 

@@ -99,7 +99,7 @@ class Similarities:
         self._store = store
         self.image_max = float(options.get("image_max", 0.98))
         self.text_max = float(options.get("text_max", 0.98))
-        self._signed = bool(options.get("signed", options.get("signed_products", False)))
+        self._signed = bool(options.get("signed", False))
 
     def cards(self, target: int, rows: Sequence[int], scores: Sequence[float]) -> list[Card]:
         """Cards of pairs with both cosines, in float64 from the stored values."""

@@ -103,7 +103,7 @@ def galleries(
 
     unreadable: rows that are no outliers, as far as they are known.
     """
-    hubs = (stats.get("hubness") or {}).get("hubs") or stats.get("hubs") or []
+    hubs = (stats.get("hubness") or {}).get("hubs") or []
     chosen = [(int(row), int(degree)) for row, degree in hubs if degree > 0][:HUBS]
     share = 100 / max(int(stats.get("targets", 0)), 1)
     if chosen:
@@ -169,20 +169,13 @@ def _shown(value: Any) -> str:
     return number(value) if isinstance(value, (bool, int, float)) or value is None else str(value)
 
 
-def _quantiles(quantiles: Any) -> dict[float, float]:
-    """Quantiles as {q: value}, from pairs or from a mapping."""
-    items = quantiles.items() if isinstance(quantiles, Mapping) else quantiles or ()
-    return {float(q): float(value) for q, value in items}
+def _quantiles(quantiles: Iterable[tuple[float, float]] | None) -> dict[float, float]:
+    """Quantiles as {q: value}."""
+    return {float(q): float(value) for q, value in quantiles or ()}
 
 
-def _recall(recall: Any) -> tuple[str, str] | None:
-    """(value, note) of a measured recall: a number, or a mapping with an interval."""
-    if isinstance(recall, Mapping):
-        if (value := recall.get("value")) is None:
-            return None
-        low, high = recall.get("low"), recall.get("high")
-        note = "" if low is None or high is None else f"95 %: {low:.3f} – {high:.3f}"
-        return f"{value:.3f}", note
-    if isinstance(recall, bool) or not isinstance(recall, (int, float)):
+def _recall(recall: Mapping[str, float] | None) -> tuple[str, str] | None:
+    """(value, note) of a measured recall."""
+    if not recall:
         return None
-    return f"{float(recall):.3f}", ""
+    return f"{recall['value']:.3f}", f"95 %: {recall['low']:.3f} – {recall['high']:.3f}"

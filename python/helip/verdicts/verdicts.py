@@ -213,7 +213,6 @@ class Verdicts(SqliteLog):
         *,
         pairs: Any = None,
         keys: Sequence[str] | None = None,
-        create_missing: bool | None = None,
         wait: float = 10.0,
     ) -> Verdicts:
         """Opens the file of verdicts at ``path``; with ``pairs`` a missing one is made.
@@ -223,7 +222,6 @@ class Verdicts(SqliteLog):
                 data. None: it is not compared.
             keys: keys of the rows of the data; None: those of the table's store, where it knows it.
                 Verdicts keep the keys, and a file whose keys stand at other rows is refused.
-            create_missing: whether to make a file that is not there; None: with ``pairs``.
             wait: seconds to wait for another process that is writing.
 
         Raises:
@@ -236,13 +234,8 @@ class Verdicts(SqliteLog):
         if pairs is not None:
             about, keys = about_data(pairs, keys)
             # One that a kill left while it was made is empty.
-            if create_missing is not False and not (path.exists() and path.stat().st_size):
+            if not (path.exists() and path.stat().st_size):
                 create(path, FORMAT, about, wait=wait)
-        elif create_missing:
-            raise InvalidArgumentError(
-                "create_missing is True and pairs is None; give pairs, since the file names the "
-                "data that it is of"
-            )
         connection = connect(path, FORMAT, wait=wait)
         try:
             found = cls(path, connection, keys)

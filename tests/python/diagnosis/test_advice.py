@@ -20,8 +20,7 @@ from helip.diagnosis.advice import (
     warnings,
 )
 from helip.diagnosis.features import Estimate, FeatureMeasures, ModelMeasures, WindowAccuracy
-from helip.diagnosis.table import ByChance, Hubs, TableMeasures
-from helip.diagnosis.windows import WindowMeasures
+from helip.diagnosis.table import ByChance, Hubs, TableMeasures, WindowMeasures
 from helip.loading.options import PairOptions
 from helip.losses.options import EqualOptions
 

@@ -218,8 +218,6 @@ def test_a_file_of_other_data_is_refused(tmp_path: Path) -> None:
 def test_a_file_is_made_for_a_table_alone(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="there is no file of verdicts at"):
         Verdicts.open(tmp_path / "v")
-    with pytest.raises(StorageError, match="there is no file of verdicts at"):
-        opened(tmp_path, create_missing=False)
     with pytest.raises(StorageError, match="Is a directory"):
         Verdicts.open(tmp_path)
     with pytest.raises(InvalidArgumentError, match="pairs is 'table', must be an open table"):

@@ -16,7 +16,7 @@ from annotated_types import Ge, Lt
 
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.options import Positive, check, method_keywords
-from helip.evaluation.evaluating import EvaluateCall, evaluate
+from helip.evaluation.evaluating import ValidationCall, evaluate
 from helip.evaluation.figures import Line, figure_at, figures_of, in_percent
 from helip.evaluation.statistics.comparison import compare_jointly
 from helip.models.bundle import ModelBundle
@@ -216,11 +216,9 @@ def _level(figure: Mapping[str, Any] | None) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuardCall(EvaluateCall):
+class GuardCall(ValidationCall):
     """What a Guard is made of."""
 
-    model: Any = None
-    """Not given: it is that of the run."""
     data: Any = field(kw_only=False)
     """What evaluate takes, or a mapping of a name to that for several sets; such as general data
     that have nothing to do with those of the run."""
@@ -230,8 +228,6 @@ class GuardCall(EvaluateCall):
     """Resamples of an interval, which a verdict needs."""
     keep_ranks: bool = True
     """Always: what is compared is each query's outcome."""
-    progress: bool = False
-    """A bar on a terminal."""
 
 
 class Guard:
@@ -246,24 +242,21 @@ class Guard:
         options = call.as_dict() | {"keep_ranks": True}
         self._tolerance, data = options.pop("tolerance"), options.pop("data")
         self._options = options
-        self.sets: dict[str, Any] = (
-            dict(data) if isinstance(data, Mapping) else {_set_name(data): data}
-        )
+        if not isinstance(data, Mapping):
+            named = isinstance(data, (str, os.PathLike))
+            data = {os.fspath(data) if named else "general": data}
+        self.sets: dict[str, Any] = dict(data)
 
     def measure(self, bundle: ModelBundle) -> dict[str, Any]:
         """What `evaluate` says of the model on each set, with each query's outcome."""
-        return {name: self._measured(bundle, name, data) for name, data in self.sets.items()}
-
-    def _measured(self, bundle: ModelBundle, name: str, data: Any) -> dict[str, Any]:
-        try:
-            return evaluate(**{**self._options, "model": bundle, "data": data})
-        except Error as error:
-            raise Error(f"set {name!r}: {error}") from error
+        found = {}
+        for name, data in self.sets.items():
+            try:
+                found[name] = evaluate(**{**self._options, "model": bundle, "data": data})
+            except Error as error:
+                raise Error(f"set {name!r}: {error}") from error
+        return found
 
     def compare(self, start: Mapping[str, Any], tuned: Mapping[str, Any]) -> dict[str, Any]:
         """One joint statement of all sets from two results of `measure`; see `retention`."""
         return retention(start, tuned, tolerance=self._tolerance)
-
-
-def _set_name(data: Any) -> str:
-    return os.fspath(data) if isinstance(data, (str, os.PathLike)) else "general"
