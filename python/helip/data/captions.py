@@ -117,6 +117,10 @@ class CaptionPacker:
     def __init__(self) -> None:
         self._packer, self._starts, self._several = StringPacker(), array("q", [0]), False
 
+    def __len__(self) -> int:
+        """Rows so far."""
+        return len(self._starts) - 1
+
     def append(self, captions: Sequence[str]) -> None:
         for caption in captions or ("",):
             self._packer.append(caption)

@@ -65,14 +65,12 @@ def choose_columns(names: Sequence[str], options: OpenCall, where: str) -> Colum
     shown = ", ".join(map(repr, names)) or "none"
     by_lower = {name.lower().strip(): name for name in reversed(names)}
 
-    def choose(asked: str | None, usual: Sequence[str] = ()) -> str | None:
+    def choose(role: str, usual: Sequence[str] = (), *, needed: bool = False) -> Any:
+        asked = getattr(options, f"{role}_column")
         if asked is not None and asked not in names:
             raise InvalidArgumentError(f"{where} has no column {asked!r}; its columns: {shown}")
-        return asked or next((by_lower[name] for name in usual if name in by_lower), None)
-
-    def need(role: str, asked: str | None, usual: Sequence[str]) -> str:
-        name = choose(asked, usual)
-        if name is None:
+        name = asked or next((by_lower[name] for name in usual if name in by_lower), None)
+        if needed and name is None:
             raise InvalidArgumentError(
                 f"{where} has no {role} column of a usual name ({', '.join(usual[:4])}, …); its "
                 f"columns: {shown}; name it with {role}_column=…"
@@ -81,10 +79,10 @@ def choose_columns(names: Sequence[str], options: OpenCall, where: str) -> Colum
 
     number_rows = options.key_column == ROW_KEYS and ROW_KEYS not in names
     columns = Columns(
-        image=need("image", options.image_column, IMAGE_NAMES),
-        caption=need("caption", options.caption_column, CAPTION_NAMES),
-        key=None if number_rows else choose(options.key_column),
-        label=choose(options.label_column, LABEL_NAMES),
+        image=choose("image", IMAGE_NAMES, needed=True),
+        caption=choose("caption", CAPTION_NAMES, needed=True),
+        key=None if number_rows else choose("key"),
+        label=choose("label", LABEL_NAMES),
         number_rows=number_rows,
         names=names,
     )

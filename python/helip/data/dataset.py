@@ -65,13 +65,13 @@ class Dataset(ABC):
     def _read_image(self, row: int) -> Image.Image:
         """Return the picture of a valid row as RGB."""
 
-    @abstractmethod
-    def _read_caption(self, row: int) -> str | None:
-        """Return the caption of a valid row, or None; of several the first."""
-
     def _read_captions(self, row: int) -> Sequence[str | None]:
         """Return all captions of a valid row."""
         return [self._read_caption(row)]
+
+    def _read_caption(self, row: int) -> str | None:
+        """Return the one caption of a valid row, or None; for :meth:`_read_captions` alone."""
+        raise NotImplementedError
 
     def _read_label(self, row: int) -> str | None:
         return None
@@ -305,6 +305,17 @@ class KeyedDataset(Dataset):
         return f"row {row}"
 
 
+def _of_parent(name: str) -> Any:
+    """The method of this name of the data set that a subset is of, for one of its rows or an array
+    of them."""
+
+    def method(self: Subset, rows: int | np.ndarray) -> Any:
+        there = self._rows[rows]
+        return getattr(self._parent, name)(there if there.ndim else int(there))
+
+    return method
+
+
 class Subset(KeyedDataset):
     """Some rows of another data set, in the order that they were named."""
 
@@ -324,39 +335,19 @@ class Subset(KeyedDataset):
             return source, rows[self._rows]
         return self._parent, self._rows
 
-    def _read_image(self, row: int) -> Image.Image:
-        return self._parent._read_image(int(self._rows[row]))
-
-    def _image_path(self, row: int) -> str | None:
-        return self._parent._image_path(int(self._rows[row]))
-
-    def _image_bytes(self, row: int) -> bytes | None:
-        return self._parent._image_bytes(int(self._rows[row]))
-
-    def _read_caption(self, row: int) -> str | None:
-        return self._parent._read_caption(int(self._rows[row]))
-
-    def _read_captions(self, row: int) -> Sequence[str | None]:
-        return self._parent._read_captions(int(self._rows[row]))
+    _read_image = _of_parent("_read_image")
+    _image_path = _of_parent("_image_path")
+    _image_bytes = _of_parent("_image_bytes")
+    _read_captions = _of_parent("_read_captions")
+    _read_label = _of_parent("_read_label")
+    _read_pair = _of_parent("_read_pair")
+    row_digests = _of_parent("row_digests")
+    _will_need = _of_parent("_will_need")
+    _will_need_captions = _of_parent("_will_need_captions")
 
     def image_groups(self) -> np.ndarray | None:
         groups = self._parent.image_groups()
         return None if groups is None else groups[self._rows]
-
-    def _read_label(self, row: int) -> str | None:
-        return self._parent._read_label(int(self._rows[row]))
-
-    def _read_pair(self, row: int) -> tuple[Image.Image, tuple[str, ...]]:
-        return self._parent._read_pair(int(self._rows[row]))
-
-    def row_digests(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._parent.row_digests(self._rows[rows])
-
-    def _will_need(self, rows: np.ndarray) -> None:
-        self._parent._will_need(self._rows[rows])
-
-    def _will_need_captions(self, rows: np.ndarray) -> None:
-        self._parent._will_need_captions(self._rows[rows])
 
     def cache_counts(self) -> dict[str, int]:
         return self._parent.cache_counts()

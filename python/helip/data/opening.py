@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,8 @@ from helip.data.dataset import ACCEPTED, Dataset
 from helip.data.formats import hugging_face
 from helip.data.formats.folder import FolderDataset
 from helip.data.formats.map_style import MapDataset
-from helip.data.formats.table import open_parquet
+from helip.data.formats.table import open_tables
 from helip.data.formats.tar import open_index, open_shards
-from helip.data.formats.text_table import open_text_table
 from helip.data.options import OF_URLS, OpenCall, OpenOptions
 from helip.data.paths import recognise
 from helip.data.selection import selected
@@ -30,9 +29,6 @@ from helip.data.selection import selected
 # Of a file that describes a data set: its endings, and what counts from its folder.
 _SUFFIXES = (".yaml", ".yml")
 _PATHS = ("source", "root", "subset", "cache")
-# Quoted, since the shell leaves what is quoted as it is. No part of a path or an address.
-_NAMES = "|".join(OpenOptions().as_dict())
-_KEYWORD = re.compile(rf"(?<![\w./\\:=~?&'\"-])({_NAMES})=(?!\S*(?:/|\.[a-z]))([^\s,;)]*)")
 _OF_ANY_SOURCE = ("subset", "limit")
 _SHOWN = 12
 # Files that may hold one split each, in the order of preference.
@@ -87,21 +83,10 @@ def _open_source(call: OpenCall) -> Dataset:
     if kind == "index":
         return open_index(paths[0], call)
     if kind == "table":
-        return _open_tables(paths, call)
+        return open_tables(paths, call)
     if kind == "saved":
         return hugging_face.open_saved(paths[0], call)
     return FolderDataset(paths[0], call)
-
-
-def _open_tables(paths: Sequence[Path], options: OpenCall) -> Dataset:
-    """Open .csv, .tsv, .jsonl or .parquet files of one kind as one data set."""
-    options.refuse(("keys",), "tables; name a column with key_column=")
-    kinds = {path.suffix.lower() for path in paths}
-    if len(kinds) > 1:
-        raise InvalidArgumentError(
-            f"tables of several kinds ({', '.join(sorted(kinds))}) given; open them one by one"
-        )
-    return (open_parquet if kinds == {".parquet"} else open_text_table)(paths, options)
 
 
 def _open_object(source: Any, options: OpenCall) -> Dataset:
@@ -122,7 +107,7 @@ def _open_object(source: Any, options: OpenCall) -> Dataset:
 def described(call: OpenCall) -> Iterator[OpenCall]:
     """The call that a file ``source: …`` with options below it stands for; any other as it is.
 
-    An error inside names options as the file has them, ``image_column: …``.
+    An error inside begins with the file.
 
     Paths in the file count from its folder. An option of the call goes before that of the file.
 
@@ -149,9 +134,7 @@ def described(call: OpenCall) -> Iterator[OpenCall]:
     try:
         yield replace(call, **{**said, **given})
     except InvalidArgumentError as error:
-        words = _KEYWORD.sub(lambda found: f"'{found[1]}: {found[2]}' in {path}", str(error))
-        of_file = str(error).partition(" is ")[0] in said.keys() - given.keys()
-        raise InvalidArgumentError(f"{path}: {words}" if of_file else words) from error
+        raise InvalidArgumentError(f"{path}: {error}") from error
 
 
 def _mapping(path: Path) -> dict[str, Any]:

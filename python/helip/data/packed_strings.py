@@ -98,25 +98,18 @@ class KeyList(PackedStrings):
         return cls.from_strings(map(row_key, range(count)))
 
     def first_duplicate(self) -> tuple[int, int] | None:
-        """Return the first two rows (smallest second row) with one key, or None.
-
-        Sorts 64-bit hashes, a few of which may be equal by chance; the text decides.
-        """
-        hashes = np.fromiter(map(hash, self), dtype=np.int64, count=len(self))
-        values, counts = np.unique(hashes, return_counts=True)
-        first_rows: dict[str, int] = {}
-        for row in np.flatnonzero(np.isin(hashes, values[counts > 1])).tolist():
-            first = first_rows.setdefault(self[row], row)
-            if first != row:
-                return first, row
-        return None
+        """Return the first two rows (smallest second row) with one key, or None."""
+        home, first = first_of_equal(self)
+        again = np.flatnonzero(first[home] != np.arange(len(self)))
+        return (int(first[home[again[0]]]), int(again[0])) if len(again) else None
 
 
 def first_of_equal(strings: PackedStrings) -> tuple[np.ndarray, np.ndarray]:
     """Return ``home`` int64 [n] and ``first`` int64 [m]: string i equals string first[home[i]], the
     first of its kind; empty strings are each of a kind of their own.
 
-    Only the strings whose hash is not unique are held.
+    Sorts 64-bit hashes, a few of which may be equal by chance: the text decides. Only the strings
+    whose hash is not unique are held.
     """
     hashes = np.fromiter(map(hash, strings), dtype=np.int64, count=len(strings))
     values, counts = np.unique(hashes, return_counts=True)

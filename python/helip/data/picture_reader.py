@@ -28,8 +28,10 @@ from helip.data.options import Reader
 
 # Pillow lets go of the GIL while it decodes, but not while it copies pixels.
 _MOST_THREADS = 8
-# How long a thread waits for a picture of its batch before it looks whether that was let go.
+# How long a thread waits for a picture of its batch before it looks at other batches, and so how
+# long it holds back the end of a program.
 _PATIENCE = 0.1
+_PICTURES = 8  # that a thread reads before it does so
 _AHEAD = 1  # batches that are begun before they are asked for
 
 B = TypeVar("B")
@@ -80,7 +82,15 @@ class Pictures:
     taken: dict[int, object] = dataclasses.field(default_factory=dict)
     """By place, of those that a thread has begun with: what marks the thread."""
     tasks: list[Future[None]] = dataclasses.field(default_factory=list)
+    helpers: int = 0
+    """Threads that look for pictures of it, or will."""
     dropped: bool = False
+
+    def finish(self) -> None:
+        """Wait for its tasks, each of which may add the next."""
+        while self.tasks:
+            wait(self.tasks[:1])
+            self.tasks.pop(0)
 
 
 class PictureReader:
@@ -118,8 +128,8 @@ class PictureReader:
         self._begun: dict[int, Pictures] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        gone = {"_home": -1, "_assembler": None, "_pillow": None, "_rows": None, "_begun": {}}
-        return self.__dict__ | gone
+        gone: dict[str, Any] = dict.fromkeys(("_assembler", "_pillow", "_rows"))
+        return self.__dict__ | gone | {"_home": -1, "_begun": {}}
 
     def start(self) -> None:
         """Make ready in this process; what was begun before is let go."""
@@ -146,7 +156,8 @@ class PictureReader:
             self._assembler.clear()
             for pictures in self._begun.values():
                 pictures.dropped = True
-            wait([task for pictures in self._begun.values() for task in pictures.tasks])
+            for pictures in self._begun.values():
+                pictures.finish()
             self._begun.clear()
 
     def time(self) -> tuple[float, float]:
@@ -167,8 +178,7 @@ class PictureReader:
         ]
         ticket = self._assembler.submit(rows, index, epoch, [view.data_ptr() for view in views])
         pictures = self._begun[ticket] = Pictures(index, epoch, ticket, views)
-        for _ in range(self._helpers):
-            pictures.tasks.append(self._pillow.submit(self._read_unsupported, pictures))
+        self._add_helper(pictures)
         return pictures
 
     def read(
@@ -198,8 +208,9 @@ class PictureReader:
             else:
                 errors[place] = self._error_of(int(pictures.index[place]), reason, message)
         # Those that no thread has taken: from now on the core names none.
-        left = [self._pillow.submit(self._read_by_pillow, pictures, place) for place in unsupported]
-        wait([*pictures.tasks, *left])
+        for place in unsupported:
+            pictures.tasks.append(self._pillow.submit(self._read_by_pillow, pictures, place))
+        pictures.finish()
         del self._begun[pictures.ticket]
         for place, outcome in sorted(pictures.outcomes.items()):
             if isinstance(outcome, SampleError):
@@ -208,14 +219,25 @@ class PictureReader:
                 raise outcome
         return errors
 
+    def _add_helper(self, pictures: Pictures) -> None:
+        """One more thread for them, where there may be work for it."""
+        if pictures.helpers < self._helpers:
+            pictures.helpers += 1
+            pictures.tasks.append(self._pillow.submit(self._read_unsupported, pictures))
+
     def _read_unsupported(self, pictures: Pictures) -> None:
         """Read by Pillow what the core finds "unsupported_format", until it has done the batch."""
-        while not pictures.dropped:
-            place = self._assembler.take_unsupported(pictures.ticket, _PATIENCE)
-            if place is not None and place < 0:
+        for _ in range(_PICTURES):
+            dropped = pictures.dropped
+            place = -1 if dropped else self._assembler.take_unsupported(pictures.ticket, _PATIENCE)
+            if place is None:
+                break
+            if place < 0:
                 return
-            if place is not None and not pictures.dropped:
-                self._read_by_pillow(pictures, place)
+            self._add_helper(pictures)  # there may be more
+            self._read_by_pillow(pictures, place)
+        # Behind what else there is to do; refused when the program ends.
+        pictures.tasks.append(self._pillow.submit(self._read_unsupported, pictures))
 
     def _error_of(self, row: int, reason: str, message: str) -> SampleError:
         source_row = row if self._rows is None else int(self._rows[row])
@@ -225,7 +247,7 @@ class PictureReader:
     def _read_by_pillow(self, pictures: Pictures, place: int) -> None:
         """Fills a place of the views, or notes what is wrong; nothing where another thread does."""
         own = object()
-        if pictures.taken.setdefault(place, own) is not own:
+        if pictures.dropped or pictures.taken.setdefault(place, own) is not own:
             return
         row = int(pictures.index[place])
         key: dict[str, Any] = {"seed": self._seed, "epoch": pictures.epoch, "row": row}

@@ -51,8 +51,10 @@ class SampleIndex:
         """Not to be called: see :meth:`build` and :meth:`open`."""
         self._core = core
         self._root = root
-        self._scanned = core.scanned
-        self._left_out: dict[str, str] = {}
+        #: How many shards :meth:`build` read, and did not take over.
+        self.scanned = core.scanned
+        #: Damaged shards that :meth:`build` left out, each with what is wrong with it.
+        self.left_out: dict[str, str] = {}
         self._remote = RemoteShards(core) if core.at_urls else None
         self._kept: tuple[Path, int] | None = None
 
@@ -105,8 +107,8 @@ class SampleIndex:
                 f"skip_damaged is True, which is for files, and {paths[0]} is a URL; copy the "
                 "shards, or leave it out"
             )
+        left_out: dict[str, str] = {}
         with ProgressBar(None, label="index", unit="bytes", enabled=progress) as bar:
-            left_out: dict[str, str] = {}
             if found[0] == "urls":
                 core = index_urls(paths, extensions, contents, core_threads(threads), previous, bar)
             else:
@@ -119,18 +121,19 @@ class SampleIndex:
                 except CorruptError as error:
                     if len(paths) == 1:
                         raise
-                    left_out = _damaged(paths, read if skip_damaged else _heads_of(read))
+                    # Without the contents it takes seconds where they take hours.
+                    heads = functools.partial(read, contents=contents and skip_damaged)
+                    left_out = _damaged(paths, heads)
                     if not skip_damaged:
-                        raise _told(error, left_out, len(paths)) from error
+                        raise _all_damage(error, left_out, len(paths)) from error
                     core = read([p for p in paths if p not in left_out], progress=Follower(bar))
         if out is None:
             index = cls(core)
-            index._left_out = left_out
-            return index
-        if previous is None or core.scanned or core.shards() != previous.shards():
-            core.save(os.fspath(out))
-        index = cls.open(out)
-        index._scanned, index._left_out = core.scanned, left_out
+        else:
+            if previous is None or core.scanned or core.shards() != previous.shards():
+                core.save(os.fspath(out))
+            index = cls.open(out)
+        index.scanned, index.left_out = core.scanned, left_out
         return index
 
     @classmethod
@@ -154,7 +157,12 @@ class SampleIndex:
             MismatchError: a shard was changed, or this is something else.
             UnsupportedError: it was written by a newer version.
         """
-        moved = None if root is None else _root_of(os.fspath(root))
+        moved = None if root is None else os.fspath(root)
+        if moved is not None and is_url(moved):
+            check_url(moved)
+            moved = moved.rstrip("/")
+        elif moved is not None:
+            moved = os.path.abspath(moved)
         index = cls(_core.SampleIndex.open(os.path.abspath(os.fspath(path)), moved, check), moved)
         if check and index._remote is not None:
             index._remote.check()
@@ -234,16 +242,6 @@ class SampleIndex:
         """Whether its shards are URLs."""
         return self._remote is not None
 
-    @property
-    def scanned(self) -> int:
-        """How many shards :meth:`build` read, and did not take over."""
-        return self._scanned
-
-    @property
-    def left_out(self) -> dict[str, str]:
-        """Damaged shards that :meth:`build` left out, each with what is wrong with it."""
-        return dict(self._left_out)
-
     def counts(self) -> dict[str, int]:
         """Rows, shards, rows without a picture or caption, and members left out by reason."""
         return self._core.counts()
@@ -295,17 +293,9 @@ class SampleIndex:
         return _core.ShardImages(self._core)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.path is None:
-            return _from_bytes, (self._core.to_bytes(), self._kept)
+        data = self._core.to_bytes() if self.path is None else None
         identity = (self._core.generation, self.fingerprint)
-        return _reopen, (self.path, self._root, *identity, self._kept)
-
-
-def _root_of(text: str) -> str:
-    if not is_url(text):
-        return os.path.abspath(text)
-    check_url(text)
-    return text.rstrip("/")
+        return _restored, (data, self.path, self._root, identity, self._kept)
 
 
 def _index_at(out: str | os.PathLike[str] | None) -> _core.SampleIndex | None:
@@ -336,11 +326,7 @@ def _damaged(paths: list[str], read: Callable[..., Any]) -> dict[str, str]:
     return found
 
 
-def _heads_of(read: Callable[..., Any]) -> Callable[..., Any]:
-    return functools.partial(read, contents=False)  # seconds where the contents take hours
-
-
-def _told(error: CorruptError, damaged: dict[str, str], count: int) -> CorruptError:
+def _all_damage(error: CorruptError, damaged: dict[str, str], count: int) -> CorruptError:
     """The first error, with how many files are like it and what can be done."""
     if not damaged:
         return error
@@ -352,21 +338,18 @@ def _told(error: CorruptError, damaged: dict[str, str], count: int) -> CorruptEr
     )
 
 
-def _from_bytes(data: bytes, kept: tuple[Path, int] | None) -> SampleIndex:
-    index = SampleIndex(_core.SampleIndex.from_bytes(data))
-    if kept is not None:
-        index._keep_in(*kept)
-    return index
-
-
-def _reopen(
-    path: str, root: str | None, generation: int, fingerprint: str, kept: tuple[Path, int] | None
+def _restored(
+    data: bytes | None, path: str, root: str | None, identity: Any, kept: tuple[Path, int] | None
 ) -> SampleIndex:
-    index = SampleIndex.open(path, root=root, check=False)
-    if (index._core.generation, index.fingerprint) != (generation, fingerprint):
-        raise MismatchError(
-            f"the index {path} was built again while it was in use; open the data set again"
-        )
+    """The index that was pickled: from its bytes, or opened again from its directory."""
+    if data is not None:
+        index = SampleIndex(_core.SampleIndex.from_bytes(data))
+    else:
+        index = SampleIndex.open(path, root=root, check=False)
+        if (index._core.generation, index.fingerprint) != identity:
+            raise MismatchError(
+                f"the index {path} was built again while it was in use; open the data set again"
+            )
     if kept is not None:
         index._keep_in(*kept)
     return index

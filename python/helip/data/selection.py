@@ -11,8 +11,7 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,44 +29,8 @@ _NEEDED = ("key", "keep")
 _BOOLS = {"1": True, "true": True, "0": False, "false": False}
 
 
-@dataclass(frozen=True)
-class KeepList:
-    """What a list says of each of its keys."""
-
-    keep: Mapping[str, bool]
-    reasons: Mapping[str, str]  # of keys that go, "" without one
-
-    def rows(self, data: Any, words: str) -> tuple[np.ndarray, dict[str, int]]:
-        """int64 [n]: the rows of ``data`` that stay, ascending; and how many go by reason.
-
-        InvalidArgumentError: keys that only the list or only the data have.
-        """
-        rows, unknown, found = [], [], 0
-        gone: Counter[str] = Counter()
-        for row, key in enumerate(data.keys):
-            stays = self.keep.get(key)
-            if stays is None:
-                unknown.append(key)
-                continue
-            found += 1
-            if stays:
-                rows.append(row)
-            else:
-                gone[self.reasons.get(key) or "without_reason"] += 1
-        if found < len(self.keep):
-            there = set(data.keys)
-            missing = [key for key in self.keep if key not in there]
-            raise InvalidArgumentError(
-                f"{words}, and {len(missing):,} of its {len(self.keep):,} keys are not in the "
-                f"data: {first_of(map(repr, missing))}; open the data that were curated"
-            )
-        if unknown:
-            raise InvalidArgumentError(
-                f"{words}, which says nothing of {len(unknown):,} of the {len(data.keys):,} rows: "
-                f"{first_of(map(repr, unknown))}; open the data that were curated, or curate these "
-                "again"
-            )
-        return np.array(rows, dtype=np.int64), dict(sorted(gone.items()))
+class KeepList(dict[str, str | None]):
+    """Of each key: None where it stays, else why it goes."""
 
 
 def read_keep_list(path: Path, words: str) -> KeepList | None:
@@ -76,16 +39,21 @@ def read_keep_list(path: Path, words: str) -> KeepList | None:
     ``words`` begin messages. InvalidArgumentError: columns are missing, a value of ``keep`` is no
     bool, a key stands there twice, there is no row. StorageError: it cannot be read.
     """
-    read = _read_parquet if path.suffix.lower() == ".parquet" else _read_csv
-    columns = read(path, words)
-    if columns is None:
+    in_parquet = path.suffix.lower() == ".parquet"
+    header, rows = (_read_parquet if in_parquet else _read_csv)(path, words)
+    missing = [name for name in _NEEDED if name not in header]
+    if missing and not in_parquet:
         return None
-    keys, kept, reasons = columns
-    if not keys:
-        raise InvalidArgumentError(f"{words}, a keep list without rows; write it again")
-    keep: dict[str, bool] = {}
-    for place, (key, value) in enumerate(zip(keys, kept, strict=True), start=1):
-        said = value if isinstance(value, bool) else _BOOLS.get(str(value).strip().lower())
+    if missing:
+        raise InvalidArgumentError(
+            f"{words} has no column {missing[0]!r}; its columns are {', '.join(header)}, and a "
+            "keep list has key and keep"
+        )
+    keep = KeepList()
+    for place, row in enumerate(rows, start=1):
+        cells = dict(zip(header, row, strict=True))
+        key, value = str(cells["key"]), cells["keep"]
+        said = _BOOLS.get(str(value).strip().lower())
         if said is None:
             raise InvalidArgumentError(
                 f"{words}, whose row {place} has keep {value!r}, must be 1 or 0, true or false"
@@ -94,35 +62,29 @@ def read_keep_list(path: Path, words: str) -> KeepList | None:
             raise InvalidArgumentError(
                 f"{words}, which names the key {key!r} more than once; keep one of its rows"
             )
-        keep[key] = said
-    gone = {k: r or "" for k, r in zip(keys, reasons, strict=True) if not keep[k]}
-    return KeepList(keep, gone)
+        keep[key] = None if said else cells.get("reason") or "without_reason"
+    if not keep:
+        raise InvalidArgumentError(f"{words}, a keep list without rows; write it again")
+    return keep
 
 
-Columns = tuple[list[str], list[Any], list[Any]]
-
-
-def _read_csv(path: Path, words: str) -> Columns | None:
+def _read_csv(path: Path, words: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
     lines = csv.reader(io.StringIO(read_text(path, words), newline=""))
     header = next(lines, [])
-    if not set(_NEEDED) <= set(header):
-        return None
-    places = [header.index(name) for name in _NEEDED]
-    reason = header.index("reason") if "reason" in header else None
-    keys, kept, reasons = [], [], []
-    for line in lines:
-        if len(line) != len(header):
-            raise InvalidArgumentError(
-                f"{words}, whose line {lines.line_num} has {len(line)} fields, the header "
-                f"{len(header)}; write it again"
-            )
-        keys.append(line[places[0]])
-        kept.append(line[places[1]])
-        reasons.append("" if reason is None else line[reason])
-    return keys, kept, reasons
+
+    def rows() -> Iterator[Sequence[Any]]:
+        for line in lines:
+            if len(line) != len(header):
+                raise InvalidArgumentError(
+                    f"{words}, whose line {lines.line_num} has {len(line)} fields, the header "
+                    f"{len(header)}; write it again"
+                )
+            yield line
+
+    return header, rows()
 
 
-def _read_parquet(path: Path, words: str) -> Columns:
+def _read_parquet(path: Path, words: str) -> tuple[list[str], Iterator[Sequence[Any]]]:
     with needed("a keep list in Parquet needs pyarrow", "pyarrow"):
         from pyarrow import ArrowException, parquet
     with reading_file(path):
@@ -132,14 +94,39 @@ def _read_parquet(path: Path, words: str) -> Columns:
             raise InvalidArgumentError(
                 f"{words} is no Parquet file ({error!s:.100}); write it again"
             ) from error
-    if missing := [name for name in _NEEDED if name not in table.column_names]:
+    columns = [column.to_pylist() for column in table.columns]
+    return table.column_names, zip(*columns, strict=True)
+
+
+def _kept_rows(keep: KeepList, data: Any, words: str) -> tuple[np.ndarray, dict[str, int]]:
+    """int64 [n]: the rows of ``data`` that stay, ascending; and how many go by reason.
+
+    InvalidArgumentError: keys that only the list or only the data have.
+    """
+    rows, unknown = [], []
+    gone: Counter[str] = Counter()
+    for row, key in enumerate(data.keys):
+        reason = keep.get(key, "")  # which no reason is
+        if reason is None:
+            rows.append(row)
+        elif reason:
+            gone[reason] += 1
+        else:
+            unknown.append(key)
+    if len(data.keys) - len(unknown) < len(keep):
+        there = set(data.keys)
+        missing = [key for key in keep if key not in there]
         raise InvalidArgumentError(
-            f"{words} has no column {missing[0]!r}; its columns are "
-            f"{', '.join(table.column_names)}, and a keep list has key and keep"
+            f"{words}, and {len(missing):,} of its {len(keep):,} keys are not in the data: "
+            f"{first_of(map(repr, missing))}; open the data that were curated"
         )
-    count = table.num_rows
-    reasons = table["reason"].to_pylist() if "reason" in table.column_names else [""] * count
-    return [str(key) for key in table["key"].to_pylist()], table["keep"].to_pylist(), reasons
+    if unknown:
+        raise InvalidArgumentError(
+            f"{words}, which says nothing of {len(unknown):,} of the {len(data.keys):,} rows: "
+            f"{first_of(map(repr, unknown))}; open the data that were curated, or curate these "
+            "again"
+        )
+    return np.array(rows, dtype=np.int64), dict(sorted(gone.items()))
 
 
 _SHOWN = 3
@@ -191,18 +178,10 @@ def _chosen(data: Dataset, given: Any) -> tuple[np.ndarray, dict[str, int]]:
     reasons: dict[str, int] = {}
     if isinstance(given, (str, os.PathLike)):
         words, given = repr(os.fspath(given)), _read_subset(Path(given))
-    elif hasattr(given, "detach"):  # a tensor
-        given = given.detach().cpu().numpy()
-    elif hasattr(given, "to_pylist"):  # pyarrow's, whose elements are no str
-        given = given.to_pylist()
-    if isinstance(given, np.ndarray) and given.dtype.kind == "O":  # keys of a pandas column
-        given = given.ravel().tolist()
-    if not isinstance(given, (np.ndarray, KeepList)):
-        given = _as_list_or_array(given)
-    if isinstance(given, np.ndarray) and given.dtype.kind in "US":
-        given = _as_text(given, words)
+    if not isinstance(given, KeepList):
+        given = _keys_or_array(given)
     if isinstance(given, KeepList):
-        rows, reasons = given.rows(data, f"subset is {words}")
+        rows, reasons = _kept_rows(given, data, f"subset is {words}")
     elif isinstance(given, list):
         rows = _by_key(data, given, words)
     else:
@@ -215,25 +194,23 @@ def _chosen(data: Dataset, given: Any) -> tuple[np.ndarray, dict[str, int]]:
     return rows, reasons
 
 
-def _as_list_or_array(given: Any) -> list[str] | np.ndarray:
+def _keys_or_array(given: Any) -> list[str] | np.ndarray:
     """Keys as a list, anything else as an array."""
     try:
-        listed = list(given)
-        return listed if all(isinstance(each, str) for each in listed) else np.asarray(listed)
+        if hasattr(given, "detach"):  # a tensor
+            given = given.detach().cpu()
+        elif not hasattr(given, "__array__"):
+            given = list(given)
+            if all(isinstance(each, str) for each in given):
+                return given
+        array = np.asarray(given)
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(
             f"subset is {given!r:.100}; it must be a path, keys, row numbers or one bool a row"
         ) from error
-
-
-def _as_text(keys: np.ndarray, words: str) -> list[str]:
-    try:
-        text = np.char.decode(keys, "utf-8") if keys.dtype.kind == "S" else keys
-    except UnicodeDecodeError as error:
-        raise InvalidArgumentError(
-            f"subset is {words}, which holds bytes that are not UTF-8 ({error}); give keys as str"
-        ) from error
-    return list(map(str, text.ravel().tolist()))
+    # Text of NumPy is U, of pandas and Arrow objects.
+    listed: list[Any] = array.ravel().tolist() if array.dtype.kind in "UO" else [None]
+    return listed if all(isinstance(each, str) for each in listed) else array
 
 
 def _by_key(data: Dataset, keys: list[str], words: str) -> np.ndarray:

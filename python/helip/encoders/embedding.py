@@ -89,7 +89,8 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     path = Path(call.out)
     updates = call.update and (path / "manifest.json").exists()
     old = EmbeddingStore.open(path) if updates else None
-    call = dataclasses.replace(call, dtype=call.dtype or ("float16" if old is None else old.dtype))
+    dtype: Any = call.dtype or ("float16" if old is None else old.dtype)
+    call = dataclasses.replace(call, dtype=dtype)
     images = _encoder_of(call, old, "image")
     texts = _encoder_of(call, old, "text")
     data = call.data if isinstance(call.data, Dataset) else open_dataset(call.data)

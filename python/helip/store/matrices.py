@@ -7,6 +7,8 @@ array of it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,6 @@ from helip.common.errors import InvalidArgumentError
 
 # Devices of DLPack whose memory the host reads: kDLCPU, kDLCUDAHost, kDLROCMHost, kDLCUDAManaged.
 _HOST = (1, 3, 11, 13)
-# What producers and consumers of DLPack raise where they do not understand each other.
-_DLPACK_ERRORS = (BufferError, TypeError, ValueError, RuntimeError, NotImplementedError)
 MatrixView = _core.MatrixView
 _DTYPES = {"float64", "float32", "float16", "bfloat16", "int8", "int32", "int64"}
 
@@ -140,14 +140,7 @@ def host_array(array: Any, name: str) -> Any:
         return _of_tensor(array, name)
     if type(array).__module__.partition(".")[0] == "pyarrow":
         return rows_of_arrow(array, name)
-    if hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__"):
-        return _of_dlpack(array, name)
-    if hasattr(array, "__array_interface__") or hasattr(array, "__array__"):
-        return _of_array(array, name)
-    raise InvalidArgumentError(
-        f"{name} is a {type(array).__name__}; pass a NumPy array or a torch tensor of shape "
-        "[rows, dim], an Arrow array of lists, or an object with __dlpack__ or __array__"
-    )
+    return _of_protocol(array, name)
 
 
 def _unmasked(array: Any, name: str) -> np.ndarray:
@@ -169,32 +162,36 @@ def _of_tensor(tensor: Any, name: str) -> Any:
     return tensor if tensor.device.type == "cpu" else tensor.cpu().contiguous()
 
 
-def _of_dlpack(array: Any, name: str) -> Any:
-    """NumPy reads it, else torch, which knows bfloat16 and the memory of its own devices."""
-    device = int(array.__dlpack_device__()[0])
-    try:
-        return np.from_dlpack(array) if device in _HOST else np.from_dlpack(array, device="cpu")
-    except _DLPACK_ERRORS:  # a NumPy before 2.1 knows no device
-        import torch
-    try:
-        return _of_tensor(torch.from_dlpack(array), name)
-    except _DLPACK_ERRORS as error:
-        if device in _HOST and hasattr(array, "__array__"):
-            return _of_array(array, name)
+def _of_protocol(array: Any, name: str) -> Any:
+    """By DLPack NumPy reads it, else torch, which knows bfloat16 and the memory of its own devices;
+    else by ``__array__``."""
+    reads: list[Callable[[Any], Any]] = []
+    if hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__"):
+        on_host = int(array.__dlpack_device__()[0]) in _HOST
+        reads = [np.from_dlpack if on_host else partial(np.from_dlpack, device="cpu"), _by_torch]
+    if hasattr(array, "__array_interface__") or hasattr(array, "__array__"):
+        reads.append(np.asarray)
+    problem: Exception | None = None
+    for read in reads:
+        try:
+            return read(array)
+        except Exception as error:  # whatever the other library raises
+            problem = error
+    if not reads:
         raise InvalidArgumentError(
-            f"{name} is a {type(array).__name__} that neither NumPy nor torch can read by DLPack "
-            f"({error}); copy it to the host first, as cupy.asnumpy and jax.device_get do"
-        ) from error
+            f"{name} is a {type(array).__name__}; pass a NumPy array or a torch tensor of shape "
+            "[rows, dim], an Arrow array of lists, or an object with __dlpack__ or __array__"
+        )
+    raise InvalidArgumentError(
+        f"{name} is a {type(array).__name__} that neither NumPy nor torch can read ({problem}); "
+        "copy it to the host first, as cupy.asnumpy and jax.device_get do"
+    ) from problem
 
 
-def _of_array(array: Any, name: str) -> np.ndarray:
-    try:
-        return np.asarray(array)
-    except Exception as error:  # whatever the other library raises
-        raise InvalidArgumentError(
-            f"{name} is a {type(array).__name__} that NumPy cannot read ({error}); copy it to a "
-            "NumPy array first"
-        ) from error
+def _by_torch(array: Any) -> Any:
+    import torch
+
+    return _of_tensor(torch.from_dlpack(array), "the array")
 
 
 def matrix_of(array: Any, *, name: str, one_dimensional: bool = False) -> _core.MatrixView:

@@ -84,7 +84,7 @@ def test_a_message_without_options_stays() -> None:
         ),
         (
             ("embed", "{tmp}/d.yaml", "--out", "p", "--image-encoder", "x"),
-            "its columns: 'image_max', 'caption'; name it with 'image_column: …' in {tmp}/d.yaml",
+            "helip: {tmp}/d.yaml: {tmp}/d.csv has no image column",
         ),
         (
             ("train", "{tmp}/d.csv", "--model", "ViT-B-32", "--out", "p"),

@@ -80,17 +80,6 @@ def test_what_describes_no_data_set_is_refused(folder: Path, text: str, words: s
         helip.open_dataset(folder / "val.yaml", progress=False)
 
 
-@pytest.mark.parametrize("name", ["split=train/x.csv", "limit=5.csv", "a/key_column=b"])
-def test_a_path_that_looks_like_an_option_stays_as_it_is(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.chdir(folder)
-    Path("val.yaml").write_text(f"source: {name}")
-    with pytest.raises(helip.InvalidArgumentError) as caught:
-        helip.open_dataset("val.yaml", progress=False)
-    assert name in str(caught.value) and ": " not in str(caught.value).partition(name)[0]
-
-
 def test_a_description_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(helip.Error, match="absent"):
         helip.open_dataset(os.fspath(tmp_path / "absent.yaml"), progress=False)

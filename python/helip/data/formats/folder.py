@@ -165,22 +165,17 @@ class FolderDataset(KeyedDataset):
 
     def _read_captions(self, row: int) -> list[str | None]:
         captions = self._captions[row]
-        return [*captions] if captions[0] else [self._read_caption(row)]
+        if captions[0] or not self._has_text[row]:
+            return [*captions]
+        try:
+            return [self._utf8(row, self._read_file(row, _stem(self._paths[row]) + ".txt"))]
+        except SampleError as error:
+            if error.reason == "missing_image":
+                return []
+            raise
 
     def _image_digests(self, rows: np.ndarray) -> np.ndarray:
         return file_sizes(os.path.join(self._root, self._paths[row]) for row in rows.tolist())
-
-    def _read_caption(self, row: int) -> str | None:
-        if caption := self._captions[row][0]:
-            return caption
-        if not self._has_text[row]:
-            return None
-        try:
-            return self._utf8(row, self._read_file(row, _stem(self._paths[row]) + ".txt"))
-        except SampleError as error:
-            if error.reason == "missing_image":
-                return None
-            raise
 
     def _read_file(self, row: int, path: str) -> bytes:
         key = self.keys[row]

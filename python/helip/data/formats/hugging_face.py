@@ -95,9 +95,6 @@ class HuggingFaceDataset(KeyedDataset):
         name, column = self._columns[role]
         return column[row][name]
 
-    def _read_caption(self, row: int) -> str | None:
-        return first_text(self._cell("caption", row))
-
     def _read_captions(self, row: int) -> list[str]:
         return texts_of(self._cell("caption", row))
 

@@ -62,9 +62,6 @@ class MapDataset(KeyedDataset):
     def _read_image(self, row: int) -> Image.Image:
         return self._image_of(row, self._item(row))
 
-    def _read_caption(self, row: int) -> str | None:
-        return next(iter(self._read_captions(row)), None)
-
     def _read_captions(self, row: int) -> list[str]:
         return self._captions_of(self._item(row))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ from helip.common.errors import (
 )
 from helip.common.files import require_regular, storage_errors
 from helip.common.patterns import is_url
-from helip.data.captions import PackedCaptions, texts_of
+from helip.data.captions import CaptionPacker, PackedCaptions, texts_of
 from helip.data.columns import Columns, choose_same_columns, first_text
 from helip.data.dataset import KeyedDataset
+from helip.data.formats.text_table import read_rows
 from helip.data.options import OpenCall
-from helip.data.packed_strings import KeyList, PackedStrings, first_of_equal
+from helip.data.packed_strings import KeyList, PackedStrings, StringPacker, first_of_equal
 from helip.data.paths import file_sizes, read_inside
 
 # Decoded row groups that a process keeps.
@@ -64,9 +66,9 @@ class TableDataset(KeyedDataset):
         texts: Mapping[str, PackedStrings],
         columns: Columns,
         options: OpenCall,
-        lines: Mapping[str, int] | None = None,
+        lines: Mapping[str, int],
     ) -> None:
-        self._lines = dict(lines or {})  # of text, that are no rows
+        self._lines = dict(lines)  # of text, that are no rows
         self.max_pixels, self.max_seconds = options.max_pixels, options.max_seconds
         self._files = files
         self._starts, self._file_starts = starts, starts
@@ -192,9 +194,6 @@ class TableDataset(KeyedDataset):
     def _caption_digests(self, rows: np.ndarray) -> np.ndarray:
         return self._captions.digests(rows)
 
-    def _read_caption(self, row: int) -> str | None:
-        return self._captions[row][0]
-
     def _read_captions(self, row: int) -> list[str]:
         return self._captions[row]
 
@@ -211,48 +210,69 @@ class TableDataset(KeyedDataset):
         return None if len(first) == len(home) else home + 1
 
 
-def open_parquet(paths: Sequence[Path], options: OpenCall) -> TableDataset:
-    """Open Parquet files with the same columns as one data set."""
-    columns, as_bytes = None, False
-    starts = [0]
+def open_tables(paths: Sequence[Path], options: OpenCall) -> TableDataset:
+    """Open .csv, .tsv, .jsonl or .parquet files with the same columns as one data set."""
+    options.refuse(("keys",), "tables; name a column with key_column=")
+    kinds = sorted({path.suffix.lower() for path in paths})
+    if len(kinds) > 1:
+        raise InvalidArgumentError(
+            f"tables of several kinds ({', '.join(kinds)}) given; open them one by one"
+        )
+    columns = None
+    in_table: bool | None = None
+    starts, captions, lines = [0], CaptionPacker(), Counter[str]()
+    packers: dict[str, StringPacker] = {}
     for path in paths:
-        with _parquet_file(path) as parquet:
-            schema = parquet.schema_arrow
-            columns = choose_same_columns(columns, schema.names, options, path)
-            holds_bytes = _holds_bytes(schema.field(columns.image), path)
-            if path != paths[0] and holds_bytes != as_bytes:
-                raise InvalidArgumentError(
-                    f"of {path} and {paths[0]} one holds paths of pictures, one the pictures; "
-                    "open them one by one"
-                )
-            as_bytes = holds_bytes
-            starts.append(starts[-1] + parquet.metadata.num_rows)
+        schema = _schema_of(path) if kinds == [".parquet"] else None
+        header, rows = (schema.names, iter(())) if schema else read_rows(path, lines)
+        columns = choose_same_columns(columns, header, options, path)
+        roles, before = columns.roles(), in_table
+        in_table = schema is not None and _holds_bytes(schema.field(columns.image), path)
+        if before not in (None, in_table):
+            raise InvalidArgumentError(
+                f"of {path} and {paths[0]} one holds paths of pictures, one the pictures; "
+                "open them one by one"
+            )
+        if in_table:
+            del roles["image"]
+        for role in roles.keys() - {"caption"}:
+            packers.setdefault(role, StringPacker())
+        places = [header.index(name) for name in roles.values()]
+        read = (
+            _parquet_rows(path, roles) if schema else ([row[at] for at in places] for row in rows)
+        )
+        for cells in read:
+            for role, cell in zip(roles, cells, strict=True):
+                if role == "caption":
+                    captions.append(texts_of(cell))
+                else:
+                    packers[role].append(first_text(cell))
+        starts.append(len(captions))
     assert columns is not None
-    roles = columns.roles()
-    images: PackedStrings | ParquetImages
-    if as_bytes:
-        images = ParquetImages(paths, roles.pop("image"))
-    else:
-        images = _column_texts(paths, roles.pop("image"))
-    captions = PackedCaptions.of(map(texts_of, _column_cells(paths, roles.pop("caption"))))
-    texts = {role: _column_texts(paths, name) for role, name in roles.items()}
-    return TableDataset(paths, starts, images, captions, texts, columns, options)
+    texts = {role: PackedStrings(*packer.arrays()) for role, packer in packers.items()}
+    images = ParquetImages(paths, columns.image) if in_table else texts.pop("image")
+    return TableDataset(paths, starts, images, captions.packed(), texts, columns, options, lines)
 
 
-def _column_texts(paths: Sequence[Path], column: str) -> PackedStrings:
-    return PackedStrings.from_strings(map(first_text, _column_cells(paths, column)))
+def _schema_of(path: Path) -> Any:
+    with _parquet_file(path) as parquet:
+        return parquet.schema_arrow
 
 
-def _column_cells(paths: Sequence[Path], column: str) -> Iterator[Any]:
-    for path in paths:
-        with _parquet_file(path) as parquet:
-            try:
-                # No threads: a worker that is forked later must not inherit a pool.
-                for batch in parquet.iter_batches(columns=[column], use_threads=False):
-                    for value in batch.column(0).to_pylist():
-                        yield value.decode() if isinstance(value, bytes) else value
-            except _damage() as error:
-                raise CorruptError(f"{path}: column {column!r} cannot be read: {error}") from error
+def _parquet_rows(path: Path, roles: Mapping[str, str]) -> Iterator[list[Any]]:
+    """The cells of these columns, row by row; text for bytes."""
+    names = list(dict.fromkeys(roles.values()))
+    with _parquet_file(path) as parquet:
+        try:
+            # No threads: a worker that is forked later must not inherit a pool.
+            for batch in parquet.iter_batches(columns=names, use_threads=False):
+                cells = {name: batch.column(name).to_pylist() for name in names}
+                for row in zip(*(cells[name] for name in roles.values()), strict=True):
+                    yield [each.decode() if isinstance(each, bytes) else each for each in row]
+        except _damage() as error:
+            raise CorruptError(
+                f"{path}: the columns {', '.join(names)} cannot be read: {error}"
+            ) from error
 
 
 class ParquetImages:

@@ -134,9 +134,6 @@ class TarDataset(Dataset):
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         return self._index.pictures(), None
 
-    def _read_caption(self, row: int) -> str | None:
-        return next(iter(self._read_captions(row)), None)
-
     def _read_captions(self, row: int) -> list[str]:
         if self._caption_field is not None:
             return _texts_of(self._json(row).get(self._caption_field))

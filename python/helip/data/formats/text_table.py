@@ -1,4 +1,4 @@
-"""Tables as text: CSV, TSV and JSON lines. Text columns are read once into flat arrays."""
+"""Rows of tables that are text: CSV, TSV, JSON lines and JSON."""
 
 from __future__ import annotations
 
@@ -12,36 +12,6 @@ from typing import Any
 
 from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.common.files import reading_file
-from helip.data.captions import CaptionPacker, texts_of
-from helip.data.columns import choose_same_columns, first_text
-from helip.data.formats.table import TableDataset
-from helip.data.options import OpenCall
-from helip.data.packed_strings import PackedStrings, StringPacker
-
-
-def open_text_table(paths: Sequence[Path], options: OpenCall) -> TableDataset:
-    """Open .csv, .tsv or .jsonl files with the same columns as one data set."""
-    columns = None
-    starts = [0]
-    packers: dict[str, StringPacker] = {}
-    captions, lines = CaptionPacker(), Counter[str]()
-    for path in paths:
-        header, rows = read_rows(path, lines)
-        columns = choose_same_columns(columns, header, options, path)
-        places = {role: header.index(name) for role, name in columns.roles().items()}
-        caption_place = places.pop("caption")
-        packers = packers or {role: StringPacker() for role in places}
-        for row in rows:
-            captions.append(texts_of(row[caption_place]))
-            for role, place in places.items():
-                packers[role].append(first_text(row[place]))
-        starts.append(len(packers["image"]))
-    assert columns is not None
-    texts = {role: PackedStrings(*packer.arrays()) for role, packer in packers.items()}
-    images = texts.pop("image")
-    return TableDataset(
-        paths, starts, images, captions.packed(), texts, columns, options, lines=lines
-    )
 
 
 def read_rows(path: Path, lines: Counter[str]) -> tuple[list[str], Iterator[Sequence[Any]]]:

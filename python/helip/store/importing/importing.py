@@ -31,7 +31,6 @@ from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import local_path, url_of
 from helip.store.importing.sources import (
     Block,
-    Blocks,
     Part,
     arrow_part,
     lance_part,
@@ -84,85 +83,65 @@ def import_store(call: ImportCall, store: Any) -> Any:
             shard_rows=call.shard_rows, digests=parts[0].names.caption is not None,
         )  # fmt: skip
     _tell_of_rounding(parts, dtype)
-    with (
-        writer,
-        ProgressBar(rows, label="import", enabled=call.progress) as bar,
-    ):
+    unfinished = {"import": facts, "complete": False}
+    with writer, ProgressBar(rows, label="import", enabled=call.progress) as bar:
         bar.restart(rows, label="import", done=len(writer))
-        job = _Job(parts, writer, facts, bar)
+        committed, since = len(writer), time.monotonic()
         try:
-            job.append()
+            with closing(_appended(parts, writer)) as appended:
+                for count in appended:
+                    bar.update(count)
+                    if time.monotonic() - since >= _COMMIT_SECONDS:
+                        committed = len(writer.commit(unfinished))
+                        since = time.monotonic()
         except (KeyboardInterrupt, StorageError, OutOfMemoryError):
-            job.commit_whole()
+            # Interrupted right behind an append, its rows are there as well.
+            with contextlib.suppress(StorageError, OutOfMemoryError):
+                if len(writer) != committed:
+                    writer.commit(unfinished)
             raise
         return writer.finish({"import": facts, "complete": True})
 
 
-class _Job:
-    """What is read, and the writer that takes it."""
+def _appended(parts: list[Part], writer: Any) -> Generator[int, None, None]:
+    """Append all rows that are missing, a block at a time; the rows of each."""
+    done, begin = len(writer), 0
+    for part in parts:
+        first, begin = begin, begin + part.rows
+        if begin <= done:
+            continue
+        with closing(_read_ahead(part, max(done - first, 0))) as blocks:
+            for at, block in blocks:
+                _append(writer, part, first + at, at, block)
+                yield len(block)
+        if len(writer) != begin:
+            raise MismatchError(
+                f"{part.name} gave {len(writer) - first:,} rows of {part.rows:,}; it was changed "
+                "while it was read"
+            )
 
-    def __init__(self, parts: list[Part], writer: Any, facts: dict[str, Any], bar: Any) -> None:
-        self._parts, self._writer, self._facts, self._bar = parts, writer, facts, bar
-        self._whole = self._committed = len(writer)
 
-    def append(self) -> None:
-        """Append all rows that are missing, and commit now and then."""
-        done, begin = len(self._writer), 0
-        committed = time.monotonic()
-        for part in self._parts:
-            first, begin = begin, begin + part.rows
-            if begin <= done:
-                continue
-            with closing(_read_ahead(part, max(done - first, 0))) as blocks:
-                for at, block in blocks:
-                    self._take(part, first + at, at, block)
-                    self._whole = len(self._writer)
-                    self._bar.update(len(block))
-                    if time.monotonic() - committed >= _COMMIT_SECONDS:
-                        self._commit()
-                        committed = time.monotonic()
-            if self._whole != begin:
-                raise MismatchError(
-                    f"{part.name} gave {self._whole - first:,} rows of {part.rows:,}; it was "
-                    "changed while it was read"
-                )
-
-    def commit_whole(self) -> None:
-        """Commit what was appended before an interruption, where that can be."""
-        # Interrupted behind an append, the rows are there and not yet noted.
-        self._whole = len(self._writer)
-        if self._whole == self._committed:
-            return
-        with contextlib.suppress(StorageError, OutOfMemoryError):
-            self._commit()
-
-    def _commit(self) -> None:
-        self._writer.commit({"import": self._facts, "complete": False})
-        self._committed = self._whole
-
-    def _take(self, part: Part, row: int, at: int, block: Block) -> None:
-        """Append rows that begin at ``row`` of all, ``at`` of their part."""
-        keys = block.keys
-        if keys is None:
-            keys = [row_key(number) for number in range(row, row + len(block))]
-        digests = None
-        if block.captions is not None:
-            encoded: list[Any] = [
-                each.encode("utf-8", "surrogateescape") for each in block.captions
-            ]
-            digests = np.zeros(len(block), np.uint64), _core.caption_digests(encoded)
-        try:
-            self._writer.append(keys, block.image, block.text, digests)
-        except InvalidArgumentError as error:
-            bad = _first_not_finite(block)
-            if bad is None:
-                raise InvalidArgumentError(
-                    f"{part.name}, rows {at:,} to {at + len(block) - 1:,}: {error}"
-                ) from error
+def _append(writer: Any, part: Part, row: int, at: int, block: Block) -> None:
+    """Append rows that begin at ``row`` of all, ``at`` of their part."""
+    keys = block.keys
+    if keys is None:
+        keys = [row_key(number) for number in range(row, row + len(block))]
+    digests = None
+    if block.captions is not None:
+        texts: list[Any] = [each.encode("utf-8", "surrogateescape") for each in block.captions]
+        digests = np.zeros(len(block), np.uint64), _core.caption_digests(texts)
+    try:
+        writer.append(keys, block.image, block.text, digests)
+    except InvalidArgumentError as error:
+        bad = _first_not_finite(block)
+        if bad is None:
             raise InvalidArgumentError(
-                f"{part.name}: the {bad[0]} embedding of row {at + bad[1]:,} holds NaN or "
-                "infinity; take the row out of its files, or embed it again"
+                f"{part.name}, rows {at:,} to {at + len(block) - 1:,}: {error}"
             ) from error
+        raise InvalidArgumentError(
+            f"{part.name}: the {bad[0]} embedding of row {at + bad[1]:,} holds NaN or infinity; "
+            "take the row out of its files, or embed it again"
+        ) from error
 
 
 def _first_not_finite(block: Block) -> tuple[str, int] | None:
@@ -182,11 +161,17 @@ def _read_ahead(part: Part, first: int) -> Generator[tuple[int, Block], None, No
     values = {"float16": 2, "bfloat16": 2, "float64": 8}
     row = sum(dim * values.get(kind, 4) for dim, kind in zip(part.dims, part.dtypes, strict=True))
     step = max(_BLOCK_BYTES // max(row, 1), 1)
-    blocks = _named(part, part.blocks(first, step))
-    with ThreadPoolExecutor(1, thread_name_prefix="helip-import") as reader:
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="helip-import") as reader,
+        closing(part.blocks(first, step)) as blocks,
+    ):
         following = reader.submit(next, blocks, None)
         try:
-            while (block := following.result()) is not None:
+            while True:
+                with reading(part.name):
+                    block = following.result()
+                if block is None:
+                    return
                 following = reader.submit(next, blocks, None)
                 yield first, block
                 first += len(block)
@@ -194,14 +179,6 @@ def _read_ahead(part: Part, first: int) -> Generator[tuple[int, Block], None, No
             following.cancel()
             with contextlib.suppress(BaseException):
                 following.result()
-            blocks.close()
-
-
-def _named(part: Part, blocks: Blocks) -> Blocks:
-    """The blocks; what goes wrong while one is read names the part."""
-    with reading(part.name), closing(blocks):
-        while (block := next(blocks, None)) is not None:
-            yield block
 
 
 def _check_dims(parts: list[Part]) -> list[int]:

@@ -175,8 +175,9 @@ class Metadata:
     def texts(self, row: int) -> Iterator[tuple[str | None, str | None]]:
         """(key, caption) of each row from ``row`` on."""
         for batch in _parquet_batches(self.path, row, _TEXTS, self.names.chosen()):
-            both = self.names.texts(batch, str(self.path), row)
-            yield from zip(*(each or [None] * len(batch) for each in both), strict=True)
+            keys, captions = self.names.texts(batch, str(self.path), row)
+            none: list[None] = [None] * len(batch)
+            yield from zip(keys or none, captions or none, strict=True)
             row += len(batch)
 
 
