@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter, OrderedDict
+import functools
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,6 @@ class Card:
     square: Square | None = None
     unreadable: str = ""
     """Why a target without a hard pair is no outlier: a reason that it could not be read for."""
-    verdicts: Sequence[Any] = field(default=())
 
 
 class Cards:
@@ -214,21 +213,15 @@ class ComparedPools:
         self, pairs: Any, similarities: Similarities | None, models: Sequence[ModelFeatures]
     ) -> None:
         self._pairs, self._similarities, self._models = pairs, similarities, models
-        self._kept: OrderedDict[int, Target] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept = functools.lru_cache(_TARGETS)(self._made)
 
     def of(self, target: int) -> Target:
         """The target with its pools."""
-        with self._lock:
-            if (known := self._kept.get(target)) is not None:
-                return known
+        return self._kept(target)
+
+    def _made(self, target: int) -> Target:
         made = targets_of(self._pairs, [target], SHOWN, self._similarities, None)[0]
-        made = replace(made, strips=[*made.strips, *(self._towers(m, made) for m in self._models)])
-        with self._lock:
-            self._kept[target] = made
-            while len(self._kept) > _TARGETS:
-                self._kept.popitem(last=False)
-        return made
+        return replace(made, strips=[*made.strips, *(self._towers(m, made) for m in self._models)])
 
     def _towers(self, model: ModelFeatures, target: Target) -> Strip:
         rows, scores = model.nearest(target.row, SHOWN)

@@ -36,7 +36,7 @@ class ViewOptions(Options):
     browser: bool = True
     """Open the page in a browser, where there is one."""
     view_cache: int | str | None = None
-    """Bytes of thumbnails, orders and features of models that are kept, or such as "10GB"; None:
+    """Bytes of orders and features of models that are kept, or such as "10GB"; None:
     4 GB. What was used longest ago goes first."""
 
     def __post_init__(self) -> None:

@@ -56,7 +56,7 @@ def go(place: str, person: str | None = None) -> Answer:
     return Answer(status=303, place=place, person=person)
 
 
-DAY = 24 * 3600
+_DAY = 24 * 3600
 BY = ("score", "hubness", "verdict")  # what points of the map are coloured by
 
 
@@ -97,12 +97,7 @@ class Pages:
 
     def picture(self, asked: Asked) -> Answer:
         """The thumbnail of a row; where there is none, a picture that says why."""
-        row = self._row(asked.path["row"])
-        try:
-            body = self._thumbnails.get(row)
-        except Error as error:
-            return Answer(placeholder(reason_of(error)), "image/svg+xml")
-        return Answer(body, "image/webp", seconds=DAY)
+        return picture_answer(self._thumbnails, self._row(asked.path["row"]))
 
     def go_to(self, asked: Asked) -> Answer:
         """The card of a row number or a key."""
@@ -212,10 +207,7 @@ class Pages:
 
     def refusal(self, error: Exception, status: int) -> Answer:
         """A page that says what is wrong."""
-        page = environment("helip_view").get_template("refusal.html")
-        return Answer(
-            page.render(title=self._title, words=str(error), status=status), status=status
-        )
+        return refused("refusal.html", self._title, error, status)
 
     def _page(self, query: Query, asked: Asked, unsaid: Any = None) -> Answer:
         learnt = unlearnt = ""
@@ -375,7 +367,21 @@ def _query_of(address: str) -> Query:
     return Query.parse(dict(parse_qsl(urlsplit(address).query)))
 
 
-def placeholder(reason: str) -> str:
+def picture_answer(thumbnails: Thumbnails, row: int) -> Answer:
+    """The thumbnail of a row; where there is none, a picture that says why."""
+    try:
+        return Answer(thumbnails.get(row), "image/webp", seconds=_DAY)
+    except Error as error:
+        return Answer(_placeholder(reason_of(error)), "image/svg+xml")
+
+
+def refused(template: str, title: str, error: Exception, status: int) -> Answer:
+    """A page that says what is wrong."""
+    page = environment("helip_view").get_template(template)
+    return Answer(page.render(title=title, words=str(error), status=status), status=status)
+
+
+def _placeholder(reason: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}" width="{SIDE}" '
         f'height="{SIDE}"><rect width="100%" height="100%" fill="#e3dfd7"/><text x="50%" y="50%" '

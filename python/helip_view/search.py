@@ -14,11 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from helip import Error, InvalidArgumentError, UnsupportedError
-from helip.common import ArrayCache
+from helip import InvalidArgumentError, UnsupportedError
 from helip.data import captions_in_order, decode_image
 from helip.encoders import image_encoder, text_encoder
-from helip.mining import PairIndex
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,7 +26,6 @@ PICTURE_BYTES = 20 << 20
 _MAX_PIXELS = 50_000_000
 _KEPT = 64  # pictures that were asked about
 _CAPTIONS = 5_000  # of a transaction
-_INDEXED = 200_000  # rows of which an index is made when it is first asked for
 
 
 class Seeking:
@@ -37,13 +34,12 @@ class Seeking:
     Encoders are loaded when they are first needed. Safe to use from threads; they take turns.
     """
 
-    def __init__(self, store: Any, cache: ArrayCache) -> None:
-        self._store, self._cache = store, cache
+    def __init__(self, store: Any) -> None:
+        self._store = store
         facts = {} if store is None else store.metadata
         self._specs = {side: str(facts.get(f"{side}_encoder") or "") for side in ("image", "text")}
         self._encoders: dict[str, Any] = {}
         self._pictures: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._index: PairIndex | None = None
         self._lock = threading.Lock()
 
     @property
@@ -85,12 +81,10 @@ class Seeking:
                 text = self._encoder("text").encode([sentence]).numpy()
             if image is None and text is None:
                 raise InvalidArgumentError("neither a sentence nor a picture is given")
-            if image is not None and text is not None:
-                return "product of both similarities", self._by_both(image, text)
-            side, vector = ("text", text) if image is None else ("image", image)
-            return f"similarity of the {'caption' if side == 'text' else 'picture'}", self._best(
-                [(("image", "text").index(side), vector)]
-            )
+            asked = [(side, each) for side, each in enumerate((image, text)) if each is not None]
+            side = ("picture", "caption")[asked[0][0]]
+            by = "product of both similarities" if len(asked) > 1 else f"similarity of the {side}"
+            return by, self._best(asked)
 
     def _encoder(self, side: str) -> Any:
         if side not in self.sides:
@@ -102,28 +96,6 @@ class Seeking:
             load = image_encoder if side == "image" else text_encoder
             self._encoders[side] = load(self._specs[side])
         return self._encoders[side]
-
-    def _by_both(self, image: np.ndarray, text: np.ndarray) -> list[tuple[int, float]]:
-        if len(self._store) > _INDEXED and self._kept_index() is None:
-            return self._best([(0, image), (1, text)])
-        index = self._kept_index() or self._built()
-        ids, scores = index.query(image=image, text=text, k=min(FOUND, len(index)))
-        return [(int(i), float(s)) for i, s in zip(ids[0], scores[0], strict=True) if i >= 0]
-
-    def _kept_index(self) -> PairIndex | None:
-        place = self._cache.folder / "index"
-        if self._index is None and place.exists():
-            try:
-                self._index = PairIndex.open(place)
-            except Error:
-                return None
-        return self._index
-
-    def _built(self) -> PairIndex:
-        self._index = PairIndex.build(self._store, progress=False)
-        with contextlib.suppress(Error):  # it serves as well where it cannot be kept
-            self._index.save(self._cache.folder / "index")
-        return self._index
 
     def _best(self, asked: list[tuple[int, Any]]) -> list[tuple[int, float]]:
         """Rows by the product of the cosines of the sides ``asked``; reads the store in blocks."""
@@ -144,7 +116,7 @@ class Seeking:
             for place in np.argpartition(-scores, min(FOUND, len(scores) - 1))[:FOUND].tolist():
                 best.append((-float(scores[place]), start + place))
             best = sorted(best)[:FOUND]
-        return [(row, -score) for score, row in best]
+        return [(row, -score) for score, row in best if score or len(units) == 1]
 
 
 class CaptionSearch:

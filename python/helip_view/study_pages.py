@@ -11,7 +11,7 @@ from helip.common.text import caption
 from helip.data import captions_of
 from helip.reporting import Picture, environment
 from helip_view.cards import LONGEST
-from helip_view.pages import DAY, Answer, Asked, go, placeholder
+from helip_view.pages import Answer, Asked, go, picture_answer, refused
 from helip_view.study import Study
 from helip_view.study_questions import Question
 from helip_view.thumbnails import SIDE, Thumbnails, reason_of
@@ -71,18 +71,11 @@ class StudyPages:
         known = text.isascii() and text.isdecimal() and len(text) <= 18 and int(text) in self._rows
         if not known:
             raise InvalidArgumentError(f"row is {text[:40]!r}, must be one that a question shows")
-        try:
-            body = self._thumbnails.get(int(text))
-        except Error as error:
-            return Answer(placeholder(reason_of(error)), "image/svg+xml")
-        return Answer(body, "image/webp", seconds=DAY)
+        return picture_answer(self._thumbnails, int(text))
 
     def refusal(self, error: Exception, status: int) -> Answer:
         """A page that says what is wrong."""
-        page = environment("helip_view").get_template("study_refusal.html")
-        return Answer(
-            page.render(title=self._title, words=str(error), status=status), status=status
-        )
+        return refused("study_refusal.html", self._title, error, status)
 
     def _page(self, person: str) -> Answer:
         question, done = None, 0
@@ -91,14 +84,13 @@ class StudyPages:
         page = environment("helip_view").get_template("study.html")
         return Answer(page.render(
             title=self._title, person=person, question=question, done=done,
-            count=len(self._study), keys=_keys(question), target=self._target(question),
-            pools=[] if question is None else self._pools(question),
+            count=len(self._study), keys=_keys(question), pools=self._pools(question),
+            target=question and self._shown(question.target, "The target", LONGEST),
         ))  # fmt: skip
 
-    def _target(self, question: Question | None) -> ShownRow | None:
-        return None if question is None else self._shown(question.target, "The target", LONGEST)
-
-    def _pools(self, question: Question) -> list[list[ShownRow]]:
+    def _pools(self, question: Question | None) -> list[list[ShownRow]]:
+        if question is None:
+            return []
         limit = LONGEST if question.type == "caption" else _SHORT
         return [
             [

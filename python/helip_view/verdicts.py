@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
@@ -181,8 +182,8 @@ class Proposed:
             pairs = pairs.with_store(store)
             pairs = pairs.with_data(data) if len(data) <= _CAPTIONS else pairs
         self._pairs, self._verdicts, self._by = pairs, verdicts, by
-        self._kept: OrderedDict[int, Learnt] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept = functools.lru_cache(_LISTS)(self._made)
+        self._lock = threading.Lock()  # what two ask for is learnt once
 
     def learnt(self, seed: int) -> Learnt:
         """The list of this number, learnt when it is first asked for; the last ones are kept.
@@ -190,19 +191,17 @@ class Proposed:
         Raises NotLearntError where people judged too little, UnsupportedError where the viewer has
         no store or no file of verdicts.
         """
-        if not self.there or self._verdicts is None:
+        if not self.there:
             raise UnsupportedError(
                 "what to judge next is learnt from verdicts and similarities; start helip view "
                 "with --store, and with --verdicts where the table is in no folder"
             )
         with self._lock:
-            if seed not in self._kept:
-                self._kept[seed] = self._made(self._verdicts, seed)
-                while len(self._kept) > _LISTS:
-                    self._kept.popitem(last=False)
-            return self._kept[seed]
+            return self._kept(seed)
 
-    def _made(self, verdicts: Verdicts, seed: int) -> Learnt:
+    def _made(self, seed: int) -> Learnt:
+        verdicts = self._verdicts
+        assert verdicts is not None
         _refuse_too_few(verdicts)
         try:
             veto = LearntVeto.fit(verdicts, self._pairs, by=self._by, folds=FOLDS)

@@ -89,8 +89,7 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
             len(orders.ways), label=label, unit="orders", enabled=call.progress
         ) as bar:
             orders.prepare(lambda _: bar.update())
-        thumbnails = Thumbnails(data, of_data.folder, call.view_cache_bytes // 2)
-        stack.callback(thumbnails.close)
+        thumbnails = Thumbnails(data)
         search = CaptionSearch(data, of_data.folder)
         stack.callback(search.close)
         search.start()
@@ -108,7 +107,7 @@ def viewing(call: ViewCall) -> Iterator[Pages]:
         shown = ShownOrders(orders, search, maps, proposed)
         yield Pages(
             cards, shown, thumbnails, taken, data.keys, title, search,
-            Seeking(store, of_store), maps, ComparedPools(pairs, similarities, features),
+            Seeking(store), maps, ComparedPools(pairs, similarities, features),
         )  # fmt: skip
 
 
@@ -141,12 +140,5 @@ def asking(call: ViewCall) -> Iterator[StudyPages]:
                 f"{name}, or study"
             )
     pairs, data, _ = open_together(call.pairs, call.data, call.store)
-    with contextlib.ExitStack() as stack:
-        study = stack.enter_context(Study.open(call.study, pairs=pairs, data=data))
-        # As the viewer names it, so that both keep one set of thumbnails.
-        fingerprint = getattr(data, "fingerprint", "") or secrets.token_hex(16)
-        cache = ArrayCache({"data": fingerprint, "rows": len(data)}, call.view_cache_bytes)
-        stack.callback(cache.close)
-        thumbnails = Thumbnails(data, cache.folder, call.view_cache_bytes // 2)
-        stack.callback(thumbnails.close)
-        yield StudyPages(study, data, thumbnails)
+    with Study.open(call.study, pairs=pairs, data=data) as study:
+        yield StudyPages(study, data, Thumbnails(data))

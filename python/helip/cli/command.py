@@ -96,6 +96,7 @@ class Command:
     def fields(self) -> Iterator[tuple[str, Any, Any, str]]:
         """(name, type, default, sentence) of each option of the groups, once."""
         own = {*inspect.signature(self.work).parameters, *self.without}
+        group: Any
         for group in self.groups:
             hints, words = hints_of(group), sentences(group)
             for field in dataclasses.fields(group):

@@ -76,7 +76,8 @@ class Options:
     @classmethod
     def parse(cls: type[G], text: str) -> G:
         """The group that such words as ``name=value,name=a+b`` describe."""
-        hints = hints_of(cls)
+        group: Any = cls  # which type checkers do not take for hashable
+        hints = hints_of(group)
         try:
             named = dict(part.strip().split("=", 1) for part in text.split(","))
             return cls(**{name: _read(part, hints[name]) for name, part in named.items()})

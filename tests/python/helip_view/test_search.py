@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from helip.common.array_cache import ArrayCache
 from helip.common.errors import InvalidArgumentError, SampleError, UnsupportedError
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
@@ -44,9 +43,7 @@ def sought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seeking:
     writer.finish({"image_encoder": "a:image", "text_encoder": "a:text"})
     monkeypatch.setattr(search, "image_encoder", lambda spec: Encoder(IMAGE))
     monkeypatch.setattr(search, "text_encoder", lambda spec: Encoder(TEXT))
-    return Seeking(
-        EmbeddingStore.open(tmp_path / "store"), ArrayCache({}, 1 << 30, tmp_path / "cache")
-    )
+    return Seeking(EmbeddingStore.open(tmp_path / "store"))
 
 
 def picture(row: int) -> bytes:
@@ -74,19 +71,13 @@ def test_a_picture_finds_like_pictures(sought: Seeking) -> None:
     assert "picture" in words and found[0][0] == 12
 
 
-def test_both_find_hard_pairs_by_the_product(
-    sought: Seeking, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_find_rows_by_the_product(sought: Seeking) -> None:
     name = sought.keep(picture(12))
     _, found = sought.find("7", name)
     product = cosines(IMAGE, 12) * cosines(TEXT, 7)
     rows = [row for row, _ in found]
     np.testing.assert_allclose([score for _, score in found], product[rows], atol=2e-3)
-    assert (sought._cache.folder / "index").exists()
-    monkeypatch.setattr(search, "_INDEXED", 3)  # too many rows to index at once
-    bare = Seeking(sought._store, ArrayCache({"b": 1}, 1 << 30, sought._cache.folder / "b"))
-    best = dict(bare.find("7", bare.keep(picture(12)))[1])
-    assert max(best, key=best.get) == int(np.argmax(product))
+    assert rows[0] == int(np.argmax(product))
 
 
 @pytest.mark.parametrize(
@@ -105,12 +96,12 @@ def test_a_bomb_is_refused_before_it_is_decoded(sought: Seeking) -> None:
     assert caught.value.reason == "too_large"
 
 
-def test_what_is_not_known_is_said(sought: Seeking, tmp_path: Path) -> None:
+def test_what_is_not_known_is_said(sought: Seeking) -> None:
     with pytest.raises(InvalidArgumentError, match="send it again"):
         sought.find("", "0" * 24)
     with pytest.raises(InvalidArgumentError, match="neither"):
         sought.find("  ", "")
-    nothing = Seeking(None, ArrayCache({}, 1 << 30, tmp_path / "c"))
+    nothing = Seeking(None)
     assert nothing.sides == []
     with pytest.raises(UnsupportedError, match="--store"):
         nothing.find("7", "")

@@ -115,13 +115,7 @@ def _source(
         )
     from helip.store.npy_files import map_npy
 
-    arrays = {name: map_npy(given[name]) for name in wanted}
-    if len(arrays) == 2 and len(arrays["image"]) != len(arrays["text"]):
-        raise InvalidArgumentError(
-            f"{image} has {len(arrays['image']):,} rows and {text} {len(arrays['text']):,}; row i "
-            "of both must belong to the same pair"
-        )
-    return arrays
+    return {name: map_npy(given[name]) for name in wanted}
 
 
 def _opened(

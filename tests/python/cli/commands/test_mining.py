@@ -72,7 +72,7 @@ def test_unreadable_rows_are_told_apart_from_outliers(
         (["{store}", "--image", "{image}", "--text", "{text}"], "and --image is given as well"),
         (["--image", "{image}"], "--text is missing, and --image is {image}"),
         (["--text", "{text}"], "--image is missing, and --text is {text}"),
-        (["--image", "{image}", "--text", "{short}"], "{image} has 60 rows and {short} 59"),
+        (["--image", "{image}", "--text", "{short}"], "image has 60 rows and text 59"),
         (["--image", "{objects}", "--text", "{text}"], "pickled Python objects"),
         (["--image", "{image}", "--text", "{text}", "--part", "1/2"], "part needs a store"),
     ],
