@@ -1,6 +1,6 @@
 // Jobs of partition and hnsw that are stopped and go on: wherever that was, the table has the bytes
 // of a single run.
-#include "mine/job/checkpoint.h"
+#include "mine/method/checkpoint.h"
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
