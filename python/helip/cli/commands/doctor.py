@@ -22,6 +22,7 @@ _LIBRARIES = ("torch", "numpy", "open_clip_torch", "transformers")
 #: What each extra of the package installs, by the names of pyproject.toml.
 EXTRAS = {
     "embed": ("timm", "sentence-transformers", "torchvision", "openvino"),
+    "onnx": ("onnx", "onnxruntime"),
     "int8": ("nncf",),
     "data": ("webdataset", "pyarrow", "datasets"),
     "lance": ("pylance",),

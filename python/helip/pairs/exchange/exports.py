@@ -107,7 +107,7 @@ class ExportsPairs:
 
         Args:
             data: the data set that was mined, or what open_dataset takes.
-            format: ``"triplet"``, a row a negative, or ``"n-tuple"``, a row a target.
+            format: ``"triplet"``, ``"n-tuple"``, ``"labeled-pair"`` or ``"labeled-list"``.
             anchor: ``"text"``, captions against pictures, or ``"image"``, the other way round.
             num_negatives: hard pairs of a target, 1 .. k; fewer where its pool has fewer.
 
@@ -122,6 +122,38 @@ class ExportsPairs:
         from helip.pairs.exchange.training_sets import dataset_of
 
         return dataset_of(table, data, format, anchor, count)
+
+    def to_negclip(
+        self,
+        path: str | os.PathLike[str],
+        data: Any,
+        *,
+        num_negatives: int | None = None,
+        overwrite: bool = False,
+    ) -> int:
+        """Writes the table that NegCLIP trains on (arXiv 2210.01936); returns its number of rows.
+
+        Tab-separated, a row a target: ``title``, ``filepath``, and the lists ``neg_caption``, the
+        captions of its hard pairs, and ``neg_image``, their rows in this file, from 0. A target is
+        left out, and counted in a warning, where it has no hard pair in the file, or its caption
+        cannot be read or its picture is missing.
+
+        Args:
+            data: the data set that was mined, or what open_dataset takes; pictures are files.
+            num_negatives: hard pairs of a target at most; None for all.
+
+        Raises:
+            InvalidArgumentError: a file is there, and ``overwrite`` is False; an empty path.
+                MismatchError: the table was made of other data. UnsupportedError: pictures lie in
+                shards or columns.
+        """
+        table = self._whole()._core
+        count = number_of_pairs(table, "num_negatives", num_negatives)
+        from helip.pairs.exchange.training_sets import write_negclip
+
+        return write_negclip(
+            table, data, Path(named_file(path)), num_negatives=count, overwrite=overwrite
+        )
 
     def _export(self, layout: Layout, similarities: bool, encoded: bool = False) -> Any:
         from helip.pairs.exchange.arrow import ArrowExport

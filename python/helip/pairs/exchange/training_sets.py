@@ -2,22 +2,29 @@
 
 A ``datasets.Dataset`` has the columns and types of ``sentence_transformers.util.
 mine_hard_negatives`` for a data set with the columns ``anchor`` and ``positive``; docs/pairs-out.md
-has them.
+has them. NegCLIP's table of hard negatives (arXiv 2210.01936) is as its fork of open_clip reads it:
+tab-separated with the columns ``title``, ``filepath``, ``neg_caption`` and ``neg_image``. The last
+two are Python lists, of captions and of rows of this same file, counted from 0 below the header. A
+training step draws one of each, and draws a negative caption of the drawn row as well, so no list
+of any row may be empty.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from helip import _core
-from helip.common.errors import SampleError, needed
+from helip.common.errors import SampleError, UnsupportedError, needed
+from helip.common.files import publish_file
 from helip.data.dataset import read_ahead
 from helip.data.paths import file_sizes
 from helip.pairs.matching import data_of
@@ -184,11 +191,16 @@ def dataset_of(
 def _features(datasets: Any, kind: Format, anchor: Modality, num_negatives: int) -> Any:
     text, image = datasets.Value("string"), datasets.Image()
     first, second = (text, image) if anchor == "text" else (image, text)
+    label = datasets.Value("int64")
     columns: dict[str, Any] = {"anchor": first, "positive": second}
     if kind == "triplet":
         columns["negative"] = second
-    else:
+    elif kind == "n-tuple":
         columns |= {f"negative_{rank}": second for rank in range(1, num_negatives + 1)}
+    elif kind == "labeled-pair":
+        columns["label"] = label
+    else:
+        columns |= {"positive": [second], "labels": [label]}
     return datasets.Features(columns)
 
 
@@ -201,11 +213,23 @@ def _columns(
     valid: np.ndarray,
 ) -> list[Any]:
     """The columns of a block: targets [b], negatives and valid [b, n]."""
-    if kind == "n-tuple":
+    if kind in ("triplet", "n-tuple"):
         lists = negatives.T
-    else:
-        targets, lists = np.repeat(targets, valid.sum(axis=1)), negatives[valid][None]
-    return [anchors.take(targets), documents.take(targets), *map(documents.take, lists)]
+        if kind == "triplet":
+            targets, lists = np.repeat(targets, valid.sum(axis=1)), negatives[valid][None]
+        return [anchors.take(targets), documents.take(targets), *map(documents.take, lists)]
+    import pyarrow
+
+    # The positive goes before the negatives.
+    listed = np.concatenate([targets[:, None], negatives], axis=1)
+    there = np.pad(valid, ((0, 0), (1, 0)), constant_values=True)
+    labels = pyarrow.array((np.nonzero(there)[1] == 0).astype(np.int64))
+    found, counts = documents.take(listed[there]), there.sum(axis=1)
+    if kind == "labeled-pair":
+        return [anchors.take(np.repeat(targets, counts)), found, labels]
+    offsets = pyarrow.array(np.cumsum(np.pad(counts, (1, 0)), dtype=np.int32))
+    columns = [pyarrow.ListArray.from_arrays(offsets, each) for each in (found, labels)]
+    return [anchors.take(targets), *columns]
 
 
 def _tell(account: dict[str, Any], wanted: int) -> None:
@@ -220,3 +244,57 @@ def _tell(account: dict[str, Any], wanted: int) -> None:
         + (f"; captions and pictures that cannot be read: {reasons}" if reasons else ""),
         stacklevel=4,
     )
+
+
+def write_negclip(
+    table: _core.HardPairs,
+    data: Any,
+    path: Path,
+    *,
+    num_negatives: int,
+    overwrite: bool,
+) -> int:
+    """Write the file; the number of its rows. See `HardPairs.to_negclip`."""
+    with needed("NegCLIP's table needs the pyarrow library", "helip[data]"):
+        import pyarrow  # noqa: F401
+    with publish_file(path, overwrite=overwrite) as temporary:
+        data = data_of(table, data)
+        rows = np.arange(len(table), dtype=np.int64)
+        pictures, captions = Cells(data, rows, "path"), Cells(data, rows, "text")
+        if not pictures.readable.any():
+            raise UnsupportedError(
+                f"{data!r} has no pictures in files of their own, and NegCLIP's table names files; "
+                "write the pictures to a folder and open it, or use to_dataset"
+            )
+        ids = table.ids[:, :num_negatives].astype(np.int64)
+        valid = _closed(ids, pictures.readable & captions.readable)
+        written = valid.any(axis=1)
+        places = np.cumsum(written) - 1
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+            writer.writerow(["title", "filepath", "neg_caption", "neg_image"])
+            for row in np.flatnonzero(written).tolist():
+                pool = ids[row, valid[row]]
+                texts = [captions.text(other) for other in pool.tolist()]
+                writer.writerow(
+                    [captions.text(row), pictures.text(row), texts, places[pool].tolist()]
+                )
+    count = int(written.sum())
+    if count < len(table):
+        reasons = reasons_in_words(pictures.failures + captions.failures)
+        warnings.warn(
+            f"{len(table) - count:,} of {len(table):,} targets are left out: they have no hard "
+            f"pair that is itself written{f', or cannot be read ({reasons})' if reasons else ''}",
+            stacklevel=3,
+        )
+    return count
+
+
+def _closed(ids: np.ndarray, alive: np.ndarray) -> np.ndarray:
+    """bool [n, k]: pairs of rows of which each has a pair again; ``alive`` [n] may be written."""
+    while True:
+        valid = (ids >= 0) & alive[ids] & alive[:, None]
+        remaining: np.ndarray = valid.any(axis=1)
+        if remaining.sum() == alive.sum():
+            return valid
+        alive = remaining

@@ -1,7 +1,8 @@
-"""Tables as sentence-transformers trains on them."""
+"""Tables as sentence-transformers and NegCLIP train on them."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -17,7 +19,7 @@ import helip
 from helip import HardPairs
 from support.data_samples import assert_row_is, caption, picture, pixels, png, write_shard
 
-FORMATS = ("triplet", "n-tuple")
+FORMATS = ("triplet", "n-tuple", "labeled-pair", "labeled-list")
 ROWS = 8
 IDS = np.array(
     [[1, 2, 3], [0, 2, -1], [-1, -1, -1], [7, 0, 1], [5, -1, -1], [4, 6, 7], [0, 1, 2], [6, 5, 3]],
@@ -57,8 +59,14 @@ def plain(kind: str, n: int, unreadable: int | None = None) -> list[dict[str, An
         start = {"anchor": target, "positive": target}
         if kind == "triplet":
             rows += [{**start, "negative": row} for row in negatives]
-        else:
+        elif kind == "n-tuple":
             rows.append({**start, **{f"negative_{i}": r for i, r in enumerate(negatives, 1)}})
+        elif kind == "labeled-pair":
+            for row in (target, *negatives):
+                rows.append({"anchor": target, "positive": row, "label": int(row == target)})
+        else:
+            labels = [1, *(0 for _ in negatives)]
+            rows.append({"anchor": target, "positive": [target, *negatives], "labels": labels})
     return rows
 
 
@@ -67,10 +75,12 @@ def numbered(found: Any) -> list[dict[str, Any]]:
     captions = {caption(row): row for row in range(ROWS)}
     pictures = {pixels(picture(row)).tobytes(): row for row in range(ROWS)}
 
-    def number(value: Any) -> int:
+    def number(value: Any) -> Any:
+        if isinstance(value, list):
+            return [number(each) for each in value]
         if isinstance(value, str):
             return captions[value]
-        return pictures[pixels(value.convert("RGB")).tobytes()]
+        return value if isinstance(value, int) else pictures[pixels(value.convert("RGB")).tobytes()]
 
     return [{name: number(value) for name, value in row.items()} for row in found]
 
@@ -198,8 +208,8 @@ def test_pictures_with_files_are_paths_and_others_their_bytes(tmp_path: Path, da
 
 @pytest.mark.filterwarnings("ignore:.*left out")
 def test_the_data_set_is_saved_and_loaded(tmp_path: Path, data: Any) -> None:
-    table().to_dataset(data, "n-tuple").save_to_disk(tmp_path / "out")
-    assert numbered(datasets.load_from_disk(tmp_path / "out")) == plain("n-tuple", 3)
+    table().to_dataset(data, "labeled-list").save_to_disk(tmp_path / "out")
+    assert numbered(datasets.load_from_disk(tmp_path / "out")) == plain("labeled-list", 3)
 
 
 def test_a_table_without_hard_pairs_gives_no_rows(data: Any) -> None:
@@ -228,3 +238,113 @@ def test_what_cannot_be_done_is_told(
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(helip.UnsupportedError, match=r"helip\[data\]"):
         pairs.to_dataset(data)
+
+
+CAPTIONS = ["a 'quoted' cat", 'a "double" dog', "tab\tand more", "naïve – ☕", "plain", "last"]
+# 3 has none; 5 has 3 alone, which is not written; 4 has 5 alone, which falls with it.
+CLOSED_IDS = np.array([[1, 2, 4], [2, 0, -1], [0, -1, -1], [-1, -1, -1], [5, -1, -1], [3, -1, -1]])
+
+
+def negclip_table(ids: np.ndarray = CLOSED_IDS) -> HardPairs:
+    return HardPairs.from_arrays(ids.astype(np.int32), np.where(ids >= 0, 0.5, 0))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Any:
+    return folder_of(tmp_path / "pictures")
+
+
+def folder_of(folder: Path, without: tuple[int, ...] = ()) -> Any:
+    folder.mkdir()
+    lines = []
+    for row, text in enumerate(CAPTIONS):
+        lines.append({"file_name": f"{row}.png", "caption": text})
+        if row not in without:
+            (folder / f"{row}.png").write_bytes(png(row))
+    pd.DataFrame(lines).to_json(folder / "files.jsonl", orient="records", lines=True)
+    return helip.open_dataset(folder / "files.jsonl", progress=False)
+
+
+def read(path: Path) -> pd.DataFrame:
+    lists = {"neg_caption": ast.literal_eval, "neg_image": ast.literal_eval}
+    return pd.read_csv(path, sep="\t", converters=lists)
+
+
+def test_lists_name_captions_and_rows_of_the_file(files: Any, tmp_path: Path) -> None:
+    ids = np.array([[1, 5, 4], [2, 0, -1], [0, -1, -1], [4, 2, -1], [5, -1, -1], [3, 1, -1]])
+    assert negclip_table(ids).to_negclip(tmp_path / "n.tsv", files) == 6
+    frame = read(tmp_path / "n.tsv")
+    assert list(frame.columns) == ["title", "filepath", "neg_caption", "neg_image"]
+    assert frame["title"].tolist() == CAPTIONS
+    assert frame["filepath"].tolist() == [str(tmp_path / f"pictures/{i}.png") for i in range(6)]
+    for row, pool in enumerate(ids):
+        assert frame["neg_image"][row] == pool[pool >= 0].tolist()
+        assert frame["neg_caption"][row] == [CAPTIONS[hard] for hard in pool[pool >= 0]]
+
+
+def test_rows_that_training_could_not_draw_from_are_left_out(files: Any, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="3 of 6 targets are left out"):
+        assert negclip_table().to_negclip(tmp_path / "n.tsv", files) == 3
+    frame = read(tmp_path / "n.tsv")
+    assert frame["title"].tolist() == CAPTIONS[:3]
+    assert frame["neg_image"].tolist() == [[1, 2], [2, 0], [0]]
+    assert frame["neg_caption"][0] == CAPTIONS[1:3]
+
+
+def test_rows_are_numbered_anew_where_some_are_left_out(tmp_path: Path) -> None:
+    files = folder_of(tmp_path / "damaged", without=(1,))
+    ids = np.array([[1, 2, -1], [2, 0, -1], [5, 1, 0], [-1, -1, -1], [5, -1, -1], [4, 2, 0]])
+    with pytest.warns(UserWarning, match=r"2 of 6 .* \(1 missing_image\)"):
+        negclip_table(ids).to_negclip(tmp_path / "n.tsv", files)
+    frame = read(tmp_path / "n.tsv")
+    kept = [0, 2, 4, 5]
+    assert frame["title"].tolist() == [CAPTIONS[row] for row in kept]
+    assert [[kept[i] for i in pool] for pool in frame["neg_image"]] == [[2], [5, 0], [5], [4, 2, 0]]
+    for captions, pool in zip(frame["neg_caption"], frame["neg_image"], strict=True):
+        assert captions == [frame["title"][i] for i in pool]
+        assert pool
+
+
+def test_a_picture_whose_name_is_no_text_is_left_out_and_counted(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "bytes"
+    folder.mkdir()
+    for row, text in enumerate(CAPTIONS):
+        stem = os.fsencode(folder / str(row)) + (b"\xe9" if row == 1 else b"")
+        Path(os.fsdecode(stem + b".png")).write_bytes(png(row))
+        Path(os.fsdecode(stem + b".txt")).write_text(text, encoding="utf-8")
+    ids = np.array([[1, 2, -1], [2, 0, -1], [0, 1, -1], [1, -1, -1], [5, -1, -1], [4, 2, 0]])
+    with pytest.warns(UserWarning, match=r"2 of 6 .* \(1 name_not_utf8\)"):
+        count = negclip_table(ids).to_negclip(
+            tmp_path / "n.tsv", helip.open_dataset(folder, progress=False)
+        )
+    assert count == 4
+    assert read(tmp_path / "n.tsv")["title"].tolist() == [CAPTIONS[row] for row in (0, 2, 4, 5)]
+
+
+def test_fewer_negatives_are_the_best(files: Any, tmp_path: Path) -> None:
+    ids = np.array([[1, 2, 4], [2, 0, -1], [0, 1, 5], [4, 2, -1], [5, 3, -1], [4, 1, -1]])
+    negclip_table(ids).to_negclip(tmp_path / "n.tsv", files, num_negatives=1)
+    assert read(tmp_path / "n.tsv")["neg_image"].tolist() == ids[:, :1].tolist()
+
+
+def test_pictures_without_files_are_refused(tmp_path: Path) -> None:
+    shard = helip.open_dataset(str(write_shard(tmp_path / "0.tar", range(6))), progress=False)
+    with pytest.raises(helip.UnsupportedError, match="no pictures in files of their own"):
+        negclip_table().to_negclip(tmp_path / "n.tsv", shard)
+    assert not (tmp_path / "n.tsv").exists()
+
+
+def test_what_negclip_cannot_be_given_is_told(files: Any, tmp_path: Path) -> None:
+    for path in ("", None, 5):
+        with pytest.raises(helip.InvalidArgumentError, match="must name the file"):
+            negclip_table().to_negclip(path, files)  # type: ignore[arg-type]
+    (tmp_path / "n.tsv").write_text("mine")
+    with pytest.raises(helip.InvalidArgumentError, match="overwrite=True"):
+        negclip_table().to_negclip(tmp_path / "n.tsv", files)
+    assert (tmp_path / "n.tsv").read_text() == "mine"
+    with pytest.raises(helip.InvalidArgumentError, match="num_negatives is 4, must be at most 3"):
+        negclip_table().to_negclip(tmp_path / "o.tsv", files, num_negatives=4)
+    with pytest.raises(helip.MismatchError, match=r"6 rows with .* there, 2 rows with"):
+        negclip_table().to_negclip(tmp_path / "o.tsv", files.subset([0, 1]))
