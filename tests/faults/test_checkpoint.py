@@ -193,7 +193,7 @@ def test_a_signal_stops_the_command_soon_and_it_says_how_to_go_on(
     assert "Traceback" not in err
     assert not out.exists()
     if seconds > 0.0:
-        assert "nothing was saved yet (see --checkpoint); the same command begins again" in err
+        assert "nothing was saved, and the same command begins again" in err
         assert not checkpoint_folder(out).exists()
         return
     assert f"what was found so far is kept in {out}.checkpoint; the same command goes on" in err

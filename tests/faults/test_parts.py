@@ -228,7 +228,7 @@ def test_a_signal_stops_the_command_soon_and_it_says_how_to_go_on(
     assert "Traceback" not in err
     assert not (out / "manifest.json").exists()
     if parts == 1:
-        assert "nothing is committed yet; with --parts N" in err
+        assert "begins again; with --parts N" in err
         assert not out.exists()
         return
     done = mine_parts.done_parts(out)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json as json_format
 from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.command import Done, command, text
 from helip.cli.showing import figure, index_shown, pairs_shown, pool_shown
-from helip.common.errors import InvalidArgumentError
-from helip.common.files import require_regular
+from helip.common.errors import Error, InvalidArgumentError
+from helip.common.files import read_json
 from helip.common.remote.urls import shown, url_of
 
 _PAIR_INDEX = "helip.pair_index"
@@ -149,10 +148,8 @@ def _format_of(path: Path) -> str:
     if (url := url_of(path)) is not None:
         return _format_at(url)
     try:
-        require_regular(path / "manifest.json")
-        manifest = json_format.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        return manifest.get("format", "")
-    except (OSError, ValueError, AttributeError):
+        return str(read_json(path / "manifest.json").get("format", ""))
+    except Error:
         return ""
 
 

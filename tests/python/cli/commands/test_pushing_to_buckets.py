@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import helip
-from helip.cli.saved_options import SavedOptions
+from helip.cli.configuration import read_options
 from support.remote_samples import files_of
 from support.s3_server import S3Server
 
@@ -86,13 +86,10 @@ def test_the_same_call_gives_the_table_that_is_there(run: Run, s3: S3Server, sto
 
 
 def test_options_are_saved_at_the_url(run: Run, s3: S3Server, store, tmp_path):
-    from helip.cli.saved_options import find_options, load_options
-
     run("mine", store, "--out", PAIRS, "-k", 3)
     run("copy", PAIRS, tmp_path / "back")
-    saved = load_options(find_options(tmp_path / "back"))
-    assert isinstance(saved, SavedOptions)
-    assert (saved.command, saved.options["k"], saved.options["out"]) == ("mine", 3, PAIRS)
+    saved = read_options(tmp_path / "back" / "helip.yaml")
+    assert (saved["k"][0], saved["out"][0]) == (3, PAIRS)
     again = ("--config", tmp_path / "back" / "helip.yaml", "--out", "s3://bucket/x/again")
     assert run("mine", *again)[0] == 0
     assert helip.HardPairs.open("s3://bucket/x/again").k == 3
