@@ -5,17 +5,9 @@
 namespace helip {
 
 const char* name_of(ErrorCode code) noexcept {
-  switch (code) {
-    case ErrorCode::invalid_argument: return "invalid_argument";
-    case ErrorCode::corrupt: return "corrupt";
-    case ErrorCode::mismatch: return "mismatch";
-    case ErrorCode::io: return "io";
-    case ErrorCode::cancelled: return "cancelled";
-    case ErrorCode::unsupported: return "unsupported";
-    case ErrorCode::out_of_memory: return "out_of_memory";
-    case ErrorCode::sample: return "sample";
-  }
-  return "unknown";
+  constexpr const char* kNames[] = {"invalid_argument", "corrupt",     "mismatch",      "io",
+                                    "cancelled",        "unsupported", "out_of_memory", "sample"};
+  return kNames[static_cast<std::size_t>(code)];
 }
 
 Error::Error(ErrorCode code, const std::string& message, int system_errno)

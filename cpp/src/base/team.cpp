@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/floating_mode.h"
+#include "base/refuse.h"
 #include "base/thread_pool.h"
-#include "helip/error.h"
 
 namespace helip {
 namespace {
@@ -67,10 +67,8 @@ void Team::report() {
   const bool go_on = progress_(Progress{stage_, done, stage_rows_});
   due_ = std::chrono::steady_clock::now() + kReportInterval;
   if (!go_on) {
-    throw Error(ErrorCode::cancelled, std::string(words_.activity) + " was stopped in stage '" +
-                                          stage_ + "' at " + words_.unit + " " +
-                                          std::to_string(done) + " of " +
-                                          std::to_string(stage_rows_));
+    helip::fail(ErrorCode::cancelled, words_.activity, " was stopped in stage '", stage_, "' at ",
+                words_.unit, " ", done, " of ", stage_rows_);
   }
 }
 
@@ -111,9 +109,8 @@ void Team::run(const std::function<void(int)>& body, int workers) {
   try {
     std::rethrow_exception(std::exchange(failure_, nullptr));
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory, std::string("an allocation failed while ") +
-                                              words_.activity +
-                                              "; lower memory= or the number of threads");
+    helip::fail(ErrorCode::out_of_memory, "an allocation failed while ", words_.activity,
+                "; lower memory= or the number of threads");
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "base/refuse.h"
+
 namespace helip {
 namespace {
 
@@ -27,6 +29,16 @@ std::string_view trimmed(std::string_view text) noexcept {
   while (const std::size_t bytes = space_at(text, false)) text.remove_prefix(bytes);
   while (const std::size_t bytes = space_at(text, true)) text.remove_suffix(bytes);
   return text;
+}
+
+std::size_t number_of_name(const char* what, std::string_view name,
+                           std::span<const char* const> all) {
+  std::string known;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (name == all[i]) return i;
+    known += (i == 0 ? "" : i + 1 == all.size() ? " or " : ", ") + std::string(all[i]);
+  }
+  refuse(what, " '", excerpt(name), "' is unknown; use ", known);
 }
 
 }  // namespace helip

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -22,5 +23,9 @@ inline std::string excerpt(std::string_view text) {
 
 // Without Unicode's white space, and what Python takes for such, on both sides.
 HELIP_FOR_DATA std::string_view trimmed(std::string_view text) noexcept;
+
+// Which of the names of an enumeration it is, from 0 on. Throws invalid_argument with all of them.
+HELIP_FOR_DATA std::size_t number_of_name(const char* what, std::string_view name,
+                                          std::span<const char* const> all);
 
 }  // namespace helip

@@ -2,8 +2,8 @@
 
 #include <string>
 
+#include "base/refuse.h"
 #include "base/release.h"
-#include "helip/error.h"
 
 const char HELIP_RELEASE = 0;
 
@@ -28,11 +28,10 @@ const char* version() noexcept { return HELIP_VERSION_STRING; }
 
 void check_version(int headers) {
   if (serves(HELIP_VERSION, headers)) return;
-  throw Error(ErrorCode::mismatch, "this program was compiled with headers of helip " +
-                                       text_of(headers) + ", but the library that is loaded is " +
-                                       version() +
-                                       "; compile it with the headers of that library, or load "
-                                       "the library of its headers");
+  fail(ErrorCode::mismatch, "this program was compiled with headers of helip ", text_of(headers),
+       ", but the library that is loaded is ", version(),
+       "; compile it with the headers of that library, or load "
+       "the library of its headers");
 }
 
 }  // namespace helip

@@ -5,76 +5,52 @@
 #include <string>
 
 #include "base/refuse.h"
+#include "base/text.h"
 
 namespace helip {
 namespace {
 
-template <typename Value>
-std::string text_of(Value value) {
-  std::ostringstream text;
-  text << value;
-  return text.str();
-}
-
 std::string text_of(const DrawRange& range) {
-  return "(" + text_of(range[0]) + ", " + text_of(range[1]) + ")";
+  std::ostringstream text;
+  text << '(' << range[0] << ", " << range[1] << ')';
+  return text.str();
 }
 
 template <typename Value>
 void check_between(const char* name, Value value, Value low, Value high, const char* remedy) {
   if (value >= low && value <= high) return;  // a NaN is not
-  refuse(std::string(name) + " is " + text_of(value) + ", but must be " + text_of(low) + " .. " +
-         text_of(high) + "; " + remedy);
+  refuse(name, " is ", value, ", but must be ", low, " .. ", high, "; ", remedy);
 }
 
 void check_range(const char* name, const DrawRange& range, double low, double high,
                  const char* remedy) {
   if (range[0] >= low && range[0] <= range[1] && range[1] <= high) return;
-  refuse(std::string(name) + " is " + text_of(range) + ", but must be (low, high) with " +
-         text_of(low) + " <= low <= high <= " + text_of(high) + "; " + remedy);
+  refuse(name, " is ", text_of(range), ", but must be (low, high) with ", low,
+         " <= low <= high <= ", high, "; ", remedy);
 }
 
-template <typename Kind>
-Kind from_name(const char* what, const std::string& name, std::initializer_list<Kind> kinds) {
-  std::string all;
-  for (const Kind kind : kinds) {
-    if (name == name_of(kind)) return kind;
-    all += (all.empty() ? "" : ", ") + std::string(name_of(kind));
-  }
-  refuse(std::string(what) + " is '" + name + "', but must be one of " + all);
-}
+constexpr const char* kCrops[] = {"random", "shortest", "longest", "squash"};
+constexpr const char* kInterpolations[] = {"bilinear", "bicubic"};
+constexpr const char* kLayouts[] = {"nhwc", "nchw"};
 
 }  // namespace
 
-const char* name_of(CropKind kind) noexcept {
-  switch (kind) {
-    case CropKind::random: return "random";
-    case CropKind::shortest: return "shortest";
-    case CropKind::longest: return "longest";
-    case CropKind::squash: return "squash";
-  }
-  return "unknown";
-}
-
+const char* name_of(CropKind kind) noexcept { return kCrops[static_cast<std::size_t>(kind)]; }
 const char* name_of(Interpolation interpolation) noexcept {
-  return interpolation == Interpolation::bilinear ? "bilinear" : "bicubic";
+  return kInterpolations[static_cast<std::size_t>(interpolation)];
 }
-
 const char* name_of(PixelLayout layout) noexcept {
-  return layout == PixelLayout::nhwc ? "nhwc" : "nchw";
+  return kLayouts[static_cast<std::size_t>(layout)];
 }
 
 CropKind crop_kind_from_name(const std::string& name) {
-  return from_name("crop", name,
-                   {CropKind::random, CropKind::shortest, CropKind::longest, CropKind::squash});
+  return static_cast<CropKind>(number_of_name("crop", name, kCrops));
 }
-
 Interpolation interpolation_from_name(const std::string& name) {
-  return from_name("interpolation", name, {Interpolation::bilinear, Interpolation::bicubic});
+  return static_cast<Interpolation>(number_of_name("interpolation", name, kInterpolations));
 }
-
 PixelLayout pixel_layout_from_name(const std::string& name) {
-  return from_name("layout", name, {PixelLayout::nhwc, PixelLayout::nchw});
+  return static_cast<PixelLayout>(number_of_name("layout", name, kLayouts));
 }
 
 namespace image {
@@ -101,37 +77,35 @@ void check_options(const ImageTransformOptions& o) {
   check_range("blur_sigma", o.blur_sigma, 0.0, 8.0, "it is in pixels of the result");
   check_between<std::int64_t>("resize", o.resize, 0, kLargestSide, "0 is the size itself");
   if (o.resize > 0 && o.crop != CropKind::shortest) {
-    refuse("resize is " + text_of(o.resize) + " and crop is '" + name_of(o.crop) +
+    refuse("resize is ", o.resize, " and crop is '", name_of(o.crop),
            "', but only 'shortest' resizes to one size and keeps the centre of it; leave it out");
   }
   if (o.max_aspect != 0.0 && !(o.max_aspect >= 1.0)) {
-    refuse("max_aspect is " + text_of(o.max_aspect) +
+    refuse("max_aspect is ", o.max_aspect,
            ", but must be 1 or more, the longer side over the shorter; 0 allows any");
   }
   if (o.dtype != DType::float32 && o.dtype != DType::float16 && o.dtype != DType::bfloat16 &&
       o.dtype != DType::uint8) {
-    refuse(std::string("dtype is ") + name_of(o.dtype) +
-           ", but must be float32, float16, bfloat16 or uint8");
+    refuse("dtype is ", name_of(o.dtype), ", but must be float32, float16, bfloat16 or uint8");
   }
   for (std::size_t channel = 0; channel < 3; ++channel) {
     if (!std::isfinite(o.mean[channel])) {
-      refuse("mean of channel " + std::to_string(channel) + " is " + text_of(o.mean[channel]) +
+      refuse("mean of channel ", channel, " is ", o.mean[channel],
              ", but must be finite; pixels are 0 .. 1 before it is taken off");
     }
     if (!(o.stddev[channel] > 0.0) || !std::isfinite(o.stddev[channel])) {
-      refuse("std of channel " + std::to_string(channel) + " is " + text_of(o.stddev[channel]) +
+      refuse("std of channel ", channel, " is ", o.stddev[channel],
              ", but must be finite and above 0; 1 leaves values as they are");
     }
   }
   if (o.max_pixels < 1) {
-    refuse("max_pixels is " + text_of(o.max_pixels) + ", but must be 1 or more; leave it out");
+    refuse("max_pixels is ", o.max_pixels, ", but must be 1 or more; leave it out");
   }
   if (!(o.max_seconds > 0.0)) {
-    refuse("max_seconds is " + text_of(o.max_seconds) +
-           ", but must be above 0; infinity sets no limit");
+    refuse("max_seconds is ", o.max_seconds, ", but must be above 0; infinity sets no limit");
   }
   if (o.max_bytes < 1) {
-    refuse("max_bytes is " + text_of(o.max_bytes) + ", but must be 1 or more; leave it out");
+    refuse("max_bytes is ", o.max_bytes, ", but must be 1 or more; leave it out");
   }
 }
 

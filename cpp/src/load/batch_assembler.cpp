@@ -10,8 +10,8 @@
 #include <span>
 #include <utility>
 
+#include "base/refuse.h"
 #include "base/rethrow.h"
-#include "helip/error.h"
 #include "helip/sample_error.h"
 #include "load/job_queue.h"
 
@@ -157,18 +157,14 @@ std::uint64_t BatchAssembler::submit(AssembleRequest request) try {
   const std::size_t rows = request.rows.size();
   if ((!request.names.empty() && request.names.size() != rows) ||
       request.out.size() != impl_->views.size()) {
-    throw Error(ErrorCode::invalid_argument,
-                "a request has " + std::to_string(rows) + " rows, " +
-                    std::to_string(request.names.size()) + " names and " +
-                    std::to_string(request.out.size()) + " outputs for " +
-                    std::to_string(impl_->views.size()) +
-                    " views; names must be as many as rows, or none, and outputs as many as views");
+    refuse("a request has ", rows, " rows, ", request.names.size(), " names and ",
+           request.out.size(), " outputs for ", impl_->views.size(),
+           " views; names must be as many as rows, or none, and outputs as many as views");
   }
   for (const std::int64_t row : request.rows) {
     if (row < 0 || row >= impl_->source->size()) {
-      throw Error(ErrorCode::invalid_argument, "row " + std::to_string(row) + " must lie in 0 .. " +
-                                                   std::to_string(impl_->source->size() - 1) +
-                                                   ", the rows of the source");
+      refuse("row ", row, " must lie in 0 .. ", impl_->source->size() - 1,
+             ", the rows of the source");
     }
   }
   auto batch = std::make_shared<Batch>();

@@ -1,13 +1,19 @@
 // BatchOptions: the names of their values, and their bounds.
-#include <array>
 #include <cmath>
 
 #include "base/refuse.h"
+#include "base/text.h"
 #include "load/hardness_schedule.h"
 #include "load/strategy.h"
 
 namespace helip {
 namespace {
+
+constexpr const char* kShortPolicies[] = {"skip", "random", "error", "keep"};
+constexpr const char* kStrategies[] = {"auto",   "uniform", "temperature", "scheduled",
+                                       "shared", "walk",    "communities"};
+constexpr const char* kOrders[] = {"rows", "blocks"};
+constexpr const char* kShapes[] = {"linear", "cosine"};
 
 void check_ranks(const BatchOptions& options) {
   if (options.world_size < 1) refuse("world_size = ", options.world_size, " must be at least 1");
@@ -50,78 +56,30 @@ void check_foreign_options(const BatchOptions& options) {
   }
 }
 
-template <typename Enum, std::size_t count>
-Enum from_name(const char* what, const std::string& name, const std::array<Enum, count>& all) {
-  std::string names;
-  for (const Enum value : all) {
-    if (name == name_of(value)) return value;
-    names += (names.empty() ? "\"" : ", \"") + std::string(name_of(value)) + "\"";
-  }
-  refuse(what, " \"", name, "\" must be one of ", names);
-}
-
 }  // namespace
 
 const char* name_of(ShortPolicy policy) noexcept {
-  switch (policy) {
-    case ShortPolicy::skip: return "skip";
-    case ShortPolicy::random: return "random";
-    case ShortPolicy::error: return "error";
-    case ShortPolicy::keep: return "keep";
-  }
-  return "unknown";
+  return kShortPolicies[static_cast<std::size_t>(policy)];
 }
-
 const char* name_of(BatchStrategy strategy) noexcept {
-  switch (strategy) {
-    case BatchStrategy::automatic: return "auto";
-    case BatchStrategy::uniform: return "uniform";
-    case BatchStrategy::temperature: return "temperature";
-    case BatchStrategy::scheduled: return "scheduled";
-    case BatchStrategy::shared: return "shared";
-    case BatchStrategy::walk: return "walk";
-    case BatchStrategy::communities: return "communities";
-  }
-  return "unknown";
+  return kStrategies[static_cast<std::size_t>(strategy)];
 }
-
-const char* name_of(TargetOrder order) noexcept {
-  switch (order) {
-    case TargetOrder::rows: return "rows";
-    case TargetOrder::blocks: return "blocks";
-  }
-  return "unknown";
-}
-
+const char* name_of(TargetOrder order) noexcept { return kOrders[static_cast<std::size_t>(order)]; }
 const char* name_of(ScheduleShape shape) noexcept {
-  switch (shape) {
-    case ScheduleShape::linear: return "linear";
-    case ScheduleShape::cosine: return "cosine";
-  }
-  return "unknown";
+  return kShapes[static_cast<std::size_t>(shape)];
 }
 
 ShortPolicy short_policy_from_name(const std::string& name) {
-  return from_name(
-      "short policy", name,
-      std::array{ShortPolicy::skip, ShortPolicy::random, ShortPolicy::error, ShortPolicy::keep});
+  return static_cast<ShortPolicy>(number_of_name("short policy", name, kShortPolicies));
 }
-
 BatchStrategy batch_strategy_from_name(const std::string& name) {
-  return from_name(
-      "strategy", name,
-      std::array{BatchStrategy::automatic, BatchStrategy::uniform, BatchStrategy::temperature,
-                 BatchStrategy::scheduled, BatchStrategy::shared, BatchStrategy::walk,
-                 BatchStrategy::communities});
+  return static_cast<BatchStrategy>(number_of_name("strategy", name, kStrategies));
 }
-
 TargetOrder target_order_from_name(const std::string& name) {
-  return from_name("order", name, std::array{TargetOrder::rows, TargetOrder::blocks});
+  return static_cast<TargetOrder>(number_of_name("order", name, kOrders));
 }
-
 ScheduleShape schedule_shape_from_name(const std::string& name) {
-  return from_name("shape of the schedule", name,
-                   std::array{ScheduleShape::linear, ScheduleShape::cosine});
+  return static_cast<ScheduleShape>(number_of_name("shape of the schedule", name, kShapes));
 }
 
 namespace load {

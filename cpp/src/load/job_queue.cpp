@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/floating_mode.h"
+#include "base/refuse.h"
 #include "base/thread_pool.h"
-#include "helip/error.h"
 
 namespace helip {
 namespace {
@@ -128,8 +128,7 @@ bool JobQueue::wait_for(std::uint64_t number, std::chrono::milliseconds patience
   std::unique_lock lock(impl_->mutex);
   const auto found = impl_->jobs.find(number);
   if (found == impl_->jobs.end()) {
-    throw Error(ErrorCode::invalid_argument,
-                "job " + std::to_string(number) + " is not waited for: it was fetched or dropped");
+    refuse("job ", number, " is not waited for: it was fetched or dropped");
   }
   Job& job = found->second;
   const auto is_over = [&] { return job.is_over(); };

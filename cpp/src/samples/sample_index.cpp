@@ -136,25 +136,10 @@ void check_shard(const SampleShard& shard, const SampleIndex::State& state) {
   samples::check_stamp(shard, now, state.remedy());
 }
 
-const char* reason_of_absence(SampleField field) {
-  switch (field) {
-    case SampleField::image: return "missing_image";
-    case SampleField::text:
-    case SampleField::json: return "missing_caption";
-    case SampleField::label: return "missing_label";
-  }
-  return "missing";
-}
-
-const char* noun_of(SampleField field) {
-  switch (field) {
-    case SampleField::image: return "picture";
-    case SampleField::text: return "text";
-    case SampleField::json: return ".json";
-    case SampleField::label: return "class";
-  }
-  return "member";
-}
+// By the number of the field.
+constexpr const char* kReasonsOfAbsence[] = {"missing_image", "missing_caption", "missing_caption",
+                                             "missing_label"};
+constexpr const char* kNouns[] = {"picture", "text", ".json", "class"};
 
 SampleError unreadable_sample(const SampleIndex::State& state, std::int64_t row, const char* reason,
                               const std::string& what) {
@@ -391,23 +376,24 @@ SampleMember SampleIndex::readable(std::int64_t row, SampleField field) const {
   const State& state = *state_;
   const SampleMember found = member(row, field);
   const SampleShard& shard = state.shards[static_cast<std::size_t>(found.shard)];
+  const auto number = static_cast<std::size_t>(field);
   const auto unreadable = [&](const char* reason, const std::string& what) {
     return unreadable_sample(state, row, reason, what);
   };
   if (found.state == MemberState::absent) {
-    throw unreadable(reason_of_absence(field),
-                     std::string("it has no ") + noun_of(field) + " in " + shard.path.string());
+    throw unreadable(kReasonsOfAbsence[number],
+                     std::string("it has no ") + kNouns[number] + " in " + shard.path.string());
   }
   if (found.state == MemberState::refused) {
-    throw unreadable(reason_of_absence(field),
-                     std::string("its ") + noun_of(field) +
+    throw unreadable(kReasonsOfAbsence[number],
+                     std::string("its ") + kNouns[number] +
                          " is a link, a sparse file or a device, which are not followed");
   }
   const std::int64_t limit =
       field == SampleField::image ? samples::kImageLimit : samples::kTextLimit;
   if (found.bytes > limit) {
     const char* most = found.bytes == samples::kSizeCap ? "at least " : "";
-    throw unreadable("too_large", std::string("its ") + noun_of(field) + " has " + most +
+    throw unreadable("too_large", std::string("its ") + kNouns[number] + " has " + most +
                                       std::to_string(found.bytes) + " bytes, more than " +
                                       std::to_string(limit));
   }

@@ -4,6 +4,7 @@
 #include <functional>
 #include <utility>
 
+#include "base/refuse.h"
 #include "base/rethrow.h"
 #include "helip/sample_index.h"
 #include "io/json.h"
@@ -89,8 +90,8 @@ SampleIndex SampleIndex::from_bytes(std::string_view bytes) try {
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {
-    throw Error(ErrorCode::corrupt, std::string("the bytes of an index are damaged: ") +
-                                        error.what() + "; open the data set again");
+    fail(ErrorCode::corrupt, "the bytes of an index are damaged: ", error.what(),
+         "; open the data set again");
   }
   state->take(std::move(rows));
   return SampleIndex(std::move(state));

@@ -5,8 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "base/refuse.h"
 #include "base/team.h"
-#include "helip/error.h"
 
 namespace helip::samples {
 namespace {
@@ -60,8 +60,8 @@ class Scanning {
     try {
       std::rethrow_exception(errors_[failed]);
     } catch (const std::bad_alloc&) {
-      throw Error(ErrorCode::out_of_memory,
-                  "an allocation failed while \"" + paths_[failed].string() + "\" was indexed");
+      fail(ErrorCode::out_of_memory, "an allocation failed while \"", paths_[failed].string(),
+           "\" was indexed");
     }
   }
 

@@ -20,16 +20,8 @@ ImageFormat format_of(std::span<const std::byte> encoded) noexcept {
 }
 
 const char* name_of(ImageFormat format) noexcept {
-  switch (format) {
-    case ImageFormat::jpeg: return "JPEG";
-    case ImageFormat::png: return "PNG";
-    case ImageFormat::webp: return "WEBP";
-    case ImageFormat::gif: return "GIF";
-    case ImageFormat::bmp: return "BMP";
-    case ImageFormat::tiff: return "TIFF";
-    case ImageFormat::unknown: break;
-  }
-  return "unknown";
+  constexpr const char* kNames[] = {"unknown", "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"};
+  return kNames[static_cast<std::size_t>(format)];
 }
 
 }  // namespace helip::image
