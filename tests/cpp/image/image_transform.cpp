@@ -115,7 +115,7 @@ TEST_CASE("options outside their bounds are refused with a mend") {
   refused("flip_probability is nan", [](auto& o) { o.flip_probability = std::nan(""); });
   refused("dtype is int8", [](auto& o) { o.dtype = DType::int8; });
   refused("std of channel 2", [](auto& o) { o.stddev[2] = 0.0; });
-  expect_error(ErrorCode::invalid_argument, "bilinear, bicubic",
+  expect_error(ErrorCode::invalid_argument, "use bilinear or bicubic",
                [] { (void)helip::interpolation_from_name("nearest"); });
 }
 

@@ -385,7 +385,7 @@ TEST_CASE("short policies have names") {
        {ShortPolicy::skip, ShortPolicy::random, ShortPolicy::error, ShortPolicy::keep}) {
     CHECK(helip::short_policy_from_name(helip::name_of(policy)) == policy);
   }
-  CHECK_THROWS_WITH(helip::short_policy_from_name("drop"), ContainsSubstring("\"drop\""));
+  CHECK_THROWS_WITH(helip::short_policy_from_name("drop"), ContainsSubstring("'drop'"));
 }
 
 TEST_CASE("strategies, orders and shapes have names") {
@@ -397,7 +397,7 @@ TEST_CASE("strategies, orders and shapes have names") {
   CHECK(helip::target_order_from_name("blocks") == helip::TargetOrder::blocks);
   CHECK(helip::schedule_shape_from_name("cosine") == helip::ScheduleShape::cosine);
   CHECK_THROWS_WITH(helip::batch_strategy_from_name("hard"),
-                    ContainsSubstring("\"hard\"") && ContainsSubstring("\"walk\""));
+                    ContainsSubstring("'hard'") && ContainsSubstring("walk"));
 }
 
 TEST_CASE("the strategy is chosen by the options, and options of another one are refused") {
