@@ -26,10 +26,9 @@ struct StoreOptions {
 // commit() it leaves the last committed generation as it was. What was moved from has no rows, and
 // its methods throw invalid_argument.
 //
-// Rows are whole or not there. After an append() that failed for the disk or for memory, commit()
-// publishes the rows before it; to append others, open the store again. After a commit() or a flush
-// that failed the writer is done: Error(io) of every later call, and append_to() goes on from the
-// last commit.
+// Rows are whole or not there. After an append() or a commit() that failed for the disk or for
+// memory the writer is done: Error(io) of every later call, and append_to() goes on from the last
+// commit.
 class HELIP_EXPORT EmbeddingStoreWriter {
  public:
   // Throws invalid_argument when `path` already holds a store.

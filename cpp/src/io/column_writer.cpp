@@ -104,8 +104,7 @@ ColumnWriter::ColumnWriter(ColumnWriter&& other) noexcept
       tail_(std::move(other.tail_)),
       obsolete_tail_(std::move(other.obsolete_tail_)),
       replaced_(std::move(other.replaced_)),
-      kept_(std::move(other.kept_)),
-      mark_(std::move(other.mark_)) {}
+      kept_(std::move(other.kept_)) {}
 
 void ColumnWriter::check_usable() const {
   if (!failed_) return;
@@ -171,57 +170,11 @@ void ColumnWriter::append_rows(std::int64_t n, std::vector<const void*> data,
     const auto index = static_cast<std::size_t>((rows_ - 1) / manifest_.shard_rows);
     manifest_.shards.reserve(index + 1);
     ShardRecord record = tail_->publish(shard_name(manifest_.next_shard++));
-    if (mark_ && mark_->published++ == 0) mark_->first.emplace(std::move(*tail_));
     tail_.reset();
     manifest_.shards.resize(index);
     first_uncommitted_shard_ = std::min(first_uncommitted_shard_, static_cast<std::int64_t>(index));
     manifest_.shards.push_back(std::move(record));
   }
-}
-
-void ColumnWriter::mark() {
-  check_usable();
-  mark_.emplace();
-  mark_->rows = rows_;
-  mark_->published = 0;
-  mark_->first_uncommitted_shard = first_uncommitted_shard_;
-  mark_->obsolete_tail = obsolete_tail_;
-  if (!manifest_.shards.empty() && manifest_.shards.back().rows < manifest_.shard_rows) {
-    mark_->committed_tail = manifest_.shards.back();
-  }
-  if (tail_) mark_->tail = tail_->mark();
-}
-
-void ColumnWriter::keep_marked() noexcept { mark_.reset(); }
-
-void ColumnWriter::take_back() noexcept {
-  try {
-    go_back_to(*mark_);
-    failed_ = false;
-  } catch (const std::exception&) {
-    failed_ = true;
-  }
-  mark_.reset();
-}
-
-void ColumnWriter::go_back_to(Mark& mark) {
-  std::vector<ShardRecord>& shards = manifest_.shards;
-  const auto full = static_cast<std::size_t>(mark.rows / manifest_.shard_rows);
-  if (mark.tail) {
-    const std::string name = mark.first ? shards[full].file : std::string();
-    if (mark.first) tail_.emplace(std::move(*mark.first));
-    tail_->go_back(std::move(*mark.tail), name);
-  } else {
-    tail_.reset();
-  }
-  for (std::size_t i = full; i < full + mark.published; ++i) {
-    remove_file_in(directory_, shards[i].file);
-  }
-  shards.resize(full);
-  if (mark.committed_tail) shards.push_back(std::move(*mark.committed_tail));
-  first_uncommitted_shard_ = mark.first_uncommitted_shard;
-  obsolete_tail_ = std::move(mark.obsolete_tail);
-  rows_ = mark.rows;
 }
 
 void ColumnWriter::keep(const ShardRecord& shard) {

@@ -17,9 +17,8 @@
 
 namespace helip {
 
-// Not thread-safe. An error of append() that is not taken back, of close(), or of commit() other
-// than invalid_argument, is final: every later call is Error(io), and what was committed before
-// stays as it was.
+// Not thread-safe. An error of append(), of close(), or of commit() other than invalid_argument, is
+// final: every later call is Error(io), and what was committed before stays as it was.
 class HELIP_FOR_DATA ColumnWriter {
  public:
   // A new directory, or one that was left before its first commit.
@@ -36,12 +35,8 @@ class HELIP_FOR_DATA ColumnWriter {
   [[nodiscard]] std::int64_t rows() const noexcept { return rows_; }
   [[nodiscard]] const Manifest& manifest() const noexcept { return manifest_; }
   void append(std::int64_t n, const std::vector<const void*>& data, const std::string* keys);
-  // What is appended from here to keep_marked() can be taken back, whole, when some of it failed.
-  void mark();
-  void keep_marked() noexcept;
-  // The rows before the mark may be committed then. Not so after a flush that failed, where nobody
-  // knows what a file holds: the writer stays failed.
-  void take_back() noexcept;
+  // As after an error of append(): of what was appended, some is not what it should be.
+  void give_up() noexcept { failed_ = true; }
   // Of a writer that replaces a generation: takes over one of its full shards, whose rows are the
   // next ones, without a copy. Between shards alone.
   void keep(const ShardRecord& shard);
@@ -55,20 +50,7 @@ class HELIP_FOR_DATA ColumnWriter {
   [[nodiscard]] bool committed() const noexcept { return manifest_.generation > 0; }
 
  private:
-  // Where append() can go back to.
-  // Without initialisers of its members: clang would want them before the class around it ends.
-  struct Mark {
-    std::int64_t rows;
-    std::int64_t first_uncommitted_shard;
-    std::optional<ShardRecord> committed_tail;  // that a full shard would take the place of
-    std::optional<std::filesystem::path> obsolete_tail;
-    std::optional<ShardWriter::Mark> tail;
-    std::size_t published;             // full shards since then
-    std::optional<ShardWriter> first;  // of these, which may have rows from before
-  };
-
   [[nodiscard]] bool is_named(const std::filesystem::path& shard) const;  // by the manifest
-  void go_back_to(Mark& mark);
   void append_rows(std::int64_t n, std::vector<const void*> data, const std::string* keys);
   void open_shard();
   void reload_tail();
@@ -87,7 +69,6 @@ class HELIP_FOR_DATA ColumnWriter {
   std::optional<std::filesystem::path> obsolete_tail_;  // committed, and since then grown
   std::vector<std::filesystem::path> replaced_;         // committed, no longer once we commit
   std::set<std::string> kept_;                          // names of those that both have
-  std::optional<Mark> mark_;
 };
 
 }  // namespace helip

@@ -60,12 +60,6 @@ Descriptor open_regular(const fs::path& path, int flags, const Refuse& refuse) {
   return file;
 }
 
-fs::path temporary_in(const fs::path& directory) {
-  static std::atomic<unsigned> counter{0};
-  return directory /
-         (PendingFile::kPrefix + std::to_string(::getpid()) + "-" + std::to_string(counter++));
-}
-
 }  // namespace
 
 std::string quoted(const fs::path& path) { return '"' + path.string() + '"'; }
@@ -255,8 +249,10 @@ void remove_directory(const fs::path& path) noexcept {
   remove_empty_directory(path);
 }
 
-PendingFile::PendingFile(fs::path directory)
-    : directory_(std::move(directory)), temporary_(temporary_in(directory_)) {
+PendingFile::PendingFile(fs::path directory) : directory_(std::move(directory)) {
+  static std::atomic<unsigned> counter{0};
+  temporary_ =
+      directory_ / (kPrefix + std::to_string(::getpid()) + "-" + std::to_string(counter++));
   file_ = Descriptor(retry(
       [&] { return ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666); }));
   if (file_.get() < 0) fail("create", temporary_);
@@ -269,8 +265,7 @@ PendingFile::~PendingFile() {
 PendingFile::PendingFile(PendingFile&& other) noexcept
     : directory_(std::move(other.directory_)),
       temporary_(std::exchange(other.temporary_, fs::path())),
-      file_(std::move(other.file_)),
-      flushed_badly_(other.flushed_badly_) {}
+      file_(std::move(other.file_)) {}
 
 void PendingFile::write_at(const void* data, std::size_t bytes, std::int64_t offset) {
   const auto* cursor = static_cast<const char*>(data);
@@ -305,23 +300,15 @@ void PendingFile::truncate(std::int64_t bytes) {
 }
 
 void PendingFile::sync() {
-  if (retry([&] { return ::fsync(file_.get()); }) == 0) return;
-  flushed_badly_ = true;
-  fail("sync", temporary_);
+  if (retry([&] { return ::fsync(file_.get()); }) != 0) fail("sync", temporary_);
 }
 
 void PendingFile::publish(const std::string& name) {
-  const fs::path path = directory_ / name;
-  fs::path temporary = temporary_;
   replace(name);
   try {
     sync_directory(directory_);
   } catch (...) {
-    if (::rename(path.c_str(), temporary.c_str()) == 0) {
-      temporary_ = std::move(temporary);
-    } else {
-      remove_file(path);
-    }
+    remove_file_in(directory_, name);
     throw;
   }
 }
@@ -329,27 +316,9 @@ void PendingFile::publish(const std::string& name) {
 void PendingFile::replace(const std::string& name) {
   const fs::path path = directory_ / name;
   sync();
-  flushed_badly_ = true;  // some file systems tell of it now
   file_.close(temporary_);
-  flushed_badly_ = false;
   if (::rename(temporary_.c_str(), path.c_str()) != 0) fail("rename", temporary_);
   temporary_.clear();
-}
-
-void PendingFile::reopen(const std::string& name) {
-  if (flushed_badly_) {
-    helip::fail(ErrorCode::io, "a flush of ", quoted(temporary_),
-                " failed, so what it holds is not known");
-  }
-  if (temporary_.empty()) {
-    fs::path temporary = temporary_in(directory_);
-    const fs::path path = directory_ / name;
-    if (::rename(path.c_str(), temporary.c_str()) != 0) fail("rename", path);
-    temporary_ = std::move(temporary);
-  }
-  if (file_.get() >= 0) return;
-  file_ = Descriptor(retry([&] { return ::open(temporary_.c_str(), O_RDWR | O_CLOEXEC); }));
-  if (file_.get() < 0) fail("open", temporary_);
 }
 
 DirectoryLock::DirectoryLock(const fs::path& directory) {

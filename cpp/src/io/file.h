@@ -92,17 +92,12 @@ class PendingFile {
   // The same for a file that counts from the moment when it has its name, whatever lay there
   // before: fsync, close, rename. A crash may undo it until the directory is synchronised.
   void replace(const std::string& name);
-  // Writes on, also after publish(name), which it undoes. Throws Error(io) where a flush failed:
-  // what the file holds is not known then.
-  void reopen(const std::string& name);
-
   static constexpr const char* kPrefix = ".pending-";
 
  private:
   std::filesystem::path directory_;
   std::filesystem::path temporary_;
   Descriptor file_;
-  bool flushed_badly_ = false;
 };
 
 // Removes what writers left in a directory that were stopped or killed: pending files, and of those

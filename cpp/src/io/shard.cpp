@@ -133,13 +133,4 @@ ShardRecord ShardWriter::publish(const std::string& name) {
   return record;
 }
 
-void ShardWriter::go_back(Mark mark, const std::string& name) {
-  staging_.reopen(name);
-  rows_ = mark.rows;
-  digests_ = std::move(mark.digests);
-  if (!with_keys_) return;
-  key_offsets_.resize(static_cast<std::size_t>(rows_ + 1));
-  key_bytes_.resize(key_offsets_.back());
-}
-
 }  // namespace helip

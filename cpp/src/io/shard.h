@@ -59,17 +59,8 @@ class ShardWriter {
   // `data[c]` holds n rows of column c, dense. `keys` [n] unless the format has none.
   void append(std::int64_t n, const std::vector<const void*>& data, const std::string* keys);
   // Publishes a file with the rows so far. A shard with room left may go on; a full one is done.
-  // After an error of append() or publish() a shard is of no use but for go_back().
+  // After an error of append() or publish() a shard is of no use.
   ShardRecord publish(const std::string& name);
-
-  struct Mark {
-    std::int64_t rows = 0;
-    std::vector<Digest> digests;
-  };
-  [[nodiscard]] Mark mark() const { return {rows_, digests_}; }
-  // Back to the rows at the mark, also of a full shard that was published as `name`, whose file
-  // goes. Error(io) where that cannot be, as after a flush that failed.
-  void go_back(Mark mark, const std::string& name);
 
  private:
   std::vector<ColumnSpec> columns_;

@@ -18,11 +18,10 @@ constexpr std::int64_t kMaxRows = 0x7fffffff;  // ids are kept in 32 bits
 struct GrowingPairs::Impl {
   Impl(std::int64_t rows_, std::int64_t k_) : rows(rows_), k(k_) {
     if (rows < 0 || rows > kMaxRows) {
-      refuse("a growing table of " + std::to_string(rows) + " rows; it can have 0 .. " +
-             std::to_string(kMaxRows));
+      refuse("a growing table of ", rows, " rows; it can have 0 .. ", kMaxRows);
     }
     if (k < 1 || k > kMaxRows) {
-      refuse("k is " + std::to_string(k) + ", but must lie in 1 .. " + std::to_string(kMaxRows));
+      refuse("k is ", k, ", but must lie in 1 .. ", kMaxRows);
     }
     try {
       const auto places = static_cast<std::size_t>(rows * k);
@@ -30,9 +29,8 @@ struct GrowingPairs::Impl {
       scores.reset(new float[places]);
       counts.resize(static_cast<std::size_t>(rows));
     } catch (const std::bad_alloc&) {
-      throw Error(ErrorCode::out_of_memory, "there is not enough memory for pools of " +
-                                                std::to_string(rows) +
-                                                " rows and k = " + std::to_string(k) + "; lower k");
+      fail(ErrorCode::out_of_memory, "there is not enough memory for pools of ", rows,
+           " rows and k = ", k, "; lower k");
     }
   }
 
@@ -45,27 +43,25 @@ struct GrowingPairs::Impl {
         band.counts.size() * static_cast<std::size_t>(std::max<std::int64_t>(band.k, 0));
     if (band.counts.size() != targets.size() || band.ids.size() != places ||
         band.scores.size() != places) {
-      refuse(std::to_string(targets.size()) + " targets with " +
-             std::to_string(band.counts.size()) + " counts, " + std::to_string(band.ids.size()) +
-             " ids and " + std::to_string(band.scores.size()) +
-             " scores of k = " + std::to_string(band.k) + "; give one pool for each target");
+      refuse(targets.size(), " targets with ", band.counts.size(), " counts, ", band.ids.size(),
+             " ids and ", band.scores.size(), " scores of k = ", band.k,
+             "; give one pool for each target");
     }
     const auto check_row = [this](std::int64_t row) {
       if (row >= 0 && row < rows) return;
-      refuse("row " + std::to_string(row) + " is none of the rows 0 .. " +
-             std::to_string(rows - 1) + " of the table; ids must be rows of the data set");
+      refuse("row ", row, " is none of the rows 0 .. ", rows - 1,
+             " of the table; ids must be rows of the data set");
     };
     for (std::size_t i = 0; i < targets.size(); ++i) {
       check_row(targets[i]);
       if (band.counts[i] < 0 || band.counts[i] > band.k) {
-        refuse("count " + std::to_string(band.counts[i]) + " of row " + std::to_string(targets[i]) +
-               " must lie in 0 .. k = " + std::to_string(band.k));
+        refuse("count ", band.counts[i], " of row ", targets[i], " must lie in 0 .. k = ", band.k);
       }
       for (std::int64_t rank = 0; rank < band.counts[i]; ++rank) {
         const std::int64_t id =
             band.ids[i * static_cast<std::size_t>(band.k) + static_cast<std::size_t>(rank)];
         check_row(id);
-        if (id == targets[i]) refuse("row " + std::to_string(id) + " has itself for a hard pair");
+        if (id == targets[i]) refuse("row ", id, " has itself for a hard pair");
       }
     }
   }
@@ -179,8 +175,7 @@ HardPairBand GrowingPairs::pools(const std::vector<std::int64_t>& targets) const
   band.counts.reserve(targets.size());
   for (std::size_t i = 0; i < targets.size(); ++i) {
     if (targets[i] < 0 || targets[i] >= impl_->rows) {
-      refuse("target " + std::to_string(targets[i]) + " is none of the rows 0 .. " +
-             std::to_string(impl_->rows - 1));
+      refuse("target ", targets[i], " is none of the rows 0 .. ", impl_->rows - 1);
     }
     const std::int32_t count = this->count(targets[i]);
     const std::size_t from = impl_->at(targets[i], 0);

@@ -1,6 +1,7 @@
 // The CSV of the reference implementation of arXiv 2305.05208: target,h1,...,hk, a line a target.
 #include <algorithm>
 #include <charconv>
+#include <fstream>
 #include <limits>
 #include <string_view>
 #include <utility>
@@ -20,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kBuffer = std::size_t{1} << 20;
+constexpr std::int64_t kBuffer = std::int64_t{1} << 20;
 constexpr std::size_t kDigits = 20;  // of an int64, with its sign
 constexpr std::int64_t kCheckRows = 4096;
 
@@ -36,58 +37,18 @@ bool is_number(std::string_view text, std::int64_t& number) {
   return error == std::errc{} && end == text.data() + text.size();
 }
 
-// Goes through a file line by line, and knows which one it is at.
-class Lines {
- public:
-  Lines(const fs::path& path, const ProgressCallback& progress)
-      : path_(path),
-        file_(open_given_file(path)),
-        size_(file_size(file_, path)),
-        state_("read", size_, progress) {}
-
-  bool next(std::string_view& line) {
-    for (;;) {
-      const std::size_t end = held_.find('\n', place_);
-      if (end != std::string::npos || (read_ == size_ && place_ < held_.size())) {
-        const std::size_t stop = std::min(end, held_.size());
-        line = std::string_view(held_).substr(place_, stop - place_);
-        place_ = std::min(stop + 1, held_.size());
-        ++number_;
-        return true;
-      }
-      if (read_ == size_) return false;
-      held_.erase(0, place_);
-      place_ = 0;
-      const std::size_t before = held_.size();
-      held_.resize(before + kBuffer);
-      const std::size_t bytes = read_up_to(file_, held_.data() + before, kBuffer, read_, path_);
-      held_.resize(before + bytes);
-      read_ += static_cast<std::int64_t>(bytes);
-      if (bytes == 0) size_ = read_;  // it became shorter meanwhile
-      state_.advance(static_cast<std::int64_t>(bytes));
-    }
-  }
-
-  [[nodiscard]] std::int64_t number() const noexcept { return number_; }
-
- private:
-  const fs::path& path_;
-  Descriptor file_;
-  std::int64_t size_;
-  std::int64_t read_ = 0;
-  std::int64_t number_ = 0;
-  std::size_t place_ = 0;
-  std::string held_;
-  ByteProgress state_;
-};
-
 // Calls take(line, target, ids) for each line of a target; ids below 0, which pad, are left out.
 template <typename Take>
 void for_each_pool(const fs::path& path, const ProgressCallback& progress, const Take& take) {
-  Lines lines(path, progress);
+  ByteProgress state("read", file_size(open_given_file(path), path), progress);
+  std::ifstream file(path, std::ios::binary);
   std::vector<std::int64_t> numbers;
-  for (std::string_view line; lines.next(line);) {
-    if (lines.number() == 1 && line.substr(0, 3) == "\xef\xbb\xbf") line.remove_prefix(3);
+  std::int64_t number = 0, untold = 0;
+  for (std::string read; std::getline(file, read); ++untold) {
+    std::string_view line = read;
+    untold += static_cast<std::int64_t>(line.size());
+    if (untold > kBuffer) state.advance(std::exchange(untold, 0));
+    if (++number == 1 && line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);
     numbers.clear();
     std::string_view other;  // the first field that is no number
     for (std::size_t at = 0; at <= line.size();) {
@@ -95,31 +56,33 @@ void for_each_pool(const fs::path& path, const ProgressCallback& progress, const
       const std::string_view field = unquoted(line.substr(at, end - at));
       at = end + 1;
       if (field.empty()) continue;
-      std::int64_t number = 0;
-      if (is_number(field, number)) {
-        numbers.push_back(number);
+      std::int64_t value = 0;
+      if (is_number(field, value)) {
+        numbers.push_back(value);
       } else if (other.empty()) {
         other = field;
       }
     }
     // A header holds no number, and does not look like one of another dialect.
     const bool is_header =
-        lines.number() == 1 && numbers.empty() && !other.empty() &&
+        number == 1 && numbers.empty() && !other.empty() &&
         std::string_view("+-.0123456789").find(other[0]) == std::string_view::npos;
     if (!other.empty() && !is_header) {
-      refuse("line ", lines.number(), " of ", quoted(path), " holds \"", excerpt(other),
+      refuse("line ", number, " of ", quoted(path), " holds \"", excerpt(other),
              "\"; every field must be a row number, with commas between them");
     }
     if (numbers.empty()) continue;
     const std::int64_t target = numbers.front();
     if (target < 0) {
-      refuse("line ", lines.number(), " of ", quoted(path), " is of target ", target,
+      refuse("line ", number, " of ", quoted(path), " is of target ", target,
              "; rows are numbered from 0");
     }
     numbers.erase(numbers.begin());
     std::erase_if(numbers, [](std::int64_t id) { return id < 0; });
-    take(lines.number(), target, numbers);
+    take(number, target, numbers);
   }
+  if (file.bad()) fail(ErrorCode::io, "cannot read ", path);
+  state.advance(untold);
 }
 
 }  // namespace
@@ -153,7 +116,7 @@ void HardPairs::save_csv(const fs::path& path, const ProgressCallback& progress)
       }
       text += '\n';
     }
-    if (text.size() >= kBuffer) flush();
+    if (static_cast<std::int64_t>(text.size()) >= kBuffer) flush();
     if (target % kCheckRows == 0) {
       state.advance(std::min(kCheckRows, size() - target) * k() * size_of(ids().dtype));
     }

@@ -430,8 +430,8 @@ class StoreWriter:
         Raises:
             InvalidArgumentError: wrong shape, NaN or infinity (with its row), a key that is no
                 str or is there already (with its row).
-            StorageError: the disk is full or refuses. What was appended before can be committed; to
-                append more, open the store again.
+            StorageError: the disk is full or refuses. The writer is done then; what was committed
+                before stays, and ``append_to`` goes on from there.
         """
         if isinstance(keys, str):
             raise InvalidArgumentError("keys is one str; pass a sequence with one key a row")

@@ -300,54 +300,6 @@ TEST_CASE("a failed write is final") {
   expect_error(ErrorCode::io, "an earlier write", [&] { commit(writer); });
 }
 
-TEST_CASE("rows of an append that failed are taken back, and those before it are committed") {
-  using Kind = FailingCalls::Kind;
-  for (const Kind kind : {Kind::open, Kind::pwrite, Kind::fallocate, Kind::ftruncate, Kind::rename,
-                          Kind::fsync, Kind::directory_fsync, Kind::close}) {
-    const bool flush = kind == Kind::fsync || kind == Kind::close;  // of what the file holds
-    int taken_back = 0;
-    for (int at = 0;; ++at) {
-      INFO("call " << at << " of kind " << static_cast<int>(kind));
-      const TemporaryFolder folder;
-      {
-        ColumnWriter writer(folder / "c", empty(), true);
-        append(writer, 0, 5000);
-        commit(writer);
-        append(writer, 5000, 7000);
-        writer.mark();
-        {
-          // Fills two shards, of which the first has rows from before.
-          const FailingCalls calls(kind, at, ENOSPC, true);
-          try {
-            append(writer, 7000, 13000);
-          } catch (const Error& error) {
-            CHECK(error.code() == ErrorCode::io);
-          }
-          if (!calls.happened()) break;
-        }
-        writer.take_back();
-        bool committed = true;
-        try {
-          commit(writer);
-        } catch (const Error& error) {
-          CHECK(error.code() == ErrorCode::io);
-          committed = false;
-        }
-        // The flush of the shard that has rows from before: what it holds is not known.
-        CHECK((committed || (flush && at == 0)));
-        taken_back += committed;
-        check(ColumnReader(folder / "c", kFormat), committed ? 7000 : 5000);
-      }
-      CHECK(names(folder / "c").size() == 4);  // two shards, the manifest, the lock
-      ColumnWriter again(folder / "c", kFormat, true);
-      append(again, again.rows(), 13000);
-      commit(again);
-      check(ColumnReader(folder / "c", kFormat), 13000);
-    }
-    CHECK(taken_back > 0);
-  }
-}
-
 TEST_CASE("a failed sync is not tried again, since the system may have dropped what it held") {
   const TemporaryFolder folder;
   ColumnWriter writer(folder / "c", empty(), true);

@@ -186,34 +186,6 @@ inline std::vector<StorageTrial> storage_trials() {
                              check_store(path, {kRows + 10, 2 * kRows + 10});
                            }};
                  }});
-  all.push_back({"rows before an append that fails", [](const TemporaryFolder& folder) -> Trial {
-                   const fs::path path = folder / "s";
-                   constexpr int kBefore = 4080, kWhole = 4086, kAll = 4110;
-                   static const StoreRows before = rows_between(0, kBefore);  // once: it takes long
-                   auto writer = EmbeddingStoreWriter::create(path, options());
-                   append(writer, before);
-                   writer.commit();
-                   return {
-                       [path] {
-                         auto writer = EmbeddingStoreWriter::append_to(path);
-                         append(writer, unfailing([] { return rows_between(kBefore, kWhole); }));
-                         try {
-                           // Fills a shard, which has rows from before.
-                           append(writer, unfailing([] { return rows_between(kWhole, kAll); }));
-                         } catch (const Error&) {
-                           try {
-                             writer.commit(unfailing([] { return std::string(); }));
-                           } catch (const Error&) {
-                           }
-                           throw;
-                         }
-                         writer.commit(unfailing([] { return std::string(); }));
-                       },
-                       [path](bool done) {
-                         check_store(path, done ? std::vector<std::int64_t>{kAll}
-                                                : std::vector<std::int64_t>{kBefore, kWhole, kAll});
-                       }};
-                 }});
   all.push_back({"deletion of rows", [](const TemporaryFolder& folder) -> Trial {
                    const fs::path path = folder / "s";
                    write_store(path);

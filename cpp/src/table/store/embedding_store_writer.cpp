@@ -61,7 +61,6 @@ struct EmbeddingStoreWriter::Impl {
   Tombstones tombstones;           // committed
   std::set<std::int64_t> deleted;  // since then
   fs::path path;
-  bool halted = false;  // by an append that failed: what was whole before may still be committed
 
   Impl(StoreOptions opts, ColumnWriter writer, fs::path where)
       : options(opts), columns(std::move(writer)), path(std::move(where)) {}
@@ -206,10 +205,6 @@ void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const Ma
                                   std::span<const std::uint64_t> caption_digests) try {
   const DefaultFloatingMode mode;
   Impl& impl = usable();
-  if (impl.halted) {
-    fail(ErrorCode::io, "an earlier append to ", quoted(impl.path), " failed; commit the ", size(),
-         " rows before it, and open the store again to append others");
-  }
   const StoreOptions& options = impl.options;
   const auto n = static_cast<std::int64_t>(keys.size());
   check_shape(image, kImageColumn, n, options.image_dim);
@@ -222,29 +217,20 @@ void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const Ma
   check_digests(caption_digests, kCaptionDigestColumn, n, options.digests);
   impl.check_new(keys, size());
 
-  std::vector<std::string> own_keys = keys;
-  impl.keys.reserve(keys.size());
-  if (impl.recent_keys.size() + keys.size() > impl.recent_keys.capacity()) {
-    impl.recent_keys.reserve(2 * (impl.recent_keys.size() + keys.size()));
-  }
-  impl.columns.mark();
-  impl.halted = true;
   try {
     impl.write_rows(keys, image, text, image_digests, caption_digests);
     require_whole(image.data);
     require_whole(text.data);
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      impl.data.add(keys[i], options.digests ? image_digests[i] : 0,
+                    options.digests ? caption_digests[i] : 0);
+      impl.keys.insert(keys[i]);
+      impl.recent_keys.push_back(keys[i]);
+    }
   } catch (...) {
-    impl.columns.take_back();
+    impl.columns.give_up();
     throw;
   }
-  impl.columns.keep_marked();
-  for (std::size_t i = 0; i < keys.size(); ++i) {  // allocates nothing, so nothing fails
-    impl.data.add(keys[i], options.digests ? image_digests[i] : 0,
-                  options.digests ? caption_digests[i] : 0);
-    impl.keys.insert(keys[i]);
-    impl.recent_keys.push_back(std::move(own_keys[i]));
-  }
-  impl.halted = false;
 } catch (...) {
   rethrow_as_error();
 }
