@@ -36,8 +36,8 @@ class HELIP_EXPORT PairCosines {
                                        const ProgressCallback& progress = {}) const;
 
  private:
-  class Matrices;
-  std::unique_ptr<const Matrices> matrices_;
+  struct Matrices;
+  std::unique_ptr<Matrices> matrices_;
 };
 
 }  // namespace helip

@@ -4,14 +4,13 @@
 #include <system_error>
 #include <utility>
 
-#include "helip/error.h"
+#include "base/refuse.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "mine/budget/budget.h"
 #include "mine/budget/plan.h"
 #include "mine/corpus/corpus.h"
 #include "mine/corpus/mine_options.h"
-#include "mine/job/checkpoint.h"
 #include "mine/job/report.h"
 #include "mine/pool/groups.h"
 
@@ -30,9 +29,8 @@ void check_codes_folder(const std::filesystem::path& codes, const std::filesyste
       own != plain(checkpoint_folder(out))) {
     return;
   }
-  throw Error(ErrorCode::invalid_argument, "codes and a table or its job are both to lie in " +
-                                               quoted(codes) +
-                                               "; give the codes a folder of their own");
+  refuse("codes and a table or its job are both to lie in ", codes,
+         "; give the codes a folder of their own");
 }
 
 Job::Job(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
@@ -61,7 +59,7 @@ void Job::keep_codes_of(const EmbeddingStore& store) {
   codes_.emplace(options_.codes, corpus_, OrderedJson(identity), fits, progress_);
 }
 
-void Job::prepare(MethodCheckpoint* checkpoint) {
+void Job::prepare(Checkpoint* checkpoint) {
   corpus_.measure(team_, codes_ && codes_->found() ? codes_->lengths() : RowLengths{});
   const std::int64_t memory = memory_budget(options_);
   if (options_.collapse != Collapse::none) {
@@ -71,7 +69,7 @@ void Job::prepare(MethodCheckpoint* checkpoint) {
                    team_, checkpoint, codes_ ? &*codes_ : nullptr);
 }
 
-std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodCheckpoint* checkpoint,
+std::string Job::mine(const TargetRange& targets, HardPairSink& sink, Checkpoint* checkpoint,
                       DroppedPairs* dropped) {
   MethodReport report;
   if (rows() > 0) {

@@ -136,9 +136,10 @@ struct Groups {
   static Groups add_pairs(Groups sums, Groups codes) {
     return {_mm256_add_epi16(sums.v, _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes.v))};
   }
-  template <int kOffset, bool kHalves>
+  // A lane is kept as two 16-bit sums, of the codes 0, 1 and 2, 3 of each group. These may wrap on
+  // the way: the true sum of a half fits by the limit of the chunk's norm.
+  template <int kOffset>
   static Groups corrections(Groups sums) {
-    static_assert(kHalves);
     return {_mm256_mullo_epi16(sums.v, _mm256_set1_epi16(-kOffset))};
   }
   // Lane j of line i becomes lane i of line j.
@@ -238,7 +239,7 @@ constexpr Kernel kKernel = with_loops<Vector>({
     .limits = {kOffset, 181.0, 0},
     .code_products = code_products,
     .pack_row_codes = pack_row_codes<kOffset>,
-    .pack_column_codes = pack_column_codes_by<Groups, kOffset, true>,
+    .pack_column_codes = pack_column_codes_by<Groups, kOffset>,
     .gather_products = gather_products,
     .gather_fine = gather_fine,
     .products = products,

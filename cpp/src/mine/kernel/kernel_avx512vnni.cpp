@@ -90,9 +90,8 @@ struct Groups {
   static Groups add_pairs(Groups sums, Groups codes) {
     return {_mm512_add_epi16(sums.v, _mm512_maddubs_epi16(_mm512_set1_epi8(1), codes.v))};
   }
-  template <int kOffset, bool kHalves>
+  template <int kOffset>
   static Groups corrections(Groups sums) {
-    static_assert(!kHalves);
     return {_mm512_mullo_epi32(_mm512_madd_epi16(sums.v, _mm512_set1_epi16(1)),
                                _mm512_set1_epi32(-kOffset))};
   }
@@ -218,7 +217,7 @@ constexpr Kernel kKernel = with_loops<Vector>({
     .limits = {127, 0.0, kOffset},
     .code_products = code_products,
     .pack_row_codes = pack_row_codes<kOffset>,
-    .pack_column_codes = pack_column_codes_by<Groups, kOffset, false>,
+    .pack_column_codes = pack_column_codes_by<Groups, kOffset>,
     .gather_products = gather_products,
     .gather_fine = gather_fine,
     .products = products,
