@@ -137,6 +137,7 @@ TEST_CASE("what reads a store that was cut within its last page is an error") {
   CHECK(!fs::exists(folder / "p" / "manifest.json"));
   CHECK(index.size() == 3000);
   CHECK(miner.size() == 0);
+  expect_error(ErrorCode::io, "an earlier write to", [&] { (void)writer.commit(); });
   // The end of the file is that of the last key.
   expect_error(ErrorCode::corrupt, told, [&] { (void)store.key(2999); });
   CHECK(store.key(0) == "key-0");
