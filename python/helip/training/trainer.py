@@ -101,10 +101,8 @@ class Trainer:
             self.recipe.loss, self.recipe, gather=self.processes.count > 1, device=self.device
         )
         self.loss = self._loss.loss
-        self._distillation = (
-            Distillation(model, self.recipe, self.processes, self.device, call.accumulate)
-            if self.recipe.distill > 0
-            else None
+        self._distillation = Distillation.of(
+            model, self.recipe, call.teacher, self.processes, self.device, call.accumulate
         )
         self._measuring = Measuring(call, model, self.out, self.processes)
         scale_bound = logit_scale_bound(model.model)
@@ -141,7 +139,7 @@ class Trainer:
             "streaming": self._stream.options() if self._stream else None,
             "accumulate": call.accumulate,
             "compiled": call.compiled,
-            **({"teacher": self._distillation.digest} if self._distillation else {}),
+            **({"teacher": self._distillation.teacher.digest} if self._distillation else {}),
         }
         self._again = given_again(call, self.recipe, self.network.parallel)
         self._state = RunState(
@@ -424,7 +422,7 @@ class Trainer:
         ready = on_device(batch, self.device, channels_last=self._channels_last)
         self._full = self._full + captions_that_fill(batch["text"], self.bundle.tokenizer)
         if self._distillation:
-            ready |= self._distillation.teach(ready)
+            ready |= self._distillation.teach(batch["index"], ready)
         return ready
 
     def _save(self, log: RunLog) -> Path:
