@@ -111,7 +111,8 @@ def train(
         for failure in measured.get("failures", ()):
             say(f"{name} failed at step {failure['step']}: {failure['message']}")
     names = (
-        "validation", "guard", "steps", "seconds", "precision", "strategy", "metrics", "cache",
+        "validation", "guard", "warm_statistics", "steps", "seconds", "precision", "strategy",
+        "metrics", "cache",
     )  # fmt: skip
     facts = {name: getattr(result, name) for name in names}
     facts |= {"checkpoint": str(result.checkpoint), "loader": result.loader_stats}
