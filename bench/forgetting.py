@@ -38,6 +38,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "distill 10": {"distill": 10.0},
     "wise_ft 0.5": {"wise_ft": 0.5},
     "distill 3, wise_ft 0.5": {"distill": 3.0, "wise_ft": 0.5},
+    "warm_statistics 50": {"warm_statistics": 50},
 }
 _KEPT_ROWS = 500
 

@@ -32,12 +32,7 @@ class RowFacts:
         exclusions: pairs that people took out.
         """
         if store is not None:
-            require_same_data(
-                "the store",
-                Identity(len(store), store.data_fingerprint or store.keys_fingerprint),
-                Identity.of(data),
-                "open the data set that it was embedded from, or embed this one",
-            )
+            require_rows_of(data, store)
         self._store = store
         self._exclusions = exclusions if exclusions is not None and len(exclusions.pairs) else None
         self._table = table if isinstance(table, HardPairs) else None
@@ -80,3 +75,13 @@ def hard_rows(index: np.ndarray, table: HardPairs, first: int, last: int) -> np.
     kept = np.argsort(~inside, axis=1, kind="stable")[:, :most]
     found: np.ndarray = np.take_along_axis(places, kept, axis=1)
     return found
+
+
+def require_rows_of(data: Any, store: EmbeddingStore) -> None:
+    """Raise MismatchError unless the rows of ``store`` are those of a data set."""
+    require_same_data(
+        "the store",
+        Identity(len(store), store.data_fingerprint or store.keys_fingerprint),
+        Identity.of(data),
+        "open the data set that it was embedded from, or embed this one",
+    )

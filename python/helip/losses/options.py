@@ -95,7 +95,7 @@ class SslOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class DistillOptions(Options):
-    """Distillation: the tuned model keeps what the start model, its teacher, gives."""
+    """Distillation: the tuned model keeps what a teacher, by default the start model, gives."""
 
     distill: Annotated[float, Ge(0)] = 0.0
     """Weight of the distance to the teacher; 0 has no teacher."""

@@ -18,6 +18,8 @@ from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader
 from helip.training.trainer_call import TrainerCall
 
+# Their state is a sum over all steps that the weights follow from, no average that forgets.
+SUMMING = ("madgrad", "madgradw")
 # Optimizers that work on each number of a weight alone, so on parts of it.
 _OF_PARTS = ("adamw", "lion")
 
@@ -52,6 +54,12 @@ def check_run(
             f"{', '.join(wrong)} has not been made to work with parallel='fsdp'; leave it out (the "
             f"optimizer is {' or '.join(_OF_PARTS)}), or take parallel='ddp'"
         )
+    if recipe.warm_statistics and recipe.optimizer in SUMMING:
+        raise UnsupportedError(
+            f"warm_statistics is {recipe.warm_statistics}, and {recipe.optimizer} keeps the sum of "
+            "all gradients, which its first step would make up for at once; take an optimizer with "
+            "averages, such as adamw, or warm_statistics=0"
+        )
     for name in hooks:
         check_hook_name(name)
     looks = call.eval_every and call.guard is None
@@ -83,7 +91,7 @@ def check_chunks(model: nn.Module, run: RunOptions) -> None:
 def given_again(call: TrainerCall, recipe: Recipe, parallel: str | None) -> str:
     """How the call that goes on with a run differs from the one that began it, in words."""
     needed = [] if call.resume else ["resume=True"]
-    if "start" in (call.identity or {}) or recipe.distill:
+    if "start" in (call.identity or {}) or (recipe.distill and call.teacher is None):
         needed.append("the start model")
     elif parallel == "fsdp":
         needed.append("a model made anew")

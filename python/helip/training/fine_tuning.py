@@ -25,6 +25,7 @@ from helip.data.image_transform import ImageTransform
 from helip.data.opening import open_dataset
 from helip.loading.loader import HardPairLoader
 from helip.loading.options import BatchOptions, ReadOptions
+from helip.loading.row_facts import require_rows_of
 from helip.loading.strategy import STRATEGIES, hard_pairs_of, with_strategy
 from helip.loading.views import TwoViews, slip_augmentation
 from helip.losses.loss import BatchLoss
@@ -41,6 +42,7 @@ from helip.training.named_recipes import recipe_named, with_recipe
 from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import TrainResult
+from helip.training.terms import Teacher
 from helip.training.trainer import Trainer
 from helip.training.trainer_call import LoopOptions
 from helip.verdicts.exclusions import Exclusions
@@ -149,6 +151,7 @@ def make_trainer(
         recipe=recipe,
         miner=table if isinstance(table, StreamingMiner) and not call.control else None,
         embed=None if call.control else call.embed,
+        teacher=None if call.teacher is None else _teacher(call.teacher, dataset),
         hooks=call.hooks,
         validate=call.validate,
         guard=call.guard,
@@ -238,14 +241,26 @@ def _store(call: TrainCall, dataset: Dataset) -> EmbeddingStore | None:
             "that the data was embedded into"
         )
     if call.similar_captions is not None:
-        offsets, _ = dataset.caption_groups()
-        if several := int((np.diff(offsets) > 1).sum()):
-            raise InvalidArgumentError(
-                "similar_captions compares by the store, which has one text embedding a row, and "
-                f"{several} rows of the data have several captions, of which each epoch takes "
-                "another; leave it out: equal captions are told without it"
-            )
+        _refuse_several_captions(dataset, "similar_captions", "equal captions are told without it")
     return store_of(call.store)
+
+
+def _teacher(given: Teacher, dataset: Dataset) -> EmbeddingStore:
+    """The store, where each of its rows says what a row of the data set is."""
+    store = store_of(given)
+    require_rows_of(dataset, store)
+    _refuse_several_captions(dataset, "teacher", "then a copy of the start model teaches")
+    return store
+
+
+def _refuse_several_captions(dataset: Dataset, option: str, without: str) -> None:
+    offsets, _ = dataset.caption_groups()
+    if several := int((np.diff(offsets) > 1).sum()):
+        raise InvalidArgumentError(
+            f"{option} goes by a store, which has one text embedding a row, and {several} "
+            "rows of the data have several captions, of which each epoch takes another; leave "
+            f"{option} out: {without}"
+        )
 
 
 def _with_views(bundle: ModelBundle, transform: Any, ssl_scale: float) -> Any:

@@ -148,7 +148,7 @@ class _Steps(Trainer):
             self._take(ready)
         average = self.hooks.get("ema")
         copies = average.nbytes if isinstance(average, WeightAverage) else 0
-        copies += self._distillation.nbytes if self._distillation else 0
+        copies += self._distillation.teacher.nbytes if self._distillation else 0
         kept = {
             "weights": bytes_of(weights),
             "optimizer": bytes_of(states),

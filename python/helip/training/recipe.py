@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from helip.common.errors import MismatchError
-from helip.common.options import Share, require
+from helip.common.options import Share, Whole, require
 from helip.losses.options import DistillOptions, LossOptions, SslOptions, check_loss, loss_name
 from helip.models.options import LockOptions, Lora
 
@@ -48,8 +48,12 @@ class Recipe(LossOptions, SslOptions, DistillOptions, LockOptions):
     """Bound on the gradient's norm; None for no bound."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of autocast; weights stay float32. auto: bfloat16 where the device multiplies it."""
+    warm_statistics: Whole = 0
+    """Batches before the first step that the optimizer takes its moments from, weights held."""
     lora: Lora | int | str | Mapping[str, Any] | None = None
     """A rank such as 8, or options of LoRA: rank=8,alpha=16,parts=attention."""
+    layer_decay: Annotated[float, Gt(0), Le(1)] | None = None
+    """Learning rate of a layer over that of the layer above; 0.65 to 0.9 are usual."""
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
     """Decay of an average of the weights, which checkpoints keep beside them."""
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0

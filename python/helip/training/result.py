@@ -80,6 +80,8 @@ class TrainResult:
     cache: dict[str, int] = field(default_factory=dict)
     # Of the best weights: figure, value, step; stale: measurements since; failures: step, message.
     validation: dict[str, Any] = field(default_factory=dict)
+    # Of the batches before the first step: batches, rows of all processes, left_out, loss, seconds.
+    warm_statistics: dict[str, Any] = field(default_factory=dict)
     # What the guard says: verdict, words, tolerance, sets, step; looks: step and verdict of each;
     # failures: step, message.
     guard: dict[str, Any] = field(default_factory=dict)
@@ -106,5 +108,6 @@ class Progress:
     captions_at_context_limit: int = 0  # of this process
     scale_bound: float = MAX_LOGIT_SCALE  # of the temperature's logarithm, by where the run began
     validation: dict[str, Any] = field(default_factory=dict)
+    warm_statistics: dict[str, Any] = field(default_factory=dict)
     guard: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)

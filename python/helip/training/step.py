@@ -117,6 +117,7 @@ class QueuedStep:
     known: dict[str, Any]  # other entries of its line of metrics
     index: Tensor  # data rows of this process's batch
     due: bool  # whether metrics.jsonl gets a line of it
+    name: str = ""  # what an error calls it; "" is "step" and its number
 
     def refuse(
         self, row: Mapping[str, float], log: RunLog, processes: Processes, checkpoints: Path
@@ -130,8 +131,9 @@ class QueuedStep:
         last = existing[0][1] if existing else None
         shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
         factor = f" at a loss factor of {row['loss_factor']}" if "loss_factor" in row else ""
+        name = self.name or f"step {self.step}"
         raise NonFiniteLossError(
-            f"step {self.step}: loss {row['loss']}, gradient norm {row['grad_norm']}{factor}, must "
+            f"{name}: loss {row['loss']}, gradient norm {row['grad_norm']}{factor}, must "
             f"be finite; data rows of the batch: {shown} ({len(rows)} in all, listed in "
             f"metrics.jsonl); last good checkpoint: {last or 'none yet'}. Lower lr, or use "
             "precision='float32'",

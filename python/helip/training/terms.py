@@ -7,26 +7,32 @@ A teacher gives the features of a batch before the batch is cut into chunks, as 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from helip.common.collectives import gather_rows
 from helip.common.devices import autocast
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.processes import Processes
 from helip.common.weights_digest import weights_digest
 from helip.losses.distillation import DistillationLoss
 from helip.losses.ssl import SslLoss
 from helip.models.bundle import ModelBundle
 from helip.models.slip import has_ssl_head
+from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.grad_cache import split_rows
 from helip.training.network import named_outputs, share_weights
 from helip.training.precision import precision_of
 from helip.training.recipe import Recipe
 from helip.training.tuning import ModelCopy
+
+#: A store whose rows are those of the data set, or its path.
+Teacher = EmbeddingStore | str | os.PathLike[str]
 
 
 class SslTerm:
@@ -71,39 +77,41 @@ class SslTerm:
 
 
 class Distillation:
-    """A teacher, which is a frozen copy of the model at the start and sees the same pictures and
-    captions, and the distance of the model's features to its.
+    """The features of a teacher for each batch, and the distance of the model's to them."""
 
-    All processes make one together. bundle: its model is as at the start, before anything is done
-    to it. chunks: that a batch is encoded in.
-    """
+    def __init__(self, distill: float, teacher: _CopiedTeacher | _StoredTeacher) -> None:
+        self._loss, self.teacher = DistillationLoss(distill=distill), teacher
 
-    def __init__(
-        self,
+    @classmethod
+    def of(
+        cls,
         bundle: ModelBundle,
         recipe: Recipe,
+        teacher: Teacher | None,
         processes: Processes,
         device: torch.device,
         chunks: int,
-    ) -> None:
-        self._loss = DistillationLoss(distill=recipe.distill)
-        self._model = ModelCopy(bundle).bundle.model.to(device)
-        if processes.count > 1:
-            share_weights(self._model)
-        self._precision, self._device, self._chunks = precision_of(recipe), device, chunks
-        self.digest = weights_digest(self._model)  # a run is resumed with the same teacher
-        self.nbytes = sum(p.nbytes for p in (*self._model.parameters(), *self._model.buffers()))
+    ) -> Distillation | None:
+        """None with distill = 0; all processes call it together.
 
-    @torch.no_grad()
-    def teach(self, ready: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the teacher adds to a batch on the device."""
-        parts = split_rows({name: ready[name] for name in ("image", "text")}, self._chunks)
-        with autocast(self._device, self._precision):
-            found = [named_outputs(self._model(part["image"], part["text"])) for part in parts]
-        return {
-            f"teacher_{name}": torch.cat([each[f"{name}_features"] for each in found])
-            for name in ("image", "text")
-        }
+        bundle: its model is as at the start, before anything is done to it.
+        teacher: None for a copy of the model. chunks: that a batch is encoded in.
+        """
+        if recipe.distill > 0 and teacher is not None:
+            return cls(recipe.distill, _StoredTeacher(store_of(teacher), device))
+        if recipe.distill > 0:
+            return cls(recipe.distill, _CopiedTeacher(bundle, recipe, processes, device, chunks))
+        if teacher is not None:
+            raise InvalidArgumentError(
+                "teacher is given and distill is 0.0, which has no teacher; give distill, such as "
+                "1.0, or no teacher"
+            )
+        return None
+
+    def teach(self, index: Tensor, ready: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the teacher adds to a batch on the device, of these rows of the data set."""
+        image, text = self.teacher(index, ready)
+        return {"teacher_image": image, "teacher_text": text}
 
     def add(
         self,
@@ -121,3 +129,57 @@ class Distillation:
             rank_rows=rank_rows,
         )
         return {**losses, **term, "loss": losses["loss"] + term["loss"]}
+
+
+class _CopiedTeacher:
+    """A frozen copy of the model at the start, which sees the same pictures and captions."""
+
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        recipe: Recipe,
+        processes: Processes,
+        device: torch.device,
+        chunks: int,
+    ) -> None:
+        self._model = ModelCopy(bundle).bundle.model.to(device)
+        if processes.count > 1:
+            share_weights(self._model)
+        self._precision, self._device, self._chunks = precision_of(recipe), device, chunks
+        self.digest = weights_digest(self._model)  # a run is resumed with the same teacher
+        self.nbytes = sum(p.nbytes for p in (*self._model.parameters(), *self._model.buffers()))
+
+    @torch.no_grad()
+    def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        parts = split_rows({name: ready[name] for name in ("image", "text")}, self._chunks)
+        with autocast(self._device, self._precision):
+            found = [named_outputs(self._model(part["image"], part["text"])) for part in parts]
+        image, text = (
+            torch.cat([each[name] for each in found])
+            for name in ("image_features", "text_features")
+        )
+        return image, text
+
+
+class _StoredTeacher:
+    """Embeddings of one dual encoder in a store whose rows are those of the data set."""
+
+    nbytes = 0  # mapped
+
+    def __init__(self, store: EmbeddingStore, device: torch.device) -> None:
+        self._store, self._deleted, self._device = store, store.deleted, device
+        self.digest = store.fingerprint
+
+    def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        rows: np.ndarray = index.cpu().numpy()
+        known = (rows >= 0) & (rows < len(self._store)) & ~np.isin(rows, self._deleted)
+        if known.all():
+            image, text = self._store.rows(rows)
+            known = (image.any(dim=1) & text.any(dim=1)).numpy()
+        if not known.all():
+            raise MismatchError(
+                f"row {rows[~known][0]} has no features in the teacher's store of "
+                f"{len(self._store)} rows (it is outside, deleted or zeros); embed it, or give the "
+                "store of the data that the loader reads"
+            )
+        return image.to(self._device), text.to(self._device)

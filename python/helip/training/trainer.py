@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
+import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ from helip.training.kernels import takes_channels_last
 from helip.training.measuring.measuring import Measuring
 from helip.training.metrics import Meter, RunLog, open_log
 from helip.training.network import Network, named_outputs, whole
-from helip.training.optimizing.optimizer import logit_scale_bound
+from helip.training.optimizing.optimizer import logit_scale_bound, weights_kept
 from helip.training.optimizing.weight_average import WeightAverage
 from helip.training.options import RunOptions
 from helip.training.precision import precision_of, with_precision
@@ -53,6 +55,7 @@ from helip.training.stream import StepMiner
 from helip.training.terms import Distillation, SslTerm
 from helip.training.trainer_call import TrainerCall
 from helip.training.tuning import ModelTuning
+from helip.training.warm_statistics import first_batches, nothing_learned
 
 
 class Trainer:
@@ -101,10 +104,8 @@ class Trainer:
             self.recipe.loss, self.recipe, gather=self.processes.count > 1, device=self.device
         )
         self.loss = self._loss.loss
-        self._distillation = (
-            Distillation(model, self.recipe, self.processes, self.device, call.accumulate)
-            if self.recipe.distill > 0
-            else None
+        self._distillation = Distillation.of(
+            model, self.recipe, call.teacher, self.processes, self.device, call.accumulate
         )
         self._measuring = Measuring(call, model, self.out, self.processes)
         scale_bound = logit_scale_bound(model.model)
@@ -141,7 +142,7 @@ class Trainer:
             "streaming": self._stream.options() if self._stream else None,
             "accumulate": call.accumulate,
             "compiled": call.compiled,
-            **({"teacher": self._distillation.digest} if self._distillation else {}),
+            **({"teacher": self._distillation.teacher.digest} if self._distillation else {}),
         }
         self._again = given_again(call, self.recipe, self.network.parallel)
         self._state = RunState(
@@ -242,6 +243,8 @@ class Trainer:
             log.write(step=self._at.step, event="warning", message=message)
         for line in self._measuring.begin(self._at, resumed=checkpoint is not None):
             log.write(**line)
+        if checkpoint is None and self.recipe.warm_statistics:
+            self._warm_statistics(log)
         return log, loader_state, states
 
     def _result(self, checkpoint: Path) -> TrainResult:
@@ -260,6 +263,7 @@ class Trainer:
             resumed_from=self._resumed_from,
             strategy=getattr(self.loader, "strategy", None),
             validation=dict(at.validation),
+            warm_statistics=dict(at.warm_statistics),
             guard=dict(at.guard),
             captions_at_context_limit=sum(self.processes.exchange(at.captions_at_context_limit)),
         )
@@ -299,6 +303,47 @@ class Trainer:
                 at.step_in_epoch = 0
                 self._save(log)
         return self._save(log)
+
+    def _warm_statistics(self, log: RunLog) -> None:
+        """Let the optimizer take its moments from the first batches, which the steps see again."""
+        wanted, full, began = self.recipe.warm_statistics, self._full, time.perf_counter()
+        losses: list[float] = []
+        rows = left_out = 0
+        train_mode(self.model)
+        with (
+            nothing_learned(self.model, self._loss),
+            contextlib.closing(
+                first_batches(wanted, lambda epoch: self._batches(Meter(), epoch))
+            ) as batches,
+            ProgressBar(
+                wanted, label="warm statistics", unit="batches", enabled=self._show_progress
+            ) as bar,
+        ):
+            for batch in batches:
+                ready, step = self._ready(batch), self._optimizer_step
+                with weights_kept(self.optimizer):
+                    numbers = step(0, ready, encode=self.encode, losses=self.losses)
+                row, failed = numbers.read()
+                losses.append(row["loss"])
+                name = f"batch {len(losses)} of {wanted} of the warm statistics"
+                if failed:
+                    queued = QueuedStep(0, 0, numbers, {}, batch["index"], False, name)
+                    queued.refuse(row, log, self.processes, self.checkpoints)
+                rows += sum(self._rank_rows)
+                left_out += not math.isfinite(row["grad_norm"])  # float16's factor is looked for
+                bar.update(1)
+                if self._shall_stop():
+                    raise CancelledError(
+                        f"stopped after {name}, before the first step; the same call begins anew"
+                    )
+        self._full = full
+        seconds, mean = time.perf_counter() - began, sum(losses) / max(len(losses), 1)
+        self._at.seconds += seconds
+        self._at.warm_statistics = {
+            "batches": len(losses), "rows": rows, "left_out": left_out, "loss": mean,
+            "seconds": seconds,
+        }  # fmt: skip
+        log.write(step=0, event="warm_statistics", **self._at.warm_statistics)
 
     def _batches(
         self,
@@ -424,7 +469,7 @@ class Trainer:
         ready = on_device(batch, self.device, channels_last=self._channels_last)
         self._full = self._full + captions_that_fill(batch["text"], self.bundle.tokenizer)
         if self._distillation:
-            ready |= self._distillation.teach(ready)
+            ready |= self._distillation.teach(batch["index"], ready)
         return ready
 
     def _save(self, log: RunLog) -> Path:

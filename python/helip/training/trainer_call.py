@@ -16,6 +16,7 @@ from helip.training.options import RunOptions
 from helip.training.recipe import Recipe
 from helip.training.result import BatchLoader, StepHook
 from helip.training.stream import Embed
+from helip.training.terms import Teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,9 @@ class LoopOptions(RunOptions, ProgressOptions):
     embed: Embed | None = None
     """Called with the batch, its tensors on the device, for what a StreamingMiner mines of frozen
     encoders: image [b, d_image] and text [b, d_text]. None: the features of the model itself."""
+    teacher: Teacher | None = None
+    """With distill: a store of this data by the dual encoder that teaches, or its path. None: a
+    frozen copy of the start model."""
     hooks: Mapping[str, StepHook] | None = None
     """Name to StepHook, called after each step in this order. What a hook keeps is part of a
     checkpoint, as NAME.safetensors."""

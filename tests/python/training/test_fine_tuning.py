@@ -200,7 +200,7 @@ def test_similar_captions_are_refused_where_the_store_knows_one_of_several(tmp_p
         writer.append(list(data.keys), *np.random.default_rng(0).normal(size=(2, ROWS, 4)))
     store = EmbeddingStore.open(tmp_path / "s")
     options = {"data": data, "pairs": None, "hard_per_target": 0, "steps": 2, "store": store}
-    with pytest.raises(InvalidArgumentError, match=r"similar_captions compares .* 1 rows .*leave"):
+    with pytest.raises(InvalidArgumentError, match=r"similar_captions goes by .* 1 rows .*leave"):
         run(tmp_path / "a", similar_captions=0.9, **options)
     assert run(tmp_path / "b", similar_images=-0.9, **options).metrics["equal_rows"] > 0
 

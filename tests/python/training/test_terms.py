@@ -1,13 +1,17 @@
-"""Runs that distil from a copy of the start model."""
+"""Runs that distil: from a copy of the start model, and from a store of embeddings."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from helip.common.errors import CancelledError, MismatchError
+from helip.common.errors import CancelledError, InvalidArgumentError, MismatchError
+from helip.store.embedding_store import EmbeddingStore
 from helip.training.fine_tuning import train
 from helip.training.metrics import read_metrics
+from helip.training.recipe import Recipe
+from support.loop_samples import trainer as loop
 from support.train_samples import Colours
 from support.tune_samples import same, table, tiny, weights
 
@@ -29,6 +33,22 @@ def encoded(bundle, data) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
         images = bundle.encode_image([data.image(row) for row in rows])
         return images, bundle.encode_text([data.caption(row) for row in rows])
+
+
+def stored(path, image, text, data=None) -> EmbeddingStore:
+    widths = {"image_dim": image.shape[1], "text_dim": text.shape[1]}
+    with EmbeddingStore.create(path, **widths) as writer:
+        writer.append(list((data or Colours()).keys), image, text)
+    return EmbeddingStore.open(path)
+
+
+@pytest.fixture(params=["copy", "store"])
+def teacher(request, tmp_path):
+    """What a run takes as its teacher: nothing, or the path of a store of another model."""
+    if request.param == "copy":
+        return None
+    stored(tmp_path / "store", *encoded(tiny(seed=8), Colours()))
+    return tmp_path / "store"
 
 
 def distance_to_start(model) -> float:
@@ -54,13 +74,13 @@ def test_the_tuned_model_keeps_the_start_features(tmp_path):
     assert distance_to_start(held.model) < 0.5 * distance_to_start(free.model)
 
 
-def test_an_interrupted_run_ends_with_the_same_bits(tmp_path):
-    whole = run(tmp_path / "whole")
+def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, teacher):
+    whole = run(tmp_path / "whole", teacher=teacher)
     calls = iter(range(1, 100))
     model = tiny()
     with pytest.raises(CancelledError):
-        run(tmp_path / "cut", model, should_stop=lambda: next(calls) == 3)
-    resumed = run(tmp_path / "cut")
+        run(tmp_path / "cut", model, should_stop=lambda: next(calls) == 3, teacher=teacher)
+    resumed = run(tmp_path / "cut", teacher=teacher)
     assert resumed.resumed_from == 3
     assert same(weights(whole.model.model), weights(resumed.model.model))
 
@@ -74,13 +94,26 @@ def test_a_run_wants_the_teacher_that_it_began_with(tmp_path):
     for other in (trained_since, tiny(seed=9)):
         with pytest.raises(MismatchError, match="teacher was"):
             run(tmp_path / "run", other)
+    store = stored(tmp_path / "store", *encoded(tiny(), Colours()))
+    with pytest.raises(MismatchError, match="teacher was"):
+        run(tmp_path / "run", teacher=store)
     with pytest.raises(MismatchError, match=r"distill was 2\.0, is 1\.0"):
         run(tmp_path / "run", distill=1.0)
 
 
-def test_chunks_train_the_weights_of_the_whole_batch(tmp_path):
-    whole = run(tmp_path / "1", steps=2)
-    parts = run(tmp_path / "3", steps=2, accumulate=3)
+def test_a_store_of_the_start_model_teaches_what_its_copy_does(tmp_path):
+    copied = run(tmp_path / "copied")
+    store = stored(tmp_path / "store", *encoded(tiny(), Colours()))
+    read = run(tmp_path / "read", teacher=store)
+    ours, theirs = weights(read.model.model), weights(copied.model.model)
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, msg=name)
+    assert read.metrics["distill"] == pytest.approx(copied.metrics["distill"], rel=1e-3)
+
+
+def test_chunks_train_the_weights_of_the_whole_batch(tmp_path, teacher):
+    whole = run(tmp_path / "1", steps=2, teacher=teacher)
+    parts = run(tmp_path / "3", steps=2, accumulate=3, teacher=teacher)
     ours = read_metrics(tmp_path / "3" / "metrics.jsonl")
     theirs = read_metrics(tmp_path / "1" / "metrics.jsonl")
     for mine, right in zip(ours, theirs, strict=True):
@@ -100,3 +133,40 @@ def test_the_teacher_is_the_model_before_it_is_adapted_or_locked(tmp_path, optio
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert rows[0]["distill"] == pytest.approx(0, abs=1e-6)
     assert rows[-1]["distill"] > 1e-7
+
+
+@pytest.mark.parametrize("widths", [(12, 12), (16, 8)])
+def test_a_teacher_of_another_width_is_refused(tmp_path, widths):
+    rows = [np.ones((24, width), dtype=np.float32) for width in widths]
+    store = stored(tmp_path / "store", *rows)
+    with pytest.raises(InvalidArgumentError, match=rf"{widths[1]}\).*a teacher of that width"):
+        run(tmp_path / "run", teacher=store)
+
+
+class SeveralCaptions(Colours):
+    def _read_captions(self, row):
+        return [f"colour number {row}", f"shade {row}"]
+
+
+def test_a_store_that_does_not_belong_to_the_data_is_refused_before_anything_is_written(tmp_path):
+    features = encoded(tiny(), Colours())
+    others = stored(tmp_path / "others", *features, Colours(prefix="other"))
+    with pytest.raises(MismatchError, match="belongs to other data"):
+        run(tmp_path / "run", teacher=others)
+    good = stored(tmp_path / "good", *features)
+    with pytest.raises(InvalidArgumentError, match=r"distill is 0\.0, which has no teacher"):
+        run(tmp_path / "run", teacher=good, distill=0.0)
+    with pytest.raises(InvalidArgumentError, match="24 rows of the data have several captions"):
+        run(tmp_path / "run", teacher=good, data=SeveralCaptions())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_row_without_a_teacher_is_refused(tmp_path):
+    image, text = encoded(tiny(), Colours())
+    good = stored(tmp_path / "good", image, text)
+    blank = stored(tmp_path / "blank", torch.zeros_like(image), text)
+    with pytest.raises(MismatchError, match="no features in the teacher's store of 24 rows"):
+        run(tmp_path / "a", teacher=blank)
+    recipe = Recipe(lr=1e-2, distill=1.0)
+    with pytest.raises(MismatchError, match=r"row \d+ has no features in the teacher's store"):
+        loop(tmp_path / "b", recipe=recipe, teacher=good).run()  # its loader has 40 rows

@@ -156,11 +156,11 @@ def test_a_resumed_run_has_the_state_of_the_loss(tmp_path):
     assert (resumed.checkpoint / "loss.safetensors").is_file()
 
 
-def test_a_plan_leaves_its_state_as_it_was(tmp_path):
+def test_a_plan_and_warm_statistics_leave_its_state_as_it_was(tmp_path):
     loss = Remembering()
     run(None, loss=loss, steps=1, action=helip.plan_training)
     assert loss.calls == 0
-    assert run(tmp_path, loss=loss, steps=2).metrics["calls"] == 2
+    assert run(tmp_path, loss=loss, steps=2, warm_statistics=3).metrics["calls"] == 2
 
 
 def test_a_run_is_not_resumed_with_another_loss(tmp_path):

@@ -91,8 +91,9 @@ OPTIONS = {
     "slip": {},
     "lora": {"lora": 2},
     "lock": {"lock_image": True, "lock_image_unlocked_groups": 1, "lock_text": True},
+    "layer_decay": {"layer_decay": 0.5},
     "ema": {"ema": 0.8},
-    "all": {"lora": {"rank": 2, "alpha": 2.0}, "lock_text": True, "ema": 0.5},
+    "all": {"lora": {"rank": 2, "alpha": 2.0}, "lock_text": True, "layer_decay": 0.7, "ema": 0.5},
 }
 
 
@@ -143,10 +144,21 @@ def test_the_average_lies_in_the_checkpoint_and_opens_as_a_model(tmp_path):
     assert 0 < (middle - start["text_projection"]).norm() < moved
 
 
+def test_layers_below_move_less(tmp_path):
+    plain = weights(run(tmp_path / "plain", steps=1).model.model)
+    decayed = weights(run(tmp_path / "decayed", steps=1, layer_decay=0.1).model.model)
+    start = weights(tiny().model)
+    name = "visual.transformer.resblocks.0.mlp.c_fc.weight"  # two groups below the top
+    ratio = (decayed[name] - start[name]).norm() / (plain[name] - start[name]).norm()
+    assert float(ratio) == pytest.approx(0.01, rel=0.05)
+    assert torch.equal(plain["text_projection"], decayed["text_projection"])
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"ema": 0.9}, "ema was None, is 0.9"),
+        ({"layer_decay": 0.9}, "layer_decay was None, is 0.9"),
         ({"lock_text": True}, "lock_text was False, is True"),
         ({"ssl_scale": 0.5}, "ssl_scale was 1.0, is 0.5"),
     ],
@@ -168,6 +180,10 @@ def test_lora_options_are_part_of_the_run(tmp_path):
     ("options", "message"),
     [
         ({"ema": 1.0}, "ema is 1.0"),
+        ({"layer_decay": 0.0}, "layer_decay is 0.0"),
+        ({"layer_decay": 1.5}, "layer_decay is 1.5"),
+        ({"layer_decay": float("nan")}, "layer_decay is nan"),
+        ({"warm_statistics": -1}, "warm_statistics is -1, must be at least 0"),
         ({"lock_image_unlocked_groups": 2}, "must be 0 without lock_image=True"),
         ({"ssl_temperature": 0.0}, "ssl_temperature is 0"),
         ({"lora": -1}, "rank is -1"),

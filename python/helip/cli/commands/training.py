@@ -46,6 +46,7 @@ def train(
     stream: Annotated[int | None, text("No table: mine while training, from so many rows.")] = None,
     control: Annotated[bool, text("As many steps, no hard pairs, no margin loss.")] = False,
     wise_ft: Annotated[float | None, Gt(0), Lt(1), text("Also write that mixture.")] = None,
+    teacher: Annotated[Path | None, text("For --distill: DATA embedded by the teacher.")] = None,
     eval_data: Annotated[Path | None, text("Measured after --eval-every steps.")] = None,
     guard: Annotated[list[str] | None, text("[NAME=]PATH: is it forgotten? Repeatable.")] = None,
     recipe: Annotated[str | None, text("Named settings, see helip recipes.")] = None,
@@ -87,7 +88,7 @@ def train(
     dataset, options = open_data(data, options)
     call: dict[str, Any] = {
         "model": bundle, "data": dataset, "store": store, "out": out, "control": control,
-        "wise_ft": wise_ft, "recipe": recipe,
+        "wise_ft": wise_ft, "recipe": recipe, "teacher": teacher,
         "verdicts": verdicts and _taken_out(verdicts, dataset),
         "pairs": pairs if stream is None else StreamingMiner(memory=stream),
         "validate": eval_data and Validation(eval_data, device=options["device"]),
@@ -110,7 +111,8 @@ def train(
         for failure in measured.get("failures", ()):
             say(f"{name} failed at step {failure['step']}: {failure['message']}")
     names = (
-        "validation", "guard", "steps", "seconds", "precision", "strategy", "metrics", "cache",
+        "validation", "guard", "warm_statistics", "steps", "seconds", "precision", "strategy",
+        "metrics", "cache",
     )  # fmt: skip
     facts = {name: getattr(result, name) for name in names}
     facts |= {"checkpoint": str(result.checkpoint), "loader": result.loader_stats}

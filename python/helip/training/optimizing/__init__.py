@@ -1,1 +1,1 @@
-"""What turns gradients into weights: optimizer, learning rate, averages."""
+"""What turns gradients into weights: optimizer, learning rate, decay by layer, averages."""

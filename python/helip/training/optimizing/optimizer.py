@@ -3,17 +3,19 @@ tensors."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from helip.common.errors import CorruptError, InvalidArgumentError, UnsupportedError
+from helip.training.optimizing.layer_decay import layer_scales
 from helip.training.recipe import Recipe
 
 MAX_LOGIT_SCALE = math.log(100.0)  # of the learned log temperature
@@ -32,18 +34,23 @@ _SHAPES: dict[str, Callable[[float, float], float]] = {  # of done and cooldown,
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer over the parameters that need a gradient.
 
-    No decay for norms, biases and the logit scale: parameters with fewer than two dimensions.
+    No decay for norms, biases and the logit scale: parameters with fewer than two dimensions. With
+    ``layer_decay`` there is a group for each depth (`layer_scales`), whose ``lr_scale`` `set_lr`
+    multiplies the rate by.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise InvalidArgumentError(
             "the model has 0 parameters that need a gradient, must have at least 1; unfreeze some"
         )
+    scales = layer_scales(model, recipe.layer_decay) if recipe.layer_decay is not None else {}
     orthogonal = recipe.optimizer.endswith("muon")
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     for name, parameter in trained.items():
         matrix = parameter.dim() >= 2
         options: dict[str, Any] = {"weight_decay": recipe.weight_decay if matrix else 0.0}
+        if scales:
+            options["lr_scale"] = scales[name]
         if orthogonal:  # Muon is for hidden layers; the rest gets its AdamW
             options["use_fallback"] = not matrix or bool(_OUTSIDE.search(name))
         key = (not matrix, *options.values())
@@ -104,11 +111,31 @@ def step_unless(skip: Tensor, optimizer: torch.optim.Optimizer, *, exactly: bool
         if not skip.item():
             optimizer.step()
     else:
-        weights = [own_part(p) for group in optimizer.param_groups for p in group["params"]]
+        weights = _own_weights(optimizer)
         before = [weight.clone() for weight in weights]
         optimizer.step()
         for weight, old in zip(weights, before, strict=True):
             weight.copy_(torch.where(skip, old, weight))
+
+
+@contextlib.contextmanager
+def weights_kept(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """What the optimizer does to the weights inside is undone, bit for bit, whatever ends it.
+
+    A copy is exact for every optimizer, where a rate of 0 is not: it turns −0 into +0, and some
+    keep the rate in their momentum.
+    """
+    weights = _own_weights(optimizer)
+    before = [weight.clone() for weight in weights]
+    try:
+        yield
+    finally:
+        for weight, old in zip(weights, before, strict=True):
+            weight.copy_(old)
+
+
+def _own_weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [own_part(p) for group in optimizer.param_groups for p in group["params"]]
 
 
 def own_part(tensor: Tensor) -> Tensor:
@@ -147,9 +174,9 @@ def scheduled_lr(step: int, recipe: Recipe, total: int) -> float:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """``lr`` for every group."""
+    """``lr`` for every group, times the group's ``lr_scale`` where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)
 
 
 def logit_scale_bound(model: nn.Module) -> float:

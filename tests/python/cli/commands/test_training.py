@@ -65,12 +65,15 @@ def test_a_stopped_run_keeps_a_checkpoint_and_goes_on_from_it(
     assert same(first, second)
 
 
-def test_the_shell_distils_from_the_start_model(
+def test_the_shell_distils_from_a_copy_or_a_store(
     run: Run, call: tuple[object, ...], tmp_path
 ) -> None:
     code, out, err = run(*call, "--out", tmp_path / "run", "--distill", 2, "--json")
     assert code == 0, err
     assert json.loads(out)["metrics"]["distill"] > 0
+    code, _, err = run(*call, "--out", tmp_path / "other", "--teacher", tmp_path / "nothing")
+    assert code != 0
+    assert "nothing" in err
 
 
 def test_the_guard_says_what_became_of_other_data(
