@@ -64,7 +64,7 @@ class Plan:
     device: str
     seconds: float | None  # None where nothing was measured
     memory_bytes: int  # buffers beyond the input
-    disk_bytes: int  # the saved table
+    disk_bytes: int  # the saved table, in stages with the pools of its sample
     scratch_bytes: int  # on disk while it runs, where ``memory`` is too small
     pairs: int  # ordered pairs that it decides on
     bands: int  # blocks of targets kept in memory one after another
@@ -180,7 +180,7 @@ def _stages_planned(call: PlanCall, store: EmbeddingStore) -> Plan:
             min(cut.unit_rows, rows) * each * (cut.overlap + 2),  # of certify and route
             min(memory, cluster * (each + 12 * kept + codes)),  # of solve
         )),
-        disk_bytes=rows * (8 * call.k + 4),
+        disk_bytes=rows * (8 * call.k + 4) + 12 * targets * (kept + 1),
         scratch_bytes=(
             4 * cut.clusters * dimensions
             + cut.ranges * targets * (12 * kept + 4)  # of certify

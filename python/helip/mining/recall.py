@@ -56,6 +56,21 @@ def sample_size(rows: int, recall: float = 0.0) -> int:
     return min(rows, MOST_TARGETS, max(TARGETS, shown))
 
 
+def draw_targets(draw: np.random.Generator, rows: int, size: int) -> np.ndarray:
+    """int64 [size], random rows, ascending; where rows are added, most of them stay the same.
+
+    By a reservoir, into which each row comes with the same probability (Li's algorithm L).
+    """
+    targets = np.arange(size)
+    row, passed = size - 1, 0.0
+    while True:
+        passed += draw.exponential() / size
+        row += 1 + int(draw.exponential() / -math.log(-math.expm1(-passed)))
+        if row >= rows:
+            return np.sort(targets)
+        targets[draw.integers(size)] = row
+
+
 def most_shown(rows: int) -> float:
     """The lower limit where the largest sample of so many rows misses nothing; 1: it is all."""
     return 1.0 if rows <= MOST_TARGETS else wilson_interval(1.0, MOST_TARGETS)[0]

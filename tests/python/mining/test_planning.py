@@ -74,7 +74,7 @@ def test_stages_take_the_bytes_of_their_rows(tmp_path: Path) -> None:
     plan = helip.plan(store_of(tmp_path / "s"), k=20, **STAGED)
     assert plan.seconds is None and "6 clusters of about 100 rows" in plan.reason
     assert plan.scratch_bytes > 2 * 2 * (8 + 6) * 300
-    assert plan.disk_bytes == 300 * (8 * 20 + 4)
+    assert plan.disk_bytes == 300 * (8 * 20 + 4) + 300 * 12 * 21  # with the kept sample
     assert plan.to_dict()["stages"]["solve"] == 6
     assert plan.download_bytes == 0
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import helip
-from helip.mining.recall import hits_of, most_shown, recall_of, sample_size
+from helip.mining.recall import draw_targets, hits_of, most_shown, recall_of, sample_size
 
 
 def test_the_interval_is_that_of_the_core() -> None:
@@ -51,3 +51,16 @@ def test_a_pair_counts_when_it_scores_no_less_than_the_last_exact_one() -> None:
     assert (hits.tolist(), wanted.tolist()) == ([3, 1, 0], [4, 2, 0])
     hits, wanted = hits_of(*told, 1)  # the best is passed over in both
     assert (hits.tolist(), wanted.tolist()) == ([2, 0, 0], [3, 1, 0])
+
+
+def test_each_row_is_as_likely_a_target_and_most_stay_where_rows_are_added() -> None:
+    counts, stayed = np.zeros(100), 0
+    for seed in range(1500):
+        targets = draw_targets(np.random.default_rng(seed), 100, 20)
+        assert (np.diff(targets) > 0).all() and len(targets) == 20
+        before = draw_targets(np.random.default_rng(seed), 80, 20)
+        stayed += np.isin(targets[targets < 80], before).sum()
+        counts[targets] += 1
+    assert (abs(counts - 300) < 75).all()  # five standard deviations
+    assert stayed == counts[:80].sum()
+    assert draw_targets(np.random.default_rng(0), 20, 20).tolist() == list(range(20))

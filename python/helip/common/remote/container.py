@@ -34,8 +34,10 @@ from helip.common.remote.urls import place_of
 WAITS = (0.1, 0.5, 2.0)
 PIECE = 4 << 20
 IN_FLIGHT = 16  # pieces; with the copies that obstore makes they take some 180 MiB
+#: Beside a table that was mined in stages: exact pools of a sample, for its next update.
+KEPT_SAMPLE = "kept-sample.safetensors"
 #: Files beside a manifest that go with it: also what could not be read, and options of the shell.
-COMPANIONS = ("quarantine.jsonl", "helip.yaml")
+COMPANIONS = ("quarantine.jsonl", "helip.yaml", KEPT_SAMPLE)
 
 
 class LocalFiles:

@@ -40,7 +40,8 @@ def copy(call: CopyCall) -> str:
     Every byte is compared with the checksums of the manifest on its way, and the manifest comes
     last: who reads the target finds all of it or nothing. The same call goes on with what a stopped
     one has copied, shard by shard. Memory stays below some 200 MiB. Of other files only
-    ``quarantine.jsonl`` and ``helip.yaml`` go along. Returns the target.
+    ``quarantine.jsonl``, ``helip.yaml`` and a table's ``kept-sample.safetensors`` go along. Returns
+    the target.
 
     From a URL to another all bytes go through this machine, and none of them through its disk.
 

@@ -9,6 +9,7 @@ import numpy as np
 from helip import _core
 from helip.mining.recall import Recall, hits_of, is_reached, recall_of
 from helip.mining.stages.job import StageJob, Workplace
+from helip.mining.stages.kept_sample import kept_pools
 from helip.mining.stages.range_pools import pools_of
 from helip.mining.stages.rows import taken, views_of
 from helip.mining.stages.steps import CERTIFY, MOST_ROUNDS, Step, verdict
@@ -24,12 +25,32 @@ _WORTHWHILE = 0.2  # share of what is missing that a pass must find
 def certify(place: Workplace, step: Step, unit: int) -> None:
     """Writes the exact pools of the sample's targets among the rows of a range, and the sample.
 
-    ``ids`` int64 and ``scores`` float32 [targets, k + skip], ``counts`` int32.
+    ``ids`` int64 and ``scores`` float32 [targets, k + skip], ``counts`` int32. Of a target whose
+    pool the base kept, that is joined with the rows that are new.
     """
-    job, sample = place.job, place.job.sample
+    job, changes = place.job, place.changes
     first, last = job.rows_of(unit)
     rows = np.arange(first, last)
-    own, targets = taken(place.columns, slice(first, last)), taken(place.columns, sample)
+    if changes is None:
+        pools, known = _exact(place, job.sample, rows), 0
+    else:
+        # Each unit gives all that its range can have in the exact pools, so that it does not matter
+        # whether the others had the kept sample.
+        is_known, pools = kept_pools(changes, job.sample, job.kept)
+        pools = pools.without((pools.ids < first) | (pools.ids >= last))
+        found = Pools.empty(len(job.sample), job.kept)
+        for some, among in ((~is_known, rows), (is_known, rows[changes.fresh(rows)])):
+            if some.any() and len(among):
+                exact = _exact(place, job.sample[some], among)
+                for values, new in zip(found, exact, strict=True):
+                    values[some] = new
+        pools, known = _joined(pools, found), int(is_known.sum())
+    write_unit_file(step.place(job, unit), pools._asdict(), job=job.digest, notes={"known": known})
+
+
+def _exact(place: Workplace, sample: np.ndarray, rows: np.ndarray) -> Pools:
+    """The pools of targets among ascending rows and themselves."""
+    own, targets = taken(place.columns, rows), taken(place.columns, sample)
     # The sample comes first, and no row twice; a deleted row is one of zeros.
     deleted = place.store.deleted
     again = np.isin(rows, sample) | np.isin(rows, deleted)
@@ -42,9 +63,17 @@ def certify(place: Workplace, step: Step, unit: int) -> None:
         *views_of(local, place.dtype), list(range(len(sample))), place.core_options("exact")
     )
     ids, scores, counts = found
-    ids = np.where(ids < 0, -1, np.concatenate([sample, rows])[ids])
-    pools = Pools(ids, scores, counts)
-    write_unit_file(step.place(job, unit), pools._asdict(), job=job.digest)
+    return Pools(np.where(ids < 0, -1, np.concatenate([sample, rows])[ids]), scores, counts)
+
+
+def _joined(pools: Pools, others: Pools) -> Pools:
+    """The best of both, each pair once, in as many places."""
+    both = join_pools(
+        np.concatenate([pools.ids, others.ids], axis=1),
+        np.concatenate([pools.scores, others.scores], axis=1),
+        pools.ids.shape[1],
+    )
+    return Pools(both.ids, both.scores, both.counts)
 
 
 def measure(place: Workplace, step: Step, unit: int) -> None:
@@ -90,12 +119,7 @@ def exact_sample(job: StageJob) -> Pools:
     exact = Pools.empty(len(job.sample), job.kept)
     for unit in range(job.ranges):
         file = open_unit_file(CERTIFY.place(job, unit), job=job.digest)
-        both = join_pools(
-            np.concatenate([exact.ids, file["ids"]], axis=1),
-            np.concatenate([exact.scores, file["scores"]], axis=1),
-            job.kept,
-        )
-        exact = Pools(both.ids, both.scores, both.counts)
+        exact = _joined(exact, Pools(*(np.array(file[name]) for name in Pools._fields)))
     return exact
 
 

@@ -37,14 +37,14 @@ from helip.mining.options import (
     MineOptions,
     StageOptions,
 )
-from helip.mining.recall import MOST_TARGETS, most_shown, sample_size
+from helip.mining.recall import MOST_TARGETS, draw_targets, most_shown, sample_size
 from helip.mining.stages.bases import Base, Changes, mined_with
 from helip.mining.stages.rows import BLOCK, columns_of, row_bytes, views_of
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.data_identity import short
 from helip.store.embedding_store import EmbeddingStore
 
-_FORMAT = 3
+_FORMAT = 4
 CLUSTER_ROWS = 1_000_000
 _MOST_ROWS = 2**31 - 1  # of the core
 _CENTRE_ROWS, _LEAST_CENTRE_ROWS = 256, 16_384  # of their sample: for each cluster, at least
@@ -98,7 +98,7 @@ class StageJob(Cut):
     def sample(self) -> np.ndarray:
         """int64, random targets whose exact pools tell the recall, ascending."""
         draw = np.random.default_rng([self.options.seed, _STREAM])
-        return np.sort(draw.choice(self.rows, self.targets, replace=False, shuffle=False))
+        return draw_targets(draw, self.rows, self.targets)
 
     @property
     def kept(self) -> int:

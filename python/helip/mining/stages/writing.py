@@ -10,8 +10,10 @@ import numpy as np
 from helip import _core
 from helip.common.errors import StorageError
 from helip.mining.recall import is_reached
+from helip.mining.stages.certifying import exact_sample
 from helip.mining.stages.drops import RULES, count_rules
 from helip.mining.stages.job import StageJob
+from helip.mining.stages.kept_sample import write_kept_sample
 from helip.mining.stages.range_pools import pools_of
 from helip.mining.stages.rows import BLOCK
 from helip.mining.stages.steps import CENTRES, Step, done_steps, verdict
@@ -45,12 +47,14 @@ def _written(job: StageJob) -> _core.HardPairs:
             ids = np.ascontiguousarray(file["ids"][block, skip:], dtype=np.int64)
             scores = np.ascontiguousarray(file["scores"][block, skip:])
             writer.write(first + begin, ids, scores, file["counts"][block] - over)
-    return writer.finish(
+    table = writer.finish(
         fingerprint=job.fingerprint,
         data_fingerprint=job.data_fingerprint,
         options_json=json.dumps(table_options(job)),
         report_json=json.dumps(_report(job, done, drops)),
     )
+    write_kept_sample(job.out, job.sample, exact_sample(job))
+    return table
 
 
 def table_options(job: StageJob) -> dict[str, Any]:
