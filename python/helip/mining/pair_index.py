@@ -96,7 +96,7 @@ class PairIndex:
 
         Args:
             path: a directory, or a URL of s3, gs, az, http or https, whose index is downloaded
-                first, unless the cache has it; see docs/object-storage.md.
+                first, unless the cache has it; see docs/remote.md.
             cache: of a URL: the folder that keeps the index; None: ``remote`` in that of
                 ``HELIP_CACHE``.
             progress: of a download: a bar on a terminal.

@@ -86,7 +86,7 @@ class HardPairs(ExportsPairs):
 
         Args:
             path: a directory, or a URL of s3, gs, az, http or https, whose table is downloaded
-                first, checked, unless the cache has it; see docs/object-storage.md.
+                first, checked, unless the cache has it; see docs/remote.md.
             store: the store that was mined, or its path: the table then knows keys and
                 similarities, see :meth:`with_store`.
             cache: of a URL: the folder that keeps the table; None: ``remote`` in that of

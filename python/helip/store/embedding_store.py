@@ -76,7 +76,7 @@ class EmbeddingStore:
 
         Args:
             path: a directory, or a URL of s3, gs, az, http or https, of which the manifest alone is
-                read. docs/object-storage.md says what is read when.
+                read. docs/remote.md says what is read when.
             cache: of a URL: the folder to which the whole store is downloaded once it is needed;
                 None: ``remote`` in that of ``HELIP_CACHE``.
 
