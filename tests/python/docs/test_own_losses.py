@@ -48,6 +48,7 @@ def test_the_loss_of_the_page_trains_and_so_does_its_control(tmp_path, monkeypat
     assert "push" not in control.metrics
 
 
+@pytest.mark.slow
 def test_the_loss_of_the_page_trains_in_open_clip(place):
     (place / "page.py").write_text(shown("docs/open_clip.md"))
     done = subprocess.run(
@@ -59,6 +60,7 @@ def test_the_loss_of_the_page_trains_in_open_clip(place):
     assert "Contrastive_loss" in log and "Margin_loss" not in log
 
 
+@pytest.mark.slow
 def test_open_clips_program_takes_it_by_its_name(place):
     own = ["--hard-pairs", "pairs", "--loss", "my_losses:Triplet"]
     done = run(place, *flags(place, "named", *own))
@@ -66,6 +68,7 @@ def test_open_clips_program_takes_it_by_its_name(place):
     assert "Margin_loss" not in (place / "logs" / "named" / "out.log").read_text()
 
 
+@pytest.mark.slow
 def test_the_shell_takes_it_by_its_name(place):
     command = [sys.executable, "-m", "helip", "train", "data.tsv", "--model", "model"]
     command += ["--pairs", "pairs", "--out", "run", "--device", "cpu", "--steps", "1", "--quiet"]

@@ -84,6 +84,7 @@ def test_the_table_has_keys_captions_and_the_cosines_of_both_sides() -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
+@pytest.mark.slow
 def test_a_look_mines_its_part_and_shows_the_same_targets_on_a_page(look: QuickLook) -> None:
     assert 30 <= len(look.pairs) <= 40
     assert look.table.count("target") == 4

@@ -58,6 +58,7 @@ def test_embed_mine_and_train_run_on_a_folder_of_pictures(
     assert list((tmp_path / "my.run" / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_without_a_model_the_third_command_writes_a_page(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

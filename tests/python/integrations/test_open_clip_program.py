@@ -104,6 +104,7 @@ def test_a_table_of_other_data_is_refused(place, monkeypatch, capsys):
         assert "model" not in "".join(lines[:-1]).lower()  # which is not made before
 
 
+@pytest.mark.slow
 def test_help_may_be_cut_short():
     program = [sys.executable, "-m", "helip.open_clip_train", "--help"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:

@@ -58,6 +58,7 @@ class Ranks:
             yield parts[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [4, 11, 29])  # fail by a count of steps
 def test_no_target_of_an_epoch_is_left_out_or_taken_twice(tmp_path, seed):
     draw, taken, data = random.Random(seed), [], Colours(24)

@@ -34,6 +34,7 @@ def store(
     return write_store(tmp_path / "s", clustered_rows(1200))
 
 
+@pytest.mark.slow
 def test_two_processes_one_of_which_is_killed_give_the_same_bytes(
     store: helip.EmbeddingStore, tmp_path: Path
 ) -> None:
