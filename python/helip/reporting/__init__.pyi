@@ -3,7 +3,14 @@ from .page import report
 from .pictures import Picture
 from .plots.drawing import plot, save_figure
 from .plots.hard_map import plot_map
-from .plots.result_plots import plot_gains, plot_recall, plot_study, plot_validation, read_recall
+from .plots.result_plots import (
+    plot_curves,
+    plot_gains,
+    plot_recall,
+    plot_study,
+    plot_validation,
+    read_recall,
+)
 from .plots.table_plots import hard_pair_counts, plot_hubness, plot_scores
 from .rendering import environment, render
 from .similarities import (
@@ -27,6 +34,7 @@ __all__ = [
     "environment",
     "hard_pair_counts",
     "plot",
+    "plot_curves",
     "plot_gains",
     "plot_hubness",
     "plot_map",

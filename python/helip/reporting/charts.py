@@ -64,13 +64,9 @@ def learning_curves(
     for name in QUANTITIES:
         lines = {}
         for run, rows in curves.items():
-            points = [
-                (float(row["step"]), float(row[name]))
-                for row in rows
-                if row.get("step") is not None and isinstance(row.get(name), (int, float))
-            ]
+            points = curve_points(rows, name)
             if len(points) > 1:
-                lines[run, f"series{runs.index(run) % 5}"] = _thinned(points)
+                lines[run, f"series{runs.index(run) % 5}"] = points
         if lines:
             charts.append(_curve(name, lines))
     return charts
@@ -103,8 +99,19 @@ def _shares(counts: Any) -> Any:
     return counts / max(int(counts.sum()), 1)
 
 
-def _thinned(points: Sequence[tuple[float, float]]) -> Any:
-    table = np.asarray(points, dtype=np.float64)
+def curve_points(rows: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """Steps and values of a quantity in rows of a metrics.jsonl, float64 [n, 2]; events are none.
+
+    Of more than `POINTS` neighbours are averaged.
+    """
+    points = [
+        (float(row["step"]), float(row[name]))
+        for row in rows
+        if "event" not in row
+        and row.get("step") is not None
+        and isinstance(row.get(name), (int, float))
+    ]
+    table = np.array(points, dtype=np.float64).reshape(-1, 2)
     if len(table) <= POINTS:
         return table
     return np.array([chunk.mean(axis=0) for chunk in np.array_split(table, POINTS)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from helip.cli.messages import say
 from helip.cli.resuming import stopping_between_steps
 from helip.cli.showing import account_text, cache_rows, figure, show_training_plan
 from helip.cli.wording import line_of
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.options import ThreadOptions
 from helip.common.quantities import aligned, duration_words
 from helip.data.options import OpenOptions
@@ -107,6 +108,7 @@ def train(
         result = train(should_stop=asked, **call)
     if launched_rank() > 0:  # of the processes, one speaks
         return Done()
+    _draw_curves(out)
     for name, measured in (("validation", result.validation), ("the guard", result.guard)):
         for failure in measured.get("failures", ()):
             say(f"{name} failed at step {failure['step']}: {failure['message']}")
@@ -123,6 +125,17 @@ def train(
         facts=facts, text=_run_text(result),
         said=[f"{result.steps:,} steps in {took}; {result.checkpoint}"],
     )  # fmt: skip
+
+
+def _draw_curves(run: Path) -> None:
+    """``curves.png`` beside the metrics of a run, where matplotlib is installed."""
+    from helip.reporting import plot_curves, save_figure
+    from helip.training.metrics import read_metrics
+
+    with contextlib.suppress(UnsupportedError):
+        save_figure(
+            plot_curves({run.name: read_metrics(run / "metrics.jsonl")}), run / "curves.png"
+        )
 
 
 def _taken_out(verdicts: Path, dataset: Any) -> Any:

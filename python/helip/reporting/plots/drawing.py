@@ -18,6 +18,7 @@ from helip.reporting.plots.hard_map import plot_map
 from helip.reporting.plots.result_plots import (
     Points,
     Rows,
+    plot_curves,
     plot_gains,
     plot_recall,
     plot_validation,
@@ -54,8 +55,8 @@ def plot(call: PlotCall) -> list[Path]:
     """Draw a table of hard pairs: ``scores``, ``hubness`` and, of what is given beside it, more.
 
     Writes ``scores`` and ``hubness``; with a store ``map``; with ``recall`` also ``recall``; with
-    ``runs`` also ``validation``; with ``metrics`` also ``gains``, each in every one of ``formats``.
-    Returns their paths. The same arguments give the same plots.
+    ``runs`` also ``curves`` and ``validation``; with ``metrics`` also ``gains``, each in every one
+    of ``formats``. Returns their paths. The same arguments give the same plots.
 
     Raises MismatchError when table, data and store do not belong together, InvalidArgumentError for
     a table without a hard pair, UnsupportedError for a part of a table and without matplotlib,
@@ -77,6 +78,7 @@ def plot(call: PlotCall) -> list[Path]:
         wanted["recall"] = lambda: plot_recall(points)
     if call.runs is not None:
         runs = call.runs
+        wanted["curves"] = lambda: plot_curves(runs)
         wanted["validation"] = lambda: plot_validation(runs)
     if call.metrics is not None:
         metrics = call.metrics

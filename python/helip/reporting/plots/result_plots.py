@@ -1,5 +1,5 @@
-"""What was measured: gains over a baseline, answers of a study, validations of runs, and recall
-against the time that it takes.
+"""What was measured: gains over a baseline, answers of a study, validations and curves of runs, and
+recall against the time that it takes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from helip.common.files import read_text
 from helip.common.options import require
 from helip.evaluation.figures import baseline_of, control_of, figures_of, is_result
 from helip.evaluation.statistics.comparison import compare
+from helip.reporting.charts import curve_points
 from helip.reporting.plots.style import (
     BLUE,
     CYCLE,
@@ -37,6 +38,15 @@ Rows = Sequence[Mapping[str, Any]]
 _GAINS = ("recall@1", "recall@5", "recall@10", "top1", "top5", "mean_per_class", "text_score",
           "image_score", "group_score")  # fmt: skip
 _PANELS = 2
+#: Titles of panels, and the quantities of training that are drawn in each.
+CURVES: dict[str, tuple[str, ...]] = {
+    "CLIP loss": ("clip",),
+    "Margin loss": ("margin",),
+    "Share of violated margins": ("violated",),
+    "Similarity to hard and ordinary rows": ("hard_similarity", "ordinary_similarity"),
+    "Temperature": ("temperature",),
+    "Data wait, seconds a line": ("data_wait_seconds",),
+}
 #: How kinds of pools are called, as the report of a table calls them.
 NAMES = {"product": "HPM", "image": "image only", "text": "text only", "random": "random"}
 _COLOURS = {"product": GREEN, "image": ORANGE, "text": PURPLE, "random": GREY}
@@ -239,6 +249,33 @@ def _validations(name: str, rows: Rows) -> list[dict[str, float]]:
             "validate=, helip train with --eval-data"
         )
     return [found[step] for step in sorted(found)]
+
+
+def plot_curves(runs: Mapping[str, Rows]) -> Any:
+    """How runs went by step: losses, share of violated margins, similarities, temperature, data
+    wait; a colour a run.
+
+    ``runs``: name → rows of a ``metrics.jsonl`` as `helip.training.read_metrics` gives them. What a
+    run does not have, or what is 0 throughout as in a control, is left out. Returns a
+    ``matplotlib.figure.Figure``.
+
+    Raises InvalidArgumentError without runs, UnsupportedError without matplotlib.
+    """
+    require(isinstance(runs, Mapping) and len(runs) > 0, "runs", runs, "a mapping: name -> rows")
+    figure, panels = new_figure(12, 7, columns=3, rows=2)
+    for axes, (title, columns) in zip(panels, CURVES.items(), strict=True):
+        for place, (name, rows) in enumerate(runs.items()):
+            for column, style in zip(columns, ("-", "--"), strict=False):
+                points = curve_points(rows, column)
+                told = name if len(columns) == 1 else f"{name} {column.split('_')[0]}"
+                if points[:, 1].any():
+                    colour = CYCLE[place % len(CYCLE)]
+                    axes.plot(*points.T, style, color=colour, linewidth=1.4, label=told)
+        label(axes, title, "step", "")
+        if len(axes.lines) > 1:
+            legend(axes)
+    note(figure, f"{', '.join(runs)}; of long runs means over neighbouring lines")
+    return figure
 
 
 def read_recall(path: str | os.PathLike[str]) -> dict[str, list[dict[str, Any]]]:

@@ -19,15 +19,15 @@ DPI = 150
 Rows = npt.NDArray[np.int64]
 
 
-def new_figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
-    """(figure, axes [columns]) in the house style; pyplot's state stays the caller's.
+def new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
+    """(figure, axes [rows * columns]) in the house style; pyplot's state stays the caller's.
 
     Raises UnsupportedError without matplotlib.
     """
     with needed("plots are drawn by matplotlib", "helip[log]"):
         from matplotlib.figure import Figure
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    panels = figure.subplots(1, columns, squeeze=False)[0]
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)

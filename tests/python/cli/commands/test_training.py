@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,7 @@ def test_the_shell_distils_from_a_copy_or_a_store(
     code, out, err = run(*call, "--out", tmp_path / "run", "--distill", 2, "--json")
     assert code == 0, err
     assert json.loads(out)["metrics"]["distill"] > 0
+    assert (tmp_path / "run" / "curves.png").exists() == bool(find_spec("matplotlib"))
     code, _, err = run(*call, "--out", tmp_path / "other", "--teacher", tmp_path / "nothing")
     assert code != 0
     assert "nothing" in err

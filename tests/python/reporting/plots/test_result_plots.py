@@ -1,4 +1,4 @@
-"""Paired differences, answers of a study, validations of runs, and recall against time."""
+"""Paired differences, answers of a study, validations and curves of runs, recall against time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ import pytest
 
 import helip
 from helip.evaluation.statistics.intervals import rank_outcomes
-from helip.reporting import plot_gains, plot_recall, plot_study, plot_validation, read_recall
+from helip.reporting import (
+    plot_curves,
+    plot_gains,
+    plot_recall,
+    plot_study,
+    plot_validation,
+    read_recall,
+    save_figure,
+)
+from helip.reporting.charts import curve_points
+from helip.reporting.plots.result_plots import CURVES
 from support.plot_samples import words_of
 
 pytest.importorskip("matplotlib")
@@ -153,6 +163,41 @@ def test_runs_without_a_validation_are_refused() -> None:
         plot_validation({"a": [{"step": 1, "loss": 2.0}]})
     with pytest.raises(helip.InvalidArgumentError, match="runs is"):
         plot_validation({})
+
+
+LOGGED = {"violated": 0.4, "hard_similarity": 0.5, "ordinary_similarity": 0.2, "temperature": 0.05,
+          "data_wait_seconds": 0.01}  # fmt: skip
+TUNED = [{"step": step, "clip": 5 / step, "margin": 1 / step, **LOGGED} for step in range(1, 30)]
+CONTROL = [{"step": step, "clip": 4 / step, "margin": 0.0, "violated": 0.0} for step in range(1, 9)]
+
+
+def test_curves_of_runs_are_one_picture_always_the_same(tmp_path: Path) -> None:
+    figure = plot_curves({"HELIP": TUNED, "control": CONTROL})
+    drawn = [[line.get_label() for line in axes.lines] for axes in figure.axes]
+    alone = ["HELIP"]
+    assert drawn == [
+        ["HELIP", "control"], alone, alone, ["HELIP hard", "HELIP ordinary"], alone, alone,
+    ]  # fmt: skip
+    columns = {column for columns in CURVES.values() for column in columns}
+    assert columns == set(TUNED[0]) - {"step"}
+    figures = [figure, plot_curves({"HELIP": TUNED, "control": CONTROL})]
+    saved = [save_figure(each, tmp_path / f"{n}.png") for n, each in enumerate(figures)]
+    one, two = (path.read_bytes() for path in saved)
+    assert one[:8] == b"\x89PNG\r\n\x1a\n" and one == two
+    with pytest.raises(helip.InvalidArgumentError, match="runs is"):
+        plot_curves({})
+
+
+def test_events_and_missing_numbers_are_no_points_and_long_runs_are_averaged() -> None:
+    rows = [
+        {"step": 1, "clip": 2.0},
+        {"step": 1, "event": "warning", "clip": 9.0},
+        {"step": 2, "clip": None},
+        {"step": 3, "clip": 4.0},
+    ]
+    assert curve_points(rows, "clip").tolist() == [[1, 2], [3, 4]]
+    points = curve_points([{"step": s, "clip": float(s)} for s in range(2400)], "clip")
+    assert len(points) == 240 and points[0].tolist() == [4.5, 4.5]
 
 
 def test_points_are_drawn_by_time_with_their_intervals() -> None:
