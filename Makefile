@@ -157,7 +157,7 @@ soak: $(VENV)/.dev
 fuzz: build/asan/.built
 	$(BIN)/python tests/fuzz/run.py build/asan --jobs $(JOBS) $(FUZZ)
 
-# All that CI leaves out for its hour, on files that are compiled one by one.
+# All that CI leaves out for time, on files that are compiled one by one.
 nightly:
 	rm -rf build/wheel build/asan build/tsan
 	HELIP_CAMPAIGN=1 $(MAKE) test UNITY=OFF
