@@ -10,7 +10,7 @@ import pytest
 import helip
 from helip.mining.options import ClusterOptions, MineOptions
 from helip.mining.stages.job import cut_of, stages_folder
-from support.stage_samples import CALL, IMAGE, clustered_rows, small_units, write_store
+from support.stage_samples import CALL, clustered_rows, small_units, write_store
 
 pytestmark = pytest.mark.usefixtures(small_units.__name__)
 
@@ -42,23 +42,6 @@ def test_units_and_bytes_are_those_of_a_job(tmp_path: Path, dtype: str) -> None:
     assert plan.scratch_bytes == pytest.approx(bytes_of(out, plan), rel=0.1)
     files = sum(file.stat().st_size for file in out.iterdir())
     assert plan.disk_bytes == pytest.approx(files, rel=0.1)
-
-
-@pytest.mark.parametrize(("rows", "deleted"), [(1960, 4), (1600, 0)], ids=["few", "many new"])
-def test_units_of_an_update_are_those_of_its_job_and_bytes_a_bound(
-    tmp_path: Path, rows: int, deleted: int
-) -> None:
-    values, base, out = clustered_rows(), tmp_path / "p", tmp_path / "q"
-    helip.mine(write_store(tmp_path / "s", values[:rows]), out=base, **CALL)
-    with helip.EmbeddingStore.append_to(tmp_path / "s") as writer:
-        keys = [str(row) for row in range(rows, len(values))]
-        writer.append(keys, values[rows:, :IMAGE].copy(), values[rows:, IMAGE:].copy())
-        writer.delete(list(range(60, 60 + deleted)))
-    plan = helip.plan(tmp_path / "s", update=base, threads=1)
-    helip.update(base, tmp_path / "s", out=out, keep_stages=True, threads=1, progress=False)
-    assert plan.update["added"] == len(values) - rows and plan.update["deleted"] == deleted
-    written = bytes_of(out, plan)
-    assert written < 1.1 * plan.scratch_bytes < 2.5 * written
 
 
 def test_less_memory_makes_more_units() -> None:
