@@ -79,7 +79,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a file is not flushed before it gets its name", "io/file.cpp",
-        "  sync();\n  flushed_badly_ = true;", "  flushed_badly_ = true;",
+        "  sync();\n  file_.close(temporary_);", "  file_.close(temporary_);",
         "after a loss of power*", FAULTS,
     ),
     Mutation(
@@ -98,14 +98,9 @@ MUTATIONS = (
         "a failed write is final*",
     ),
     Mutation(
-        "rows of an append that failed are kept", "io/column_writer.cpp",
-        "  rows_ = mark.rows;\n", "",
-        "an append that failed leaves*",
-    ),
-    Mutation(
-        "a file is written on after a flush that failed", "io/file.cpp",
-        "  if (flushed_badly_) {", "  if (false) {",
-        "a flush that failed ends*",
+        "a store is committed after an append that failed", "table/store/embedding_store_writer.cpp",
+        "    impl.columns.give_up();\n", "",
+        "what reads a store that was cut*",
     ),
     Mutation(
         "a shard that the manifest names is removed", "io/column_writer.cpp",

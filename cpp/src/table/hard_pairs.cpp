@@ -21,8 +21,6 @@ constexpr std::int64_t kCopyRows = 4096;
 
 }  // namespace
 
-HardPairSink::~HardPairSink() = default;
-
 HardPairs::HardPairs() noexcept : table_(empty_state<PairTable>()) {}
 HardPairs::HardPairs(std::shared_ptr<const PairTable> table) noexcept : table_(std::move(table)) {}
 HardPairs::HardPairs(const HardPairs&) noexcept = default;

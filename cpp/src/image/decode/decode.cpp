@@ -10,15 +10,6 @@
 #include "image/decode/decode_webp.h"
 #include "image/decode/exif_orientation.h"
 
-namespace helip {
-
-SampleError::SampleError(std::string reason, const std::string& message)
-    : Error(ErrorCode::sample, message), reason_(std::move(reason)) {}
-
-SampleError::~SampleError() = default;
-
-}  // namespace helip
-
 namespace helip::image {
 namespace {
 

@@ -105,15 +105,12 @@ def test_a_plan_of_stages_says_how_to_mine_in_them(run: Run, tmp_path: Path) -> 
     assert code == 0, err
     assert out.splitlines()[0].startswith("method") and "6 clusters of about 100 rows" in out
     assert "--method partition --cluster-rows 100 --engine local --threads 2" in err
-    first = [line.split()[0] for line in out.splitlines() if line]
-    names = ["stage", "centres", "certify", "route-0", "solve-0", "merge-0", "measure-0-0", "write"]
-    begin = first.index("stage")
-    assert first[begin : begin + len(names)] == names
-    assert first[-4:] == ["refine-0-1", "route-1", "solve-1", "merge-1"]
+    units = "1 centres, 1 certify, 1 route, 6 solve, 1 merge, 1 measure, 1 write"
+    assert units in out
     code, out, _ = run("plan", tmp_path / "s", *words, "--json")
     planned = json.loads(out)
-    solve = next(stage for stage in planned["stages"] if stage["name"] == "solve-0")
-    assert solve["units"] == 6 and solve["scratch_bytes"] > 0 and planned["alternatives"] == []
+    assert planned["stages"]["solve"] == 6 and planned["scratch_bytes"] > 0
+    assert planned["alternatives"] == []
 
 
 def test_a_plan_takes_files_as_well(run: Run, files: tuple[Path, Path]) -> None:

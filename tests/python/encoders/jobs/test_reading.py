@@ -137,7 +137,7 @@ def test_a_store_goes_on_by_the_reader_that_began_it(table, tmp_path):
 
 def test_parts_of_different_readers_are_not_put_together(table, tmp_path, monkeypatch):
     made(table, tmp_path / "s", part=(1, 2))
-    with pytest.raises(MismatchError, match="reader is None there and 'pillow' here"):
+    with pytest.raises(MismatchError, match='reader null, here "pillow"'):
         made(table, tmp_path / "s", part=(2, 2), reader="pillow")
     with monkeypatch.context() as patch:  # a machine on which the core does not know it
         patch.setattr("helip.encoders.jobs.job.chosen_core", lambda *_: None)

@@ -1,0 +1,7 @@
+#include "helip/hard_pair_band.h"
+
+namespace helip {
+
+HardPairSink::~HardPairSink() = default;
+
+}  // namespace helip
