@@ -98,7 +98,8 @@ MUTATIONS = (
         "a failed write is final*",
     ),
     Mutation(
-        "a store is committed after an append that failed", "table/store/embedding_store_writer.cpp",
+        "a store is committed after an append that failed",
+        "table/store/embedding_store_writer.cpp",
         "    impl.columns.give_up();\n", "",
         "what reads a store that was cut*",
     ),
