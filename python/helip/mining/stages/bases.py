@@ -37,14 +37,14 @@ class Base:
         """What is known of a table that lies in a directory. Raises as `changed_rows`."""
         deleted, replaced = changed_rows(len(table), table.fingerprint, store, table.path)
         return cls(
-            path=os.path.abspath(table.path), checksum=manifest_checksum(table.path),
+            path=os.path.abspath(table.path), checksum=_checksum(table.path),
             store=table.fingerprint, rows=len(table), deleted=len(deleted),
             replaced=len(replaced), options=table.options,
         )  # fmt: skip
 
     def open(self) -> HardPairs:
         """The table. MismatchError where another one lies there now."""
-        if manifest_checksum(self.path) != self.checksum:
+        if _checksum(self.path) != self.checksum:
             raise MismatchError(
                 f"the table {self.path} is another one than when its update was begun; put it "
                 "back, or remove the folder of the stages and begin again"
@@ -82,8 +82,7 @@ def mined_with(table: HardPairs) -> tuple[MineOptions, ClusterOptions]:
     return MineOptions(**{**known, "candidates": None}), ClusterOptions(**clusters)
 
 
-def manifest_checksum(path: str) -> str:
-    """The checksum of a container's manifest, which no other container has."""
+def _checksum(path: str) -> str:
     return str(read_json(Path(path) / "manifest.json").get("checksum"))
 
 

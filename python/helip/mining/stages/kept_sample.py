@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from helip.common.errors import Error
+from helip.common.files import remove_leftovers
 from helip.common.remote.container import KEPT_SAMPLE
-from helip.common.remote.manifest import MOST_BYTES
-from helip.mining.stages.bases import Changes, is_in, manifest_checksum
+from helip.common.remote.manifest import MANIFEST, MOST_BYTES
+from helip.mining.stages.bases import Changes, is_in
 from helip.mining.stages.unit_files import open_unit_file, write_unit_file
 from helip.pairs.blocks import Pools
 
 _OVERHEAD = 1 << 20  # bytes of the file that are not arrays, at most
 
 
-def write_kept_sample(table: str, targets: np.ndarray, exact: Pools) -> None:
-    """Writes the ``exact`` pools of ``targets`` int64 [n], ascending, beside a table.
+def remove_unpublished(table: str) -> None:
+    """Removes the kept sample of a table that was not published, since its process was killed.
 
-    The file names the table's manifest. Pools too large to be copied with it are not kept.
+    The folder of a new table may hold nothing else.
+    """
+    if not (Path(table) / MANIFEST).exists():
+        (Path(table) / KEPT_SAMPLE).unlink(missing_ok=True)
+        remove_leftovers(Path(table), KEPT_SAMPLE)
+
+
+def write_kept_sample(
+    table: str, store: str, options: dict[str, Any], targets: np.ndarray, exact: Pools
+) -> None:
+    """Writes the ``exact`` pools of ``targets`` int64 [n], ascending, in the folder of a table.
+
+    ``store`` is the fingerprint of what was mined, and ``options`` those of the table. Pools too
+    large to be copied with it are not kept.
     """
     arrays = {"targets": targets, **exact._asdict()}
     if sum(values.nbytes for values in arrays.values()) + _OVERHEAD <= MOST_BYTES:
-        write_unit_file(Path(table) / KEPT_SAMPLE, arrays, job=manifest_checksum(table))
+        write_unit_file(Path(table) / KEPT_SAMPLE, arrays, job=_tag(store, options))
 
 
 def kept_pools(changes: Changes, sample: np.ndarray, kept: int) -> tuple[np.ndarray, Pools]:
@@ -31,12 +48,13 @@ def kept_pools(changes: Changes, sample: np.ndarray, kept: int) -> tuple[np.ndar
 
     bool [n], whether the exact pool of ``kept`` pairs among rows that did not change is known, and
     these pools, empty where it is not. None is known without a file, by a damaged one or one of
-    another table.
+    another store or other options.
     """
     known, pools = np.zeros(len(sample), dtype=bool), Pools.empty(len(sample), kept)
     base = changes.base
     try:
-        file = open_unit_file(Path(base.path) / KEPT_SAMPLE, job=base.checksum)
+        tag = _tag(base.store, base.options)
+        file = open_unit_file(Path(base.path) / KEPT_SAMPLE, job=tag)
         targets = np.array(file["targets"])
         before = Pools(*(np.array(file[name]) for name in Pools._fields))
     except (Error, KeyError):
@@ -48,6 +66,12 @@ def kept_pools(changes: Changes, sample: np.ndarray, kept: int) -> tuple[np.ndar
     for values, found in zip(pools, left, strict=True):
         values[at] = found[stays]
     return known, pools
+
+
+def _tag(store: str, options: dict[str, Any]) -> str:
+    """A digest of what exact pools depend on."""
+    text = json.dumps({"store": store, "options": options}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def still_exact(

@@ -13,7 +13,7 @@ from helip.mining.recall import is_reached
 from helip.mining.stages.certifying import exact_sample
 from helip.mining.stages.drops import RULES, count_rules
 from helip.mining.stages.job import StageJob
-from helip.mining.stages.kept_sample import write_kept_sample
+from helip.mining.stages.kept_sample import remove_unpublished, write_kept_sample
 from helip.mining.stages.range_pools import pools_of
 from helip.mining.stages.rows import BLOCK
 from helip.mining.stages.steps import CENTRES, Step, done_steps, verdict
@@ -34,6 +34,7 @@ def _written(job: StageJob) -> _core.HardPairs:
     done = done_steps(job)
     pools = next(step for step in reversed(done) if step.stage in ("merge", "refine"))
     skip, drops = job.options.skip, dict.fromkeys((*RULES, "skipped"), 0)
+    remove_unpublished(job.out)
     writer = _core.HardPairsWriter(job.out, job.rows, job.options.k, replace=job.base is not None)
     for unit in range(job.ranges):
         file = pools_of(job, pools, unit)
@@ -47,14 +48,15 @@ def _written(job: StageJob) -> _core.HardPairs:
             ids = np.ascontiguousarray(file["ids"][block, skip:], dtype=np.int64)
             scores = np.ascontiguousarray(file["scores"][block, skip:])
             writer.write(first + begin, ids, scores, file["counts"][block] - over)
-    table = writer.finish(
+    options = table_options(job)
+    # First: a table that is there has its kept sample.
+    write_kept_sample(job.out, job.fingerprint, options, job.sample, exact_sample(job))
+    return writer.finish(
         fingerprint=job.fingerprint,
         data_fingerprint=job.data_fingerprint,
-        options_json=json.dumps(table_options(job)),
+        options_json=json.dumps(options),
         report_json=json.dumps(_report(job, done, drops)),
     )
-    write_kept_sample(job.out, job.sample, exact_sample(job))
-    return table
 
 
 def table_options(job: StageJob) -> dict[str, Any]:
