@@ -16,7 +16,7 @@ from helip import InvalidArgumentError, SampleError
 from helip.common.files import named_file
 from helip.common.options import ProgressOptions, keywords, require
 from helip.common.progress import ProgressBar
-from helip.common.sqlite_log import create
+from helip.common.sqlite_log import create, is_absent
 from helip.data import captions_of
 from helip.pairs import HardPairs, open_together
 from helip.reporting import Similarities, pool_of
@@ -67,7 +67,7 @@ def make_study(call: MakeStudyCall) -> Study:
             "give it, or other kinds"
         )
     path = Path(named_file(str(os.fspath(call.out))))  # type: ignore[arg-type]
-    require(not os.path.lexists(path), "out", str(path), "a new file, and something is there")
+    require(is_absent(path, FORMAT), "out", str(path), "a new file, and something is there")
     pairs, data, store = open_together(call.pairs, call.data, call.store)
     draw = _Draw(call, pairs, data, store)
     questions = draw.questions()

@@ -87,6 +87,18 @@ def log_schema(*, columns: Sequence[str], said: str, about: str, subject: str) -
     )
 
 
+def is_absent(path: Path, kind: LogFormat, *, wait: float = 10.0) -> bool:
+    """Whether nothing is there, or what a kill left while a file was made: a database without
+    tables, once its journal is rolled back."""
+    if not path.is_file():
+        return not path.exists()
+    try:
+        with database_errors(path, kind), contextlib.closing(_connect(path, "rw", wait)) as found:
+            return not _has_tables(found)
+    except CorruptError:  # something else is there
+        return False
+
+
 def create(
     path: Path,
     kind: LogFormat,
@@ -103,7 +115,7 @@ def create(
         contextlib.closing(_connect(path, "rwc", wait)) as made,
         _transaction(made),
     ):
-        if made.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if _has_tables(made):
             return False
         for statement in (_ABOUT, *kind.schema):
             made.execute(statement)
@@ -119,14 +131,13 @@ def connect(path: Path, kind: LogFormat, *, wait: float) -> sqlite3.Connection:
     """Open the file at ``path``; ``wait``: seconds for others that write.
 
     Raises:
-        StorageError: no file there, or it cannot be opened; locked. CorruptError: it is damaged, or
-            something else. UnsupportedError: of a newer version.
+        StorageError: no file there, or an empty one; it cannot be opened; locked. CorruptError: it
+            is damaged, or something else. UnsupportedError: of a newer version.
     """
-    if not path.is_file():
+    if not path.is_file() or is_absent(path, kind, wait=wait):
         reason = errno.EISDIR if path.is_dir() else errno.ENOENT
-        raise StorageError(
-            reason, f"there is no {kind.file} at {os.fspath(path)!r}: {os.strerror(reason)}"
-        )
+        why = "the file is empty" if path.is_file() else os.strerror(reason)
+        raise StorageError(reason, f"there is no {kind.file} at {os.fspath(path)!r}: {why}")
     with database_errors(path, kind):
         connection = _connect(path, "rw", wait)
         try:
@@ -145,6 +156,10 @@ def _connect(path: Path, mode: str, wait: float) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
 
 
 def _check(path: Path, connection: sqlite3.Connection, kind: LogFormat) -> None:

@@ -204,13 +204,17 @@ def _keys_or_array(given: Any) -> list[str] | np.ndarray:
             if all(isinstance(each, str) for each in given):
                 return given
         array = np.asarray(given)
+        # Text of NumPy is U, of pandas and Arrow objects, which may be numbers and bools as well.
+        if array.dtype.kind in "UO":
+            listed = array.ravel().tolist()
+            if all(isinstance(each, str) for each in listed):
+                return listed
+            array = np.asarray(array.tolist())
+        return array
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(
             f"subset is {given!r:.100}; it must be a path, keys, row numbers or one bool a row"
         ) from error
-    # Text of NumPy is U, of pandas and Arrow objects.
-    listed: list[Any] = array.ravel().tolist() if array.dtype.kind in "UO" else [None]
-    return listed if all(isinstance(each, str) for each in listed) else array
 
 
 def _by_key(data: Dataset, keys: list[str], words: str) -> np.ndarray:

@@ -16,6 +16,8 @@ import numpy as np
 from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.common.files import reading_file, storage_errors
 
+_MOST_INFLATED = 1032  # times its own size, of what deflate packs
+
 
 @dataclass(frozen=True)
 class NpyMatrix:
@@ -108,7 +110,13 @@ def _array_bytes(path: Path, member: str | None) -> Iterator[tuple[IO[bytes], in
                 yield file, path.stat().st_size
             return
         with _archive(path) as archive, archive.open(f"{member}.npy") as inside:
-            yield inside, archive.getinfo(f"{member}.npy").file_size
+            said = archive.getinfo(f"{member}.npy").file_size
+            if said > _MOST_INFLATED * path.stat().st_size:
+                raise CorruptError(
+                    f"{path} is damaged: {member}.npy is said to have {said:,} bytes, more than a "
+                    "file of its size can hold"
+                )
+            yield inside, said
 
 
 @contextlib.contextmanager

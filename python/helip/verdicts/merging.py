@@ -11,7 +11,7 @@ from typing import Any
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError
 from helip.common.files import named_file
 from helip.common.options import require
-from helip.common.sqlite_log import create
+from helip.common.sqlite_log import create, is_absent
 from helip.store.data_identity import Identity, require_same_data
 from helip.store.keys import KeyIndex
 from helip.verdicts.verdicts import FORMAT, Verdicts, about_data
@@ -23,6 +23,7 @@ _INSERT = (
     f"INSERT INTO log ({', '.join(_COLUMNS)}) VALUES ({', '.join(map(':{}'.format, _COLUMNS))})"
     " ON CONFLICT (id) DO NOTHING"
 )
+_NEW = "a new file, and something is there"
 Entry = dict[str, Any]
 
 
@@ -41,12 +42,12 @@ def merge(sources: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[s
     place = Path(named_file(out))
     if not paths:
         raise InvalidArgumentError("sources is empty; give at least one file of verdicts")
-    if place.exists():
+    if not is_absent(place, FORMAT):
         paths.append(place)
     logs = {path: _read_log(path) for path in paths}
     about = _common({path: identity for path, (identity, _) in logs.items()})
     entries = _union((entry for _, log in logs.values() for entry in log), place)
-    if place.exists() or not create(place, FORMAT, about, insert=_INSERT, rows=entries):
+    if not create(place, FORMAT, about, insert=_INSERT, rows=entries):
         with Verdicts.open(place) as opened, opened._writing() as connection:
             connection.execute(
                 "UPDATE about SET value = :data_fingerprint WHERE name = 'data_fingerprint'", about
@@ -132,7 +133,7 @@ def move(
         InvalidArgumentError: ``out`` exists; no keys. As :meth:`Verdicts.open` does.
     """
     place = Path(named_file(out))
-    require(not os.path.lexists(place), "out", str(place), "a new file, and something is there")
+    require(is_absent(place, FORMAT), "out", str(place), _NEW)
     about, keys = about_data(pairs, keys)
     if keys is None:
         raise InvalidArgumentError(
@@ -157,5 +158,6 @@ def move(
             continue
         moved[entry["id"]] = {**entry, **dict(zip(sides, rows, strict=True))}
     entries = [moved.get(e["id"], e) for e in log if e["id"] in moved or e["undoes"] in moved]
-    create(place, FORMAT, about, insert=_INSERT, rows=entries)
+    new = create(place, FORMAT, about, insert=_INSERT, rows=entries)
+    require(new, "out", str(place), _NEW)
     return Moved(len(moved), lost, unkeyed)

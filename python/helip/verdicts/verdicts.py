@@ -24,6 +24,7 @@ from helip.common.sqlite_log import (
     checked_person,
     connect,
     create,
+    is_absent,
     log_schema,
     time_of,
 )
@@ -233,8 +234,7 @@ class Verdicts(SqliteLog):
         require(wait >= 0, "wait", wait, "at least 0 seconds")
         if pairs is not None:
             about, keys = about_data(pairs, keys)
-            # One that a kill left while it was made is empty.
-            if not (path.exists() and path.stat().st_size):
+            if is_absent(path, FORMAT, wait=wait):
                 create(path, FORMAT, about, wait=wait)
         connection = connect(path, FORMAT, wait=wait)
         try:

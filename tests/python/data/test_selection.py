@@ -73,10 +73,14 @@ def test_keys_are_taken_as_other_libraries_hold_them(form, tmp_path):
     assert list(helip.open_dataset(data, subset=given).keys) == keys
 
 
-def test_a_pyarrow_mask_is_a_mask(shards):
-    pyarrow = pytest.importorskip("pyarrow")
-    mask = pyarrow.array([row in (2, 5) for row in range(ROWS)])
-    assert list(helip.open_dataset(shards, subset=mask).keys) == [key(2), key(5)]
+@pytest.mark.parametrize("form", ["objects", "rows", "pandas", "pyarrow"])
+def test_a_mask_and_rows_are_taken_as_other_libraries_hold_them(form, shards):
+    given = np.array([5, 2] if form == "rows" else np.isin(np.arange(ROWS), [2, 5]), dtype=object)
+    if form == "pandas":
+        given = pytest.importorskip("pandas").Series(given)
+    elif form == "pyarrow":
+        given = pytest.importorskip("pyarrow").array(given)
+    assert list(helip.open_dataset(shards, subset=given).keys) == [key(2), key(5)]
 
 
 def test_the_limit_is_of_what_the_subset_leaves(shards):

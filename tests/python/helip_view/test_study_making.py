@@ -94,6 +94,7 @@ def test_two_kinds_need_no_store(folder: Path, tmp_path: Path) -> None:
 
 
 def test_three_pools_stand_side_by_side(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "s").touch()  # what a kill left
     with make(folder, tmp_path / "s", choices=3, cards=28) as made:
         harder = [each for each in made.questions if each.type == "harder"]
         assert {len(each.pools) for each in harder} == {3} and len(harder) == 24

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helip.common.errors import CorruptError, InvalidArgumentError, StorageError
-from helip.store.npy_files import map_npy
+from helip.store.npy_files import NpyMatrix, map_npy
 
 
 def test_a_matrix_is_mapped_read_only(tmp_path: Path) -> None:
@@ -41,3 +43,18 @@ def test_what_is_no_matrix_is_refused_with_its_file(tmp_path: Path) -> None:
         map_npy(tmp_path / "cut.npy")
     with pytest.raises(StorageError, match=r"none\.npy"):
         map_npy(tmp_path / "none.npy")
+
+
+def test_a_member_that_claims_more_than_its_file_can_hold_is_damage(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f8", "fortran_order": False, "shape": (1, 1 << 28)}
+    )
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+        archive.writestr("a.npy", header.getvalue())
+    content = bytearray((tmp_path / "m.npz").read_bytes())
+    at = content.index(b"PK\1\2") + 24  # of its size, in the directory
+    content[at : at + 4] = b"\xf0\xff\xff\xff"
+    (tmp_path / "m.npz").write_bytes(content)
+    with pytest.raises(CorruptError, match=r"a\.npy is said to have 4,294,967,280 bytes"):
+        NpyMatrix.open(tmp_path / "m.npz", "a")

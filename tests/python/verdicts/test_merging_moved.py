@@ -61,6 +61,9 @@ def test_what_cannot_be_moved_is_refused(source: Path, tmp_path: Path) -> None:
         moved(keys=None)
     with pytest.raises(MismatchError, match="keys has 4 entries and pairs 5 rows"):
         moved(keys=KEYS["old"])
-    with pytest.raises(InvalidArgumentError, match=r"out is .*v.*, must be a new file"):
-        moved(out=source)
-    assert [p.name for p in tmp_path.iterdir()] == ["v"]
+    (tmp_path / "text").write_text("mine")
+    for path in (source, tmp_path / "text", tmp_path):
+        with pytest.raises(InvalidArgumentError, match=r"out is .*, must be a new file"):
+            moved(out=path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["text", "v"]
+    assert (tmp_path / "text").read_text() == "mine"

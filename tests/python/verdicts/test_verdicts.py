@@ -228,7 +228,6 @@ def test_a_file_is_made_for_a_table_alone(tmp_path: Path) -> None:
 
 def test_damaged_files_other_files_and_newer_ones_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database" * 1000)
-    (tmp_path / "empty").touch()
     with sqlite3.connect(tmp_path / "other") as other:
         other.execute("CREATE TABLE t (a)")
     with opened(tmp_path) as verdicts:
@@ -241,9 +240,8 @@ def test_damaged_files_other_files_and_newer_ones_are_refused(tmp_path: Path) ->
         newer.execute("PRAGMA user_version = 2")
     with pytest.raises(CorruptError, match="text is damaged, or no file of verdicts"):
         Verdicts.open(tmp_path / "text")
-    for name in ("empty", "other"):
-        with pytest.raises(CorruptError, match=f"{name} is an SQLite file, but not one of verd"):
-            Verdicts.open(tmp_path / name)
+    with pytest.raises(CorruptError, match="other is an SQLite file, but not one of verd"):
+        Verdicts.open(tmp_path / "other")
     for name in ("cut", "zeros"):
         with pytest.raises(CorruptError, match=f"{name} is damaged"):
             Verdicts.open(tmp_path / name)

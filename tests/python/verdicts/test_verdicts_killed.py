@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helip import HardPairs, Verdicts
+from helip.common.errors import StorageError
+from helip.common.sqlite_log import _connect
+from helip.verdicts import merge, move
 
 ROWS = 50
 
@@ -101,6 +106,42 @@ def test_a_kill_before_a_verdict_or_a_file_is_whole_leaves_what_was_there(
         assert [j.verdict for j in verdicts.history()] == found
         verdicts.add(0, 1, "keep", person="Bo")
     assert [p.name for p in tmp_path.iterdir()] == ["v"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda source, out: Verdicts.open(out, pairs=table()).add(0, 1, "keep", person="Ada"),
+        lambda source, out: merge([source], out=out).close(),
+        lambda source, out: move(source, pairs=table(), keys=list(map(str, range(ROWS))), out=out),
+    ],
+    ids=["open", "merge", "move"],
+)
+def test_what_a_kill_left_while_a_file_was_made_is_no_file(
+    tmp_path: Path, again: Callable[[Path, Path], object], begun: bool
+) -> None:
+    source, out = tmp_path / "source", tmp_path / "v"
+    with Verdicts.open(source, pairs=table(), keys=list(map(str, range(ROWS)))) as verdicts:
+        verdicts.add(0, 1, "keep", person="Ada")
+    out.touch()
+    if begun:  # pages are in the file already, and its journal says that there were none
+        making = _connect(tmp_path / "making", "rwc", 0.0)
+        making.execute("PRAGMA cache_size = 1")
+        making.execute("BEGIN IMMEDIATE")
+        for number in range(50):
+            making.execute(f"CREATE TABLE t{number} (value TEXT PRIMARY KEY)")
+        for end in ("", "-journal"):
+            shutil.copy(tmp_path / f"making{end}", f"{out}{end}")
+        making.close()
+        assert out.stat().st_size > 0
+    else:
+        with pytest.raises(StorageError, match="v': the file is empty"):
+            Verdicts.open(out)
+    again(source, out)
+    with Verdicts.open(out, pairs=table()) as verdicts:
+        assert [(j.target, j.hard, j.verdict) for j in verdicts.history()] == [(0, 1, "keep")]
+    assert not Path(f"{out}-journal").exists()
 
 
 def test_two_processes_that_make_and_fill_one_file_lose_nothing(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def open_tables(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     packers: dict[str, StringPacker] = {}
     for path in paths:
         schema = _schema_of(path) if kinds == [".parquet"] else None
-        header, rows = (schema.names, iter(())) if schema else read_rows(path, lines)
+        header, rows = (schema.names, iter(())) if schema is not None else read_rows(path, lines)
         columns = choose_same_columns(columns, header, options, path)
         roles, before = columns.roles(), in_table
         in_table = schema is not None and _holds_bytes(schema.field(columns.image), path)
@@ -239,7 +239,9 @@ def open_tables(paths: Sequence[Path], options: OpenCall) -> TableDataset:
             packers.setdefault(role, StringPacker())
         places = [header.index(name) for name in roles.values()]
         read = (
-            _parquet_rows(path, roles) if schema else ([row[at] for at in places] for row in rows)
+            ([row[at] for at in places] for row in rows)
+            if schema is None
+            else _parquet_rows(path, roles)
         )
         for cells in read:
             for role, cell in zip(roles, cells, strict=True):

@@ -285,6 +285,9 @@ def _parts_of_sides(call: ImportCall) -> list[Part]:
     if call.keys is not None:
         raise InvalidArgumentError("keys are for arrays; give those of .npy files as metadata")
     metadata = [] if call.metadata is None else _existing_files(call.metadata)
+    for path in metadata:
+        if path.suffix.lower() != ".parquet":
+            raise InvalidArgumentError(f"{path} is no .parquet file, as metadata names them")
     return npy_parts(_existing_files(call.image), _existing_files(call.text), metadata, call)
 
 
@@ -292,7 +295,10 @@ def _parts_of_files(paths: Sequence[Path], call: ImportCall) -> list[Part]:
     """Those of a folder, or of files of one kind."""
     if len(paths) == 1 and paths[0].is_dir() and paths[0].suffix.lower() != ".lance":
         folder, inside = paths[0], sorted(paths[0].iterdir(), key=natural)
-        if {"img_emb", "text_emb"} & {path.name for path in inside}:
+        names = {path.name for path in inside}
+        if "_versions" in names:
+            return [lance_part(folder, call)]
+        if {"img_emb", "text_emb"} & names:
             return _clip_retrieval_parts(folder, call)
         # Of DataComp the tables beside the arrays are their metadata.
         kinds = {path.suffix.lower() for path in inside}

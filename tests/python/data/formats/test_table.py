@@ -326,6 +326,12 @@ def test_a_picture_column_of_another_type_is_refused(tmp_path):
         open_dataset(path)
 
 
+def test_parquet_without_columns_is_told_as_one_that_lacks_them(tmp_path):
+    path = write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InvalidArgumentError, match=r"t\.parquet"):
+        open_dataset(path)
+
+
 def test_damaged_parquet_is_told_on_opening_or_when_read(tmp_path):
     path = write_parquet(tmp_path / "t.parquet", image=[png(i) for i in range(4)],
                          caption=[caption(i) for i in range(4)])  # fmt: skip

@@ -91,6 +91,9 @@ def test_what_does_not_belong_together_is_named(tmp_path: Path) -> None:
     embeddings(51).metadata(tmp_path / "m.parquet")
     with pytest.raises(helip.InvalidArgumentError, match=r"m.parquet has 51 rows and .* 50"):
         imported(tmp_path, **saved(tmp_path), metadata=tmp_path / "m.parquet")
+    (tmp_path / "m.csv").write_text("key\n")
+    with pytest.raises(helip.InvalidArgumentError, match=r"m.csv is no .parquet file"):
+        imported(tmp_path, **saved(tmp_path), metadata=tmp_path / "m.csv")
     folder = clip_retrieval(tmp_path / "c", embeddings(90), 7)
     (folder / "text_emb" / "text_emb_3.npy").unlink()
     with pytest.raises(helip.InvalidArgumentError, match=r"img_emb_3.npy of image .* text_emb_4"):

@@ -57,6 +57,10 @@ def as_lance(whole: Embeddings, folder: Path) -> Any:
     return folder / "a.lance"
 
 
+def as_lance_by_another_name(whole: Embeddings, folder: Path) -> Any:
+    return as_lance(whole, folder).rename(folder / "a")
+
+
 def as_table(whole: Embeddings, folder: Path) -> Any:
     return whole.table()
 
@@ -64,7 +68,7 @@ def as_table(whole: Embeddings, folder: Path) -> Any:
 SOURCES = (as_parquet, as_shards_of_parquet, as_hub_of_hugging_face, as_lance, as_table)
 
 
-@pytest.mark.parametrize("make", SOURCES)
+@pytest.mark.parametrize("make", [*SOURCES, as_lance_by_another_name])
 def test_a_table_becomes_a_store(
     tmp_path: Path, make: Callable[[Embeddings, Path], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
