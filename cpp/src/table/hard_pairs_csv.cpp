@@ -44,9 +44,10 @@ void for_each_pool(const fs::path& path, const ProgressCallback& progress, const
   std::ifstream file(path, std::ios::binary);
   std::vector<std::int64_t> numbers;
   std::int64_t number = 0, untold = 0;
-  for (std::string read; std::getline(file, read); ++untold) {
+  for (std::string read; std::getline(file, read);) {
     std::string_view line = read;
     untold += static_cast<std::int64_t>(line.size());
+    if (!file.eof()) ++untold;  // its newline, which the last line may lack
     if (untold > kBuffer) state.advance(std::exchange(untold, 0));
     if (++number == 1 && line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);
     numbers.clear();
@@ -81,7 +82,7 @@ void for_each_pool(const fs::path& path, const ProgressCallback& progress, const
     std::erase_if(numbers, [](std::int64_t id) { return id < 0; });
     take(number, target, numbers);
   }
-  if (file.bad()) fail(ErrorCode::io, "cannot read ", path);
+  if (!file.is_open() || file.bad()) fail(ErrorCode::io, "cannot read ", path);
   state.advance(untold);
 }
 

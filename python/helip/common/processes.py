@@ -109,6 +109,11 @@ class Processes:
         """Wait for all, for as long as they work; the first time, all must come at once."""
         self._exchanged(None, _patient_hosts)
 
+    def leave(self) -> None:
+        """Have those that wait in `meet` for this process, which has failed, get an Error."""
+        if self.count > 1 and (group := _side.pop("patient hosts", None)) is not None:
+            dist.destroy_process_group(group)
+
     def leader_does(self, work: Callable[[], Any]) -> Any:
         """What ``work`` returns on rank 0, None elsewhere; its failure is raised on all.
 

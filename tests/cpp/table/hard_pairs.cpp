@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -181,4 +182,8 @@ TEST_CASE("what takes long on a table tells how far it is, and stops when it is 
   follow("open",
          [&](const ProgressCallback& progress) { (void)HardPairs::open(folder / "p0", progress); });
   follow("verify", [&](const ProgressCallback& progress) { pairs.verify(progress); });
+  std::ofstream(folder / "a.csv") << "0,1\n1,0";
+  follow("read", [&](const ProgressCallback& progress) {
+    (void)HardPairs::open_csv(folder / "a.csv", -1, progress);
+  });
 }

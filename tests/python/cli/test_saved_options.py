@@ -71,6 +71,7 @@ def test_what_was_given_and_all_that_holds_is_kept_as_it_was(tmp_path: Path) -> 
         ("https://token@host/0.tar", "https://***@host/0.tar"),
         ("s3://bucket/0.tar?X-Amz-Signature=secret,secret&a=b", "s3://bucket/0.tar?***"),
         ("https://host/0.tar#secret", "https://host/0.tar?***"),
+        ("s3://bucket/a)[1]>b|c.tar?sig=a)secret|b", "s3://bucket/a)[1]>b|c.tar?***"),
         (Path("https://me:secret@host/0.tar"), "https://***@host/0.tar"),
         ("a=https://me:secret@host/a", "a=https://***@host/a"),
         (("s3://bucket/0.tar", "gs://me:secret@x/y"), ["s3://bucket/0.tar", "gs://***@x/y"]),
@@ -79,8 +80,8 @@ def test_what_was_given_and_all_that_holds_is_kept_as_it_was(tmp_path: Path) -> 
         ("https://host/{00..07}.tar", "https://host/{00..07}.tar"),
     ],
     ids=[
-        "password", "user", "query", "fragment", "path", "named", "list", "pattern", "spec",
-        "plain",
+        "password", "user", "query", "fragment", "brackets", "path", "named", "list", "pattern",
+        "spec", "plain",
     ],
 )  # fmt: skip
 def test_users_passwords_and_queries_of_urls_are_not_kept(

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import PureWindowsPath
 from typing import Any, Literal
 
 import jinja2
@@ -27,6 +27,8 @@ NO_REPOSITORY = "OWNER/NAME"
 _LIBRARIES = ("torch", "open_clip_torch", "transformers")
 # An absolute path within words; not the path of an address, nor a fraction such as 1/2, nor </b>.
 _PATH = re.compile(r"""(?<![\w/.*<-])(?<!:(?=//))(?:file:/*)?~?/[^\s'",;()|]+""")
+# Begins a value that is a path as a whole, also one of Windows.
+_WHOLE_PATH = re.compile(r"/|~|file:|[A-Za-z]:[/\\]|\\\\")
 
 
 def card_of(kind: Literal["model", "dataset"], metadata: Mapping[str, Any], **values: Any) -> str:
@@ -52,14 +54,15 @@ def without_paths(value: Any) -> Any:
         return without_paths(os.fspath(value))
     if not isinstance(value, str):
         return value
-    if value.startswith(("/", "~", "file:")):
-        return PurePosixPath(value).name
-    return words_without_paths(value)
+    value = without_secrets(value)
+    if _WHOLE_PATH.match(value):
+        return PureWindowsPath(value).name  # which takes slashes, too
+    return _last_parts(value)
 
 
 def words_without_paths(text: str) -> str:
-    """The same words or Markdown, of absolute paths only the last part, of URLs no credentials."""
-    return _PATH.sub(lambda found: found[0].rpartition("/")[2], without_secrets(text))
+    """The same Markdown, of absolute paths only the last part, of URLs no credentials."""
+    return _last_parts(without_secrets(text, markdown=True))
 
 
 def refuse_paths(name: str, text: str) -> None:
@@ -75,6 +78,10 @@ def refuse_paths(name: str, text: str) -> None:
                 f"{name} names {folder}, a path of this machine, and would be public; take it out "
                 "of data, results or the file"
             )
+
+
+def _last_parts(text: str) -> str:
+    return _PATH.sub(lambda found: found[0].rpartition("/")[2], text)
 
 
 def _versions() -> list[str]:

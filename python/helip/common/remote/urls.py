@@ -22,8 +22,9 @@ REDACTED = "***"
 # A pathlib.Path has one slash where a URL has two.
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]+:/+"
 _USER = re.compile(rf"({_SCHEME})[^/\s?#]*@")
+_QUERY = re.compile(rf"({_SCHEME}[^\s?#]*)[?#]\S+")
 # In Markdown a bracket or the border of a cell ends a URL, and a fragment is a place of a page.
-_QUERY = re.compile(rf"({_SCHEME}[^\s?#)\]>|]*)\?[^\s)\]>|]+")
+_QUERY_IN_MARKDOWN = re.compile(rf"({_SCHEME}[^\s?#)\]>|]*)\?[^\s)\]>|]+")
 
 
 def url_of(path: object) -> str | None:
@@ -118,9 +119,10 @@ def path_of(url: str) -> str:
     return (unquote(parts.path) if parts.scheme.startswith("http") else parts.path).lstrip("/")
 
 
-def without_secrets(text: str) -> str:
-    """The text with REDACTED for users, passwords and queries of its URLs.
+def without_secrets(text: str, *, markdown: bool = False) -> str:
+    """The text with REDACTED for users, passwords, queries and fragments of its URLs.
 
-    They may hold credentials, which stay out of what is written.
+    They may hold credentials, which stay out of what is written. In Markdown fragments stay.
     """
-    return _QUERY.sub(rf"\1?{REDACTED}", _USER.sub(rf"\1{REDACTED}@", text))
+    query = _QUERY_IN_MARKDOWN if markdown else _QUERY
+    return query.sub(rf"\1?{REDACTED}", _USER.sub(rf"\1{REDACTED}@", text))

@@ -39,18 +39,22 @@ def embed_by_processes(
 ) -> None:
     """Embed the part of this process of torchrun, wait for the others; the first joins all.
 
-    They share the file system of ``out``, and exchange nothing but that they are done. One that
-    fails says why and ends, and torchrun ends the others; what each has committed stays.
+    They share the file system of ``out``, and exchange nothing but that they are done. Where one
+    fails, it says why, and the others get an Error; what each has committed stays.
     """
     with join_processes(work.call.device) as device:
         own = Processes()
-        own.meet()  # before they take as long as they do
         part = (own.rank + 1, own.count)
-        embed_part(work, part, lambda: load(device), bar=own.leads, threads=core_threads())
-        own.meet()
-        if own.leads:
-            join_parts(work, own.count, kept)
-        own.meet()
+        try:
+            own.meet()  # before they take as long as they do
+            embed_part(work, part, lambda: load(device), bar=own.leads, threads=core_threads())
+            own.meet()
+            if own.leads:
+                join_parts(work, own.count, kept)
+            own.meet()
+        except BaseException:  # an interruption, too: the process may live on
+            own.leave()
+            raise
 
 
 def join_parts(work: Work, count: int, kept: Kept | None) -> EmbeddingStore:

@@ -12,6 +12,9 @@ from helip.common.hub.cards import refuse_paths, without_paths, words_without_pa
 CASES = {
     "absolute": ("/home/ada/runs/start.pt", "start.pt"),
     "of home": ("~/runs/start", "start"),
+    "of Windows": ("C:\\Users\\ada\\start.pt", "start.pt"),
+    "of Windows, with slashes": ("C:/Users/ada/start.pt", "start.pt"),
+    "of a server": ("\\\\server\\ada\\runs\\start.pt", "start.pt"),
     "as an address": ("file:///home/ada/data", "data"),
     "an object": (Path("/home/ada/data"), "data"),
     "in words": ("cannot read /home/ada/data/a.png: gone", "cannot read a.png: gone"),
@@ -25,6 +28,8 @@ CASES = {
     "a closing tag": ("a<sub>2</sub>", "a<sub>2</sub>"),
     "an escape": ("a \\| b \\* c", "a \\| b \\* c"),
     "a token": ("https://me:hf_x@host/a/b?sig=s,t#u", "https://***@host/a/b?***"),
+    "a fragment": ("s3://b/a.tar#token", "s3://b/a.tar?***"),
+    "behind a bracket": ("https://host/a(1)?sig=s)t|u", "https://host/a(1)?***"),
     "a number": (0.5, 0.5),
     "nothing": (None, None),
 }

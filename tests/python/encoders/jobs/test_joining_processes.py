@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
 
+from helip.common.errors import Error
 from helip.common.parts import parts_folder
 from support import process_group
-from support.embed_samples import LARGE, Numbered, files_of, run
+from support.embed_samples import LARGE, Numbered, Numbers, files_of, run
 
 
 def _embed(rank: int, out: str, rows: int) -> tuple[int, int]:
@@ -34,6 +38,28 @@ def test_processes_read_a_part_each_and_all_get_the_store(tmp_path):
 def test_with_less_batches_than_processes_some_only_wait(tmp_path):
     told = process_group.run(_embed, tmp_path, str(tmp_path / "s"), 10)
     assert sorted(told) == [(0, 10), (10, 10)]
+
+
+class Broken(Numbers):
+    def encode(self, texts: list[str]) -> torch.Tensor:
+        raise RuntimeError("the shelf fell down")
+
+
+def _failing(rank: int, out: str) -> tuple[str, int]:
+    """What is said where rank 1 fails and goes on with something else; rows at the next call."""
+    limit = dist.distributed_c10d._set_pg_timeout
+    limit(datetime.timedelta(seconds=20), dist.group.WORLD)
+    encoder = Broken() if rank else Numbers()
+    with pytest.raises((Error, RuntimeError)) as caught:
+        run(Numbered(LARGE), Path(out), text_encoder=encoder, launcher="torchrun", device="cpu")
+    dist.barrier()  # it ends only where both have been told
+    return str(caught.value), _embed(rank, out, LARGE)[1]
+
+
+def test_one_that_fails_and_lives_on_holds_nobody(tmp_path):
+    (told, rows), (failure, _) = process_group.run(_failing, tmp_path, str(tmp_path / "s"))
+    assert "another process has stopped" in told and "the shelf fell down" in failure
+    assert rows == LARGE
 
 
 def test_alone_it_is_a_job_of_one_part(tmp_path):
