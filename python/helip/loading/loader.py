@@ -166,6 +166,8 @@ class HardPairLoader:
             exclusions = exclusions_of(call.verdicts, len(data), data.fingerprint or "")
             table, self._left_out = table_without(table, exclusions)
         self._rank, self._world_size = distributed_place(call.rank, call.world_size)
+        # What a state may bring.
+        self._open = [name for name in ("community_rows", "short") if getattr(call, name) is None]
         call = with_strategy(
             call,
             whole_table=call.pairs is not None and not self._grows,
@@ -174,25 +176,10 @@ class HardPairLoader:
         )
         gives = STRATEGIES[call.strategy].gives_hard_rows
         self._row_facts = RowFacts(data, call.store, table if gives else None, exclusions)
-        self._data = data
+        self._table, self._data, self._seed = table, data, call.seed
+        self._verdicts = None if exclusions is None else exclusions.digest
         self._options = BatchOptions.of(call)
-        self._sampler = make_sampler(
-            table,
-            data,
-            self._options,
-            seed=call.seed,
-            rank=self._rank,
-            world_size=self._world_size,
-        )
-        self._identity = {  # whatever changes the batches; state.py says what may differ
-            "seed": call.seed,
-            **sampler_identity(self._options),
-            "world_size": self._world_size,
-            "fingerprint": data.fingerprint or "",
-            "rows": len(data),
-            "eligible_targets": self._sampler.eligible_targets,
-            "verdicts": None if exclusions is None else exclusions.digest,
-        }
+        self._sampler, self._identity = self._sampler_of(self._options)
         self._reads = choose_reads(
             data, call.transform, call.tokenizer, call.seed, ReadOptions.of(call)
         )
@@ -202,6 +189,26 @@ class HardPairLoader:
         self._caches: dict[int, dict[str, int]] = {}  # of worker processes, by their numbers
         self._counts = EpochCounts(call.epoch)
         self._begin(call.epoch)
+
+    def _sampler_of(self, options: BatchOptions) -> tuple[Any, dict[str, Any]]:
+        """The sampler with these options, and what states record of it."""
+        sampler = make_sampler(
+            self._table,
+            self._data,
+            options,
+            seed=self._seed,
+            rank=self._rank,
+            world_size=self._world_size,
+        )
+        return sampler, {  # whatever changes the batches; state.py says what may differ
+            "seed": self._seed,
+            **sampler_identity(options),
+            "world_size": self._world_size,
+            "fingerprint": self._data.fingerprint or "",
+            "rows": len(self._data),
+            "eligible_targets": sampler.eligible_targets,
+            "verdicts": self._verdicts,
+        }
 
     def __len__(self) -> int:
         """Batches of a whole epoch, the same on every rank."""
@@ -293,7 +300,8 @@ class HardPairLoader:
         With as many ranks and the same batch size and targets per batch, the batches are those of a
         run that was not interrupted. With others, every target that is left comes exactly once,
         over all ranks; with pairs that grow, batches that were planned ahead are planned anew. The
-        number of workers may always be another one.
+        number of workers may always be another one. ``community_rows`` and ``short`` are those of
+        ``state`` where they were not given.
 
         Counts go on where ``state`` comes from the same rank of as many; else they begin here.
 
@@ -303,7 +311,7 @@ class HardPairLoader:
             MismatchError: seed, data set or another option differ; the message names them.
         """
         saved = LoaderState.from_dict(state)
-        first, batches = self._place_of(saved)
+        first, batches = self._go_on_at(saved)
         counts, plans = EpochCounts(saved.epoch), saved.plans
         if saved.rank == self._rank and saved.divides_as(self._identity):
             counts = saved.counts
@@ -313,16 +321,24 @@ class HardPairLoader:
         self._counts = copy.deepcopy(counts)
         self._iteration += 1
 
-    def _place_of(self, saved: LoaderState) -> tuple[int, int]:
-        """(targets before batch 0, batches after them) of ``saved``."""
-        refuse_another_loader(saved.options, self._identity)
-        first, batches = saved.place_for(self._identity, self._sampler.targets_before)
-        steps = self._sampler.batches_after(first)
+    def _go_on_at(self, saved: LoaderState) -> tuple[int, int]:
+        """(targets before batch 0, batches after them) of ``saved``, whose options are taken where
+        none were given; nothing is taken of a state that is refused."""
+        options, sampler, identity = self._options, self._sampler, self._identity
+        if saved.options.get("strategy") == options.strategy:
+            theirs = {name: value for name in self._open if (value := saved.options.get(name))}
+            options = dataclasses.replace(options, **theirs)
+        if options != self._options:
+            sampler, identity = self._sampler_of(options)
+        refuse_another_loader(saved.options, identity)
+        first, batches = saved.place_for(identity, sampler.targets_before)
+        steps = sampler.batches_after(first)
         if batches >= steps:
             raise InvalidArgumentError(
                 f"a state at epoch {saved.epoch}, batch {batches} is outside an epoch of "
                 f"{steps} batches"
             )
+        self._options, self._sampler, self._identity = options, sampler, identity
         return first, batches
 
     def stats(self) -> dict[str, Any]:

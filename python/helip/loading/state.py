@@ -19,6 +19,7 @@ from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.loading.account import EpochCounts
 from helip.loading.readers.batch import BatchPlan
 
+_FORMAT = 2
 #: They cut an epoch into batches; its targets and their order are the same with others.
 _DIVISION = ("batch_size", "targets_per_batch", "world_size")
 
@@ -38,6 +39,7 @@ class LoaderState:
 
     def to_dict(self) -> dict[str, Any]:
         return {
+            "format": _FORMAT,
             **vars(self),
             "options": dict(self.options),
             "counts": dataclasses.asdict(self.counts),
@@ -46,9 +48,9 @@ class LoaderState:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> LoaderState:
-        """Raises InvalidArgumentError for what is no state."""
+        """Raises InvalidArgumentError for what is no state, or one of another format."""
         try:
-            epoch, batches = int(state["epoch"]), int(state["batches"])
+            form, epoch, batches = state["format"], int(state["epoch"]), int(state["batches"])
             options, rank = dict(state["options"]), int(state["rank"])
             counts = EpochCounts(**state["counts"])
             plans = [_plan_of(plan, epoch) for plan in state.get("plans", ())]
@@ -58,6 +60,11 @@ class LoaderState:
                 f"not a state of HardPairLoader ({type(error).__name__}: {error}); pass what its "
                 "state_dict() returned"
             ) from error
+        if form != _FORMAT:
+            raise InvalidArgumentError(
+                f"a loader state of format {form} cannot be read here (format {_FORMAT}); "
+                "resume with the version of helip that wrote it"
+            )
         if min(epoch, begin, batches) < 0:
             raise InvalidArgumentError(
                 f"a state at epoch {epoch}, batch {batches} after {begin} targets has a negative "

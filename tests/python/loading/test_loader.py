@@ -309,7 +309,9 @@ def test_a_state_of_another_data_set_is_refused_with_both_fingerprints():
         other.load_state_dict(state)
 
 
-@pytest.mark.parametrize("change", [{"epoch": None}, {"counts": {"mood": 1}}, {"batches": 10_000}])
+@pytest.mark.parametrize(
+    "change", [{"epoch": None}, {"counts": {"mood": 1}}, {"format": 99}, {"batches": 10_000}]
+)
 def test_what_is_no_state_is_refused(change):
     loader = make()
     state = {**loader.state_dict(), **change}

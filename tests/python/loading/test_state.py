@@ -216,6 +216,27 @@ def test_options_that_change_the_order_are_refused(before, now, name):
     )
 
 
+@pytest.mark.parametrize(("world", "batch_size"), [(1, 10), (2, 10), (1, 30)])
+@pytest.mark.parametrize(
+    ("strategy", "name", "value", "default"),
+    [("communities", "community_rows", 5, 8), ("uniform", "short", "random", "skip")],
+)
+def test_what_was_not_given_is_that_of_the_state(world, batch_size, strategy, name, value, default):
+    options = {"strategy": strategy, "short": None}
+    first = Run(90, 1, batch_size=10, **{**options, name: value})
+    first.steps(3)
+    second = Run(90, world, first.state(), batch_size=batch_size, **options)
+    assert second.state()["options"][name] == value
+    before = sum(second.targets)
+    second.steps()
+    assert sum(second.targets) - before == 90 - first.state()["targets"]
+    refused = first.state() | {"options": first.state()["options"] | {"seed": 4}}
+    other = Run(90, world, batch_size=batch_size, **options).loaders[0]
+    with pytest.raises(MismatchError, match="seed"):
+        other.load_state_dict(refused)
+    assert other.state_dict()["options"][name] == default
+
+
 def test_targets_per_batch_may_be_another_one():
     options = {"batch_size": 12, "strategy": "shared"}
     first = Run(90, 1, targets_per_batch=6, **options)
