@@ -71,7 +71,9 @@ class Dataset(ABC):
 
     def _read_caption(self, row: int) -> str | None:
         """Return the one caption of a valid row, or None; for :meth:`_read_captions` alone."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must have a method _read_caption or _read_captions"
+        )
 
     def _read_label(self, row: int) -> str | None:
         return None

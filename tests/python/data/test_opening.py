@@ -295,6 +295,14 @@ def test_a_blank_caption_is_a_missing_one(text):
         assert (caught.value.key, caught.value.reason) == ("000000001", "missing_caption")
 
 
+def test_a_data_set_without_a_way_to_read_captions_says_what_to_write():
+    class Bare(Captionless):
+        _read_caption = Dataset._read_caption
+
+    with pytest.raises(NotImplementedError, match="Bare must have a method _read_caption or"):
+        Bare(["fine"]).caption(0)
+
+
 def test_a_caption_of_lone_surrogates_is_unreadable():
     with pytest.raises(SampleError) as caught:
         Captionless(["\ud800"]).caption(0)

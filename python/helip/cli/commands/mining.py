@@ -49,7 +49,6 @@ def plan(
     image: Image = None,
     text: Text = None,
     cache: Cache = None,
-    json: bool = False,
     **options: Any,
 ) -> Done:
     """Say what mining would cost; of training, helip train --plan does."""

@@ -102,7 +102,7 @@ def curate(
     /,
     *,
     data: Annotated[str, text("The data set that was mined.")],
-    out: Annotated[Path, text("The folder to write: keep lists and a page.")],
+    out: Annotated[Path, text("The folder to write: a keep list and a page.")],
     store: Annotated[Path | None, text("The store that was mined; must be given.")] = None,
     model: Annotated[str | None, text("A CLIP model, or a store of the data by one.")] = None,
     checkpoint: Annotated[str | None, text("Its weights, where --model is a name.")] = None,
@@ -125,8 +125,6 @@ def curate(
     found = curate(pairs, dataset, store=store, model=given, out=out, **options)
     facts = found.to_dict()
     shows: dict[str, Any] = {"facts": {"path": str(out), **facts}, "rows": _curated_rows(facts)}
-    if not (out / "keep.parquet").exists():
-        shows["said"] = ["no keep.parquet was written, for pyarrow is absent; pip install pyarrow"]
     if store is None or in_part:
         return Done(out, **shows)
     counts = found.counts()

@@ -44,7 +44,6 @@ def view(
     )  # fmt: skip
 
 
-Action = Literal["make", "report"]
 _TAKES = {
     "make": {*hints_of(StudyOptions), *hints_of(OpenOptions), "out", "data", "store"},
     "report": {*hints_of(StudyResultOptions), "out"},

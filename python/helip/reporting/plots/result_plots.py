@@ -234,15 +234,20 @@ def _draw_runs(
 
 def _validations(name: str, rows: Rows) -> list[dict[str, float]]:
     """The steps of a run that were measured, once each, with their figures."""
-    found = {
-        int(row["step"]): {
-            figure: float(value)
-            for figure, value in row.items()
-            if isinstance(value, (int, float)) and not isinstance(value, bool)
+    try:
+        found = {
+            int(row["step"]): {
+                figure: float(value)
+                for figure, value in row.items()
+                if isinstance(value, (int, float)) and not isinstance(value, bool)
+            }
+            for row in rows
+            if row.get("event") == "validation"
         }
-        for row in rows
-        if row.get("event") == "validation"
-    }
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"rows of run {name!r} must be those of a metrics.jsonl ({type(error).__name__})"
+        ) from error
     if not found:
         raise InvalidArgumentError(
             f"run {name!r} has no validation; train with eval_every= and "

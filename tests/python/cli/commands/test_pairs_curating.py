@@ -20,6 +20,7 @@ def test_counts_are_shown_by_reason_and_the_list_opens_the_data(run: Run, tmp_pa
     words = ("curate", tmp_path / "p", "--data", data)
     code, shown, err = run(*words, "--store", tmp_path / "s", "--out", out)
     assert code == 0, err
+    assert "keep.parquet" not in err
     counts = json.loads((out / "curation.json").read_text())
     lines = {line.rpartition("  ")[0].strip(): line.rpartition("  ")[2] for line in
              shown.splitlines()}  # fmt: skip

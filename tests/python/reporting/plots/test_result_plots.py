@@ -165,6 +165,12 @@ def test_runs_without_a_validation_are_refused() -> None:
         plot_validation({})
 
 
+@pytest.mark.parametrize("rows", [["x"], [{"event": "validation", "x": 1.0}], None])
+def test_rows_that_are_of_no_run_are_refused(rows: Any) -> None:
+    with pytest.raises(helip.InvalidArgumentError, match=r"rows of run 'a' must be .* metrics\.js"):
+        plot_validation({"a": rows})
+
+
 LOGGED = {"violated": 0.4, "hard_similarity": 0.5, "ordinary_similarity": 0.2, "temperature": 0.05,
           "data_wait_seconds": 0.01}  # fmt: skip
 TUNED = [{"step": step, "clip": 5 / step, "margin": 1 / step, **LOGGED} for step in range(1, 30)]
