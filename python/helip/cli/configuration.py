@@ -83,7 +83,7 @@ def fill_from_recipe(app: Any, commands: Any, arguments: ArgumentCollection) -> 
     by_name = {argument.field_info.name: argument for argument in arguments}
     if "recipe" not in by_name:
         return
-    asked = ("recipe", "from_scratch", "epochs")
+    asked = ("recipe", "from_scratch", "out", "resume", "epochs")
     given = {
         name: by_name[name].convert() for name in asked if name in by_name and by_name[name].tokens
     }

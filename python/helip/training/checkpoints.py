@@ -13,6 +13,7 @@ state.json carries a digest of itself, so a flipped bit anywhere is found when i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
@@ -40,7 +41,7 @@ from helip.models.run_folder import CHECKPOINTS, list_checkpoints, within_run
 from helip.models.weights import WEIGHTS_FILE, read_tensors, write_tensors
 
 _FORMAT = "helip.checkpoint"
-_VERSION = 1
+_VERSION = 2
 _SUFFIX = ".safetensors"
 _CONFIG = "open_clip_config.json"
 STATE_FILE = "state.json"
@@ -128,6 +129,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if name.endswith(_SUFFIX)
     }
     return Checkpoint(path, body["step"], tensors, body["state"])
+
+
+def recorded_options(root: Path) -> dict[str, Any]:
+    """The options that a run began with, as its newest checkpoint that can be read records them;
+    none where there is none. Who resumes tells of damaged ones."""
+    for _, path in list_checkpoints(root):
+        with contextlib.suppress(CorruptError, StorageError, KeyError, TypeError):
+            return dict(read_json(path / STATE_FILE)["state"]["options"])
+    return {}
 
 
 def facts_of(path: Path) -> RunFacts | None:

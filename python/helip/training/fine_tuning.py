@@ -129,6 +129,11 @@ def make_trainer(
 
     bundle: in place of the call's model.
     """
+    if call.embed is not None and not isinstance(call.pairs, StreamingMiner):
+        raise InvalidArgumentError(
+            "embed makes what a StreamingMiner mines, but pairs is a "
+            f"{type(call.pairs).__name__}; pass pairs=StreamingMiner(...), or no embed"
+        )
     recipe = Recipe.of(call)
     BatchLoss(recipe.loss, recipe)  # refuses a wrong one before a model and data are opened
     if call.control or call.pairs is None:

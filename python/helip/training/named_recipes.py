@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from helip.common.options import require
@@ -381,10 +382,17 @@ def recipe_named(name: str) -> NamedRecipe:
 
 def recipe_for(given: Mapping[str, Any]) -> str | None:
     """The name of the recipe of a call with these options: FROM_SCRATCH with ``from_scratch``,
-    where they name none, not even None."""
-    usual = FROM_SCRATCH if given.get("from_scratch") else None
-    name: str | None = given.get("recipe", usual)
-    return name
+    where they name none, not even None, and do not go on with a run that began without."""
+    name: str | None = given.get("recipe")
+    if "recipe" in given or not given.get("from_scratch"):
+        return name
+    begun: Mapping[str, Any] = {}
+    if given.get("out") is not None and given.get("resume", True):
+        from helip.models.run_folder import CHECKPOINTS
+        from helip.training.checkpoints import recorded_options
+
+        begun = recorded_options(Path(given["out"]) / CHECKPOINTS)
+    return None if begun.get("recipe", FROM_SCRATCH) is None else FROM_SCRATCH
 
 
 def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:

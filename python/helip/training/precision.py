@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from pathlib import Path
 
 import torch
 
 from helip.common.devices import multiplies_bfloat16
-from helip.common.errors import CorruptError, StorageError
-from helip.common.files import read_json
 from helip.common.options import Precision
 from helip.common.processes import Processes
-from helip.models.run_folder import list_checkpoints
+from helip.training.checkpoints import recorded_options
 from helip.training.recipe import Recipe
 
 
@@ -30,7 +27,7 @@ def with_precision(
     if recipe.precision != "auto":
         return recipe
     processes.must_have_met()
-    begun = None if checkpoints is None else _begun_with(checkpoints)
+    begun = None if checkpoints is None else recorded_options(checkpoints).get("precision")
     told = processes.exchange([begun, multiplies_bfloat16(device)])
     (first, _), native = told[0], all(multiplies for _, multiplies in told)
     return dataclasses.replace(recipe, precision=first or ("bfloat16" if native else "float32"))
@@ -40,12 +37,3 @@ def precision_of(recipe: Recipe) -> Precision:
     """Of a recipe from `with_precision`."""
     assert recipe.precision != "auto"
     return recipe.precision
-
-
-def _begun_with(checkpoints: Path) -> Precision | None:
-    """As the newest checkpoint that can be read records it; who resumes tells of damaged ones."""
-    for _, path in list_checkpoints(checkpoints):
-        with contextlib.suppress(CorruptError, StorageError, KeyError, TypeError):
-            found: Precision = read_json(path / "state.json")["state"]["options"]["precision"]
-            return found
-    return None

@@ -70,6 +70,11 @@ class Trainer:
 
     @method_keywords(TrainerCall)
     def __init__(self, call: TrainerCall) -> None:
+        if hasattr(self, "compute_loss"):
+            raise InvalidArgumentError(
+                f"{type(self).__name__} has compute_loss, which is not called; override losses, or "
+                "give a loss of your own to the recipe"
+            )
         if call.embed is not None and call.miner is None:
             raise InvalidArgumentError(
                 "embed makes what a miner is given, and there is none; pass a StreamingMiner, or "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import huggingface_hub
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import helip
 from helip.common.errors import CorruptError
 from helip.models import ModelBundle
-from helip.training.checkpoints import facts_of
+from helip.training.checkpoints import facts_of, read_checkpoint
 from support.hub_server import hub_for_tests
 from support.train_samples import CONFIG, Colours, table
 
@@ -80,6 +81,14 @@ def test_it_is_known_which_weights_of_a_run_they_are(runs, tmp_path):
         facts = facts_of(place)
         assert facts is not None and expected in facts.weights and facts.steps == 2, place
     assert facts_of(tmp_path) is None
+
+
+def test_a_checkpoint_of_another_version_is_told(runs, tmp_path):
+    shutil.copytree(runs["helip"][1].checkpoint, tmp_path / "old")
+    state = tmp_path / "old" / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"version": 1}))
+    with pytest.raises(CorruptError, match=r"'helip.checkpoint' version 1, must be .* version 2"):
+        read_checkpoint(tmp_path / "old")
 
 
 def test_a_damaged_state_is_told(runs, tmp_path):

@@ -131,6 +131,17 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, step):
         run(tmp_path / "cut", fraction=1.0, **options)
 
 
+def test_a_run_that_began_without_a_recipe_goes_on_without(tmp_path):
+    calls = iter(range(1, 100))
+    whole = run(tmp_path / "whole", recipe=None, epochs=2)
+    with pytest.raises(CancelledError):
+        run(tmp_path / "cut", recipe=None, epochs=2, should_stop=lambda: next(calls) == 2)
+    assert same(weights(whole), weights(run(tmp_path / "cut", epochs=2)))
+    assert recorded(tmp_path / "cut")["recipe"] is None
+    with pytest.raises(MismatchError, match="recipe was None, is 'from-scratch"):
+        run(tmp_path / "cut", recipe=FROM_SCRATCH, epochs=2)
+
+
 def test_batch_norms_learn_their_statistics(tmp_path):
     start = create_model("small", config=RESNET, from_scratch=True).model.state_dict()
     tuned = weights(run(tmp_path, model=RESNET, steps=2))

@@ -125,8 +125,9 @@ def test_the_control_of_a_streaming_run_takes_as_many_steps_without_mining(tmp_p
 
 
 def test_embed_without_a_miner_is_refused(tmp_path):
-    with pytest.raises(InvalidArgumentError, match="pass a StreamingMiner"):
-        run(tmp_path, pairs=None, embed=frozen)
+    for given in ({"pairs": None}, {"pairs": "a.pairs", "control": True}):
+        with pytest.raises(InvalidArgumentError, match=r"pairs is a (NoneType|str)"):
+            run(tmp_path, embed=frozen, **given)
     bundle = create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
     with pytest.raises(InvalidArgumentError, match="pass a StreamingMiner"):
         Trainer(bundle, loader_of(StreamingMiner()), out=tmp_path, embed=frozen)

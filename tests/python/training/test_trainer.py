@@ -27,6 +27,7 @@ from helip.training.checkpoints import read_checkpoint
 from helip.training.metrics import RunLog, read_metrics
 from helip.training.recipe import Recipe
 from helip.training.result import NonFiniteLossError
+from helip.training.trainer import Trainer
 from support.loop_samples import CONFIG, FakeLoader, bundle, trainer, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -398,6 +399,15 @@ def test_options_of_the_loop_are_checked_before_it_runs(tmp_path, options, messa
     with pytest.raises(InvalidArgumentError, match=message):
         trainer(tmp_path, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_class_with_the_hook_of_older_versions_is_refused(tmp_path):
+    class Older(Trainer):
+        def compute_loss(self, batch):
+            return {}
+
+    with pytest.raises(InvalidArgumentError, match=r"Older has compute_loss, .* override losses"):
+        Older(bundle(), FakeLoader(), out=tmp_path)
 
 
 def test_low_precision_weights_are_refused(tmp_path):
