@@ -35,6 +35,8 @@ def may_have_gpu() -> bool:
     return True
 
 
+#: Read by libraries when they are loaded.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _bound = 0  # threads of the core where a call names none; 0: all
 
 
@@ -48,7 +50,7 @@ def use_threads(threads: int) -> None:
     if threads == 0:
         return
     _bound = threads
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    for name in THREAD_VARIABLES:
         os.environ[name] = str(threads)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)

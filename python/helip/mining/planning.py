@@ -51,8 +51,8 @@ class Plan:
 
     Of a job in stages and of a graph of hnswlib no time is told: what they take of memory and disk
     follows from rows and dimensions. Of a job in stages ``memory_bytes`` is of the unit that takes
-    most, and with ``scratch_bytes`` and ``pairs`` an upper bound where the first round of clusters
-    reaches the recall.
+    most, and ``scratch_bytes`` and ``pairs`` are those where the first round of clusters reaches
+    the recall; lists of dropped pairs come on top on disk.
     """
 
     method: str  # "exact", "sample", "hnsw" or "partition", never "auto"
@@ -81,7 +81,10 @@ class Plan:
             ("disk", bytes_words(self.disk_bytes)),
             ("scratch", f"{bytes_words(self.scratch_bytes)} on disk while it runs"),
             ("pairs", f"{self.pairs:,}"),
-            *((f"stage {name}", f"{units:,} units") for name, units in self.stages.items()),
+            *(
+                (f"stage {name}", f"{units:,} unit{'s' * (units != 1)}")
+                for name, units in self.stages.items()
+            ),
         ]
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

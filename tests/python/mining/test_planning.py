@@ -77,6 +77,7 @@ def test_stages_take_the_bytes_of_their_rows(tmp_path: Path) -> None:
     assert plan.disk_bytes == 300 * (8 * 20 + 4) + 300 * 12 * 21  # with the kept sample
     assert plan.to_dict()["stages"]["solve"] == 6
     assert plan.download_bytes == 0
+    assert "\nstage centres  1 unit\n" in str(plan) and "\nstage solve    6 units\n" in str(plan)
 
 
 @pytest.mark.parametrize(

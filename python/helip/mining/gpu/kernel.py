@@ -18,6 +18,10 @@ from helip.mining.gpu.rows import RowBlock
 from helip.mining.options import PairRules
 
 
+class NotLaunchedError(UnsupportedError):
+    """A launch of the fused kernel failed; the operators of torch may go on in its place."""
+
+
 @dataclass(frozen=True)
 class Survivors:
     """Pairs that may belong to the pool of their row or their column; all on the device."""
@@ -89,12 +93,12 @@ def filter_pairs(
     """The pairs (i, j) of two blocks, j > i + after, that reach a threshold of theirs.
 
     ``thresholds`` of the rows and of the columns, float32, on the device of the blocks.
-    ``cpp/torch/product_filter.h`` states the contract.
+    ``cpp/torch/product_filter.h`` states the contract. NotLaunchedError where ``fused`` fails.
     """
     device = thresholds[0].device
     stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-    return Survivors(
-        *torch.ops.helip.product_filter(
+    try:
+        found = torch.ops.helip.product_filter(
             *_operands(rows, columns),
             *thresholds,
             image_max=rules.image_max,
@@ -106,7 +110,14 @@ def filter_pairs(
             fused=fused,
             stream=stream,
         )
-    )
+    except RuntimeError as error:
+        if not fused or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise NotLaunchedError(
+            f"the fused kernel does not run here ({str(error).splitlines()[0]}); set "
+            "HELIP_CUDA_KERNEL=torch"
+        ) from error
+    return Survivors(*found)
 
 
 def seed(rows: RowBlock, columns: RowBlock, rules: PairRules, k: int) -> torch.Tensor:

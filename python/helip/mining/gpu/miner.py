@@ -114,6 +114,7 @@ class DeviceMiner:
             precision = "float32" if self._devices[0].type == "cpu" else "bfloat16"
         self._dtype = FORMATS[precision]
         load_library()
+        self._wanted = self._wanted_kernel()
         with exact_products():
             kernel, reason = self._choose_kernel()
         self.report: dict[str, Any] = {
@@ -139,7 +140,8 @@ class DeviceMiner:
         searchers = [
             Searcher(
                 self._inputs, blocks, self.options, device, self._dtype, memory,
-                fused=self.report["kernel"] == "fused", progress=self._advance,
+                fused=self.report["kernel"] == "fused", forced=self._wanted == "fused",
+                progress=self._advance,
             )
             for device in self._devices
         ]  # fmt: skip
@@ -168,8 +170,8 @@ class DeviceMiner:
         if reasons := [s.not_launched for s in searchers if s.not_launched]:
             self.report |= {"kernel": "torch", "kernel_reason": reasons[0]}
 
-    def _choose_kernel(self) -> tuple[str, str]:
-        """ "fused" or "torch", and what spoke against the former."""
+    def _wanted_kernel(self) -> str:
+        """What the options ask for, else the environment; "auto" is what can run."""
         wanted: str = self.options.kernel
         if wanted == "auto":
             wanted = os.environ.get("HELIP_CUDA_KERNEL", "") or "auto"
@@ -177,11 +179,15 @@ class DeviceMiner:
                 raise InvalidArgumentError(
                     f"HELIP_CUDA_KERNEL is {wanted!r}; set it to fused or torch, or not at all"
                 )
+        return wanted
+
+    def _choose_kernel(self) -> tuple[str, str]:
+        """ "fused" or "torch", and what spoke against the former."""
         cuda = self._devices[0].type == "cuda"
         for device in self._devices:
             with plain_mode(device):
                 check_products(device, self._dtype)
-        if wanted == "torch" or (wanted == "auto" and not cuda):
+        if self._wanted == "torch" or (self._wanted == "auto" and not cuda):
             return "torch", ""
         try:
             if self._dtype == torch.float32:
@@ -193,10 +199,10 @@ class DeviceMiner:
                     raise UnsupportedError(f"{device} has a compute capability below 8.0")
                 with plain_mode(device):
                     check_kernel(device, self._dtype)
-        except (UnsupportedError, RuntimeError) as error:  # RuntimeError: it was not launched
-            if wanted == "fused":
+        except UnsupportedError as error:
+            if self._wanted == "fused":
                 raise
-            return "torch", str(error).splitlines()[0]
+            return "torch", str(error)
         return "fused", ""
 
     def _plan_memory(self) -> DeviceMemory:

@@ -251,11 +251,12 @@ def open_job(out: str | os.PathLike[str]) -> StageJob:
     if not has_stages(out):
         raise StorageError(None, f"there is no job in stages at {folder}; begin it with its store")
     said = read_json(folder / JOB)
-    if said.get("format") != _FORMAT or said.get("version") != _core.__version__:
-        raise UnsupportedError(
-            f"{folder} was begun by helip {said.get('version')}, this is {_core.__version__}; go "
-            "on with that version, or remove that folder"
-        )
+    for name, own in (("format", _FORMAT), ("version", _core.__version__)):
+        if said.get(name) != own:
+            raise UnsupportedError(
+                f"{folder} has {name} {said.get(name)}, this helip has {own}; go on with the helip "
+                "that began it, or remove that folder"
+            )
     try:
         named = {name: said[name] for name in MineOptions().as_dict()}
         cut = {name: said[name] for name in Cut.__dataclass_fields__}

@@ -22,7 +22,7 @@ from typing import Any
 
 from helip.common.errors import CancelledError, Error, StorageError, UnsupportedError
 from helip.common.files import DirectoryLock, make_directory, remove_leftovers
-from helip.common.machine import usable_processors
+from helip.common.machine import THREAD_VARIABLES, usable_processors
 from helip.common.progress import Follower, OnProgress, ProgressBar
 from helip.common.ray_parts import (
     import_ray,
@@ -242,7 +242,7 @@ class _Processes:
             try:
                 while waiting and len(running) < self._count:
                     call = (*self._place, *step.key, waiting[0])
-                    with _without_main():
+                    with _fit_to_start():
                         future = self._pool.submit(_run_elsewhere, *call)
                     running[future] = waiting.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -284,14 +284,20 @@ def _watch(held: Any) -> None:
 
 
 @contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """A process that starts within does not import the program's main module.
+def _fit_to_start() -> Iterator[None]:
+    """A process that starts within takes one thread for each library.
 
-    It does not need it, and it would mine again where it lacks ``if __name__ == "__main__"``.
+    It does not import the program's main module, which it does not need, and which would mine again
+    where it lacks ``if __name__ == "__main__"``.
     """
     main = sys.modules["__main__"]
+    before = {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
     sys.modules["__main__"] = types.ModuleType("__main__")
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
         yield
     finally:
         sys.modules["__main__"] = main
+        for name in THREAD_VARIABLES:
+            del os.environ[name]
+        os.environ.update(before)

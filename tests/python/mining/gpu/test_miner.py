@@ -255,28 +255,65 @@ def test_thresholds_from_a_sample_leave_fewer_survivors():
     assert seeded < without / 2
 
 
-@pytest.mark.parametrize("launches", [1, 4, 6])  # before the first that fails; one is the check
-@pytest.mark.parametrize("capacity", [1, None])
-def test_operators_of_torch_go_on_where_the_kernel_is_not_launched(monkeypatch, launches, capacity):
-    from helip.mining.gpu import kernel, products, search
+@pytest.fixture
+def launched(monkeypatch):
+    """Sets how often the fused kernel is launched before it fails; the check is the first time."""
+    real = torch.ops.helip.product_filter
 
-    real, left = kernel.filter_pairs, [launches]
+    def limit(launches):
+        left = iter(range(launches))
 
-    def flaky(*arguments, fused, **options):
-        if fused:
-            left[0] -= 1
-            if left[0] < 0:
+        def flaky(*arguments, fused, **options):
+            if fused and next(left, None) is None:
                 raise RuntimeError("helip::product_filter: the kernel was not launched: busy\nat 1")
-        return real(*arguments, fused=fused, **options)
+            return real(*arguments, fused=fused, **options)
 
-    monkeypatch.setattr(products, "filter_pairs", flaky)
-    monkeypatch.setattr(search, "filter_pairs", flaky)
+        monkeypatch.setattr(torch.ops.helip, "product_filter", flaky)
+
+    return limit
+
+
+@pytest.mark.parametrize("launches", [0, 3, 5])
+@pytest.mark.parametrize("capacity", [1, None])
+def test_operators_of_torch_go_on_where_the_kernel_is_not_launched(
+    monkeypatch, launched, launches, capacity
+):
+    # auto takes the operators of torch on a CPU.
+    monkeypatch.setattr(device.DeviceMiner, "_choose_kernel", lambda self: ("fused", ""))
+    launched(launches)
     reference = Reference(*embeddings())
-    options = {"precision": "bfloat16", "block_rows": 100, "capacity": capacity}
-    result = reference.mine(kernel="fused", **options)
+    result = reference.mine(precision="bfloat16", block_rows=100, capacity=capacity)
     assert_same(result, reference.pools(range(300)))
     assert result.report["kernel"] == "torch"
-    assert result.report["kernel_reason"].endswith("not launched: busy")
+    assert "not launched: busy" in result.report["kernel_reason"]
+
+
+@pytest.mark.parametrize("launches", [0, 1, 4])
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_a_kernel_that_is_forced_and_not_launched_is_an_error(monkeypatch, launched, launches, by):
+    monkeypatch.setenv("HELIP_CUDA_KERNEL", "torch" if by == "option" else "fused")
+    launched(launches)
+    with pytest.raises(
+        UnsupportedError, match=r"not launched: busy\); set HELIP_CUDA_KERNEL=torch"
+    ):
+        Reference(*embeddings()).mine(
+            precision="bfloat16", block_rows=100, kernel="fused" if by == "option" else "auto"
+        )
+
+
+def test_what_else_is_not_supported_is_raised_beside_the_fused_kernel(monkeypatch):
+    from helip.mining.gpu import search
+
+    real, blocks = search.read_block, iter(range(1))
+
+    def refuse(*arguments):
+        if next(blocks, None) is not None:
+            raise UnsupportedError("of this block")
+        return real(*arguments)
+
+    monkeypatch.setattr(search, "read_block", refuse)
+    with pytest.raises(UnsupportedError, match="of this block"):
+        Reference(*embeddings()).mine(precision="bfloat16", kernel="fused", sample=0)
 
 
 def test_an_error_on_one_device_stops_all_and_is_raised(monkeypatch):

@@ -230,6 +230,19 @@ def test_a_job_that_was_begun_otherwise_is_refused_with_what_changed(
         mine(store, out, cluster_rows=900)
 
 
+@pytest.mark.parametrize(("name", "own"), [("format", "4"), ("version", helip.__version__)])
+def test_a_job_of_another_helip_is_refused_with_what_differs(
+    store: helip.EmbeddingStore, tmp_path: Path, name: str, own: str
+) -> None:
+    out = tmp_path / "p"
+    with pytest.raises(CancelledError):
+        mine(store, out, on_progress=lambda *_: False)
+    file = stages_folder(out) / "job.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | {name: 2}), "utf-8")
+    with pytest.raises(UnsupportedError, match=f"has {name} 2, this helip has {own}; .* remove"):
+        open_job(out)
+
+
 def test_a_job_that_was_begun_without_stages_is_not_taken_up_in_them(
     store: helip.EmbeddingStore, tmp_path: Path
 ) -> None:

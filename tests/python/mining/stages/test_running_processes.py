@@ -78,6 +78,27 @@ def test_processes_run_nothing_of_the_program_that_starts_them(
     assert files_of(tmp_path / "p")
 
 
+@pytest.mark.parametrize("outer", ["3", None])
+def test_processes_take_one_thread_for_each_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outer: str | None
+) -> None:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+        if outer:
+            monkeypatch.setenv(name, outer)
+    inner: list[str | None] = []
+
+    class Watched(Pools):
+        def submit(self, *call: Any) -> Future[None]:
+            inner.extend(map(os.environ.get, names))
+            return super().submit(*call)
+
+    run_six_units(Watched(set(), each_time=False), tmp_path, monkeypatch)
+    assert set(inner) == {"1"}
+    assert [os.environ.get(name) for name in names] == [outer] * 3
+
+
 def test_what_a_unit_raises_is_raised_here(store: helip.EmbeddingStore, tmp_path: Path) -> None:
     out = tmp_path / "p"
     with pytest.raises(helip.CancelledError):
