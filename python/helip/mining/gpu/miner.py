@@ -32,7 +32,7 @@ from helip import _core
 from helip.common.errors import CancelledError, InvalidArgumentError, UnsupportedError
 from helip.mining.gpu.blocks import Blocks, units_of_band
 from helip.mining.gpu.candidate_pools import CandidatePools, Rerank, Solve
-from helip.mining.gpu.kernel import load_cuda_library, load_library
+from helip.mining.gpu.kernel import kernel_refused, load_cuda_library, load_library
 from helip.mining.gpu.products import check_kernel, check_products, exact_products, plain_mode
 from helip.mining.gpu.rows import FORMATS
 from helip.mining.gpu.search import DeviceMemory, Searcher
@@ -139,7 +139,8 @@ class DeviceMiner:
         searchers = [
             Searcher(
                 self._inputs, blocks, self.options, device, self._dtype, memory,
-                fused=self.report["kernel"] == "fused", progress=self._advance,
+                fused=self.report["kernel"] == "fused",
+                falls_back=self._wanted_kernel() != "fused", progress=self._advance,
             )
             for device in self._devices
         ]  # fmt: skip
@@ -168,8 +169,7 @@ class DeviceMiner:
         if reasons := [s.not_launched for s in searchers if s.not_launched]:
             self.report |= {"kernel": "torch", "kernel_reason": reasons[0]}
 
-    def _choose_kernel(self) -> tuple[str, str]:
-        """ "fused" or "torch", and what spoke against the former."""
+    def _wanted_kernel(self) -> str:
         wanted: str = self.options.kernel
         if wanted == "auto":
             wanted = os.environ.get("HELIP_CUDA_KERNEL", "") or "auto"
@@ -177,6 +177,11 @@ class DeviceMiner:
                 raise InvalidArgumentError(
                     f"HELIP_CUDA_KERNEL is {wanted!r}; set it to fused or torch, or not at all"
                 )
+        return wanted
+
+    def _choose_kernel(self) -> tuple[str, str]:
+        """ "fused" or "torch", and what spoke against the former."""
+        wanted = self._wanted_kernel()
         cuda = self._devices[0].type == "cuda"
         for device in self._devices:
             with plain_mode(device):
@@ -193,10 +198,12 @@ class DeviceMiner:
                     raise UnsupportedError(f"{device} has a compute capability below 8.0")
                 with plain_mode(device):
                     check_kernel(device, self._dtype)
-        except (UnsupportedError, RuntimeError) as error:  # RuntimeError: it was not launched
-            if wanted == "fused":
+        except RuntimeError as error:  # an UnsupportedError, or it was not launched
+            if wanted != "fused":
+                return "torch", str(error).splitlines()[0]
+            if isinstance(error, UnsupportedError):
                 raise
-            return "torch", str(error).splitlines()[0]
+            raise kernel_refused(error) from error
         return "fused", ""
 
     def _plan_memory(self) -> DeviceMemory:

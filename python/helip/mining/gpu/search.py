@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from helip.common.errors import OutOfMemoryError
+from helip.common.errors import Error, OutOfMemoryError
 from helip.mining.gpu.blocks import BlockPair, Blocks
 from helip.mining.gpu.candidate_pools import CandidatePools
-from helip.mining.gpu.kernel import Survivors, filter_pairs, seed
+from helip.mining.gpu.kernel import Survivors, filter_pairs, kernel_refused, seed
 from helip.mining.gpu.rows import STEP_ROWS, RowBlock, padded_width, read_block
 from helip.mining.options import PairRules
 
@@ -70,6 +70,7 @@ class Searcher:
     dtype: torch.dtype
     memory: DeviceMemory
     fused: bool
+    falls_back: bool  # from the fused kernel to the operators of torch
     progress: Callable[[int], None]  # called with the number of pairs filtered; may raise
     survivors: int = 0
     splits: int = 0  # calls that had more survivors than places
@@ -117,14 +118,17 @@ class Searcher:
     def _calls(self, pair: BlockPair, begin: int, end: int, pools: CandidatePools) -> list[_Call]:
         """Calls that take rows ``begin`` to ``end - 1`` of the block together.
 
-        Where the fused kernel cannot be launched, the operators of torch go on in its place.
+        Where the fused kernel cannot be launched, the operators of torch go on in its place, or
+        UnsupportedError is raised where it was asked for.
         """
         if self.fused:
             try:
                 return [self._call(pair, begin, end, pools)]
-            except torch.OutOfMemoryError:
+            except (Error, torch.OutOfMemoryError):
                 raise
             except RuntimeError as error:
+                if not self.falls_back:
+                    raise kernel_refused(error) from error
                 self.fused, self.not_launched = False, str(error).splitlines()[0]
         step = max(1, self.memory.tile_pairs // self._rows_of(pair.columns))
         return [self._call(pair, a, min(a + step, end), pools) for a in range(begin, end, step)]

@@ -68,6 +68,8 @@ _WORK: dict[str, Callable[[Workplace, Step, int], None]] = {
     "refine": refine,
 }
 _DEATHS = 3  # of processes, with no unit done between them
+# One thread each: all processes together take the cores, and products are always the same.
+_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def run_job(
@@ -242,7 +244,7 @@ class _Processes:
             try:
                 while waiting and len(running) < self._count:
                     call = (*self._place, *step.key, waiting[0])
-                    with _without_main():
+                    with _fit_to_start():
                         future = self._pool.submit(_run_elsewhere, *call)
                     running[future] = waiting.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -284,14 +286,21 @@ def _watch(held: Any) -> None:
 
 
 @contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """A process that starts within does not import the program's main module.
+def _fit_to_start() -> Iterator[None]:
+    """A process that starts within takes one thread for each library.
 
-    It does not need it, and it would mine again where it lacks ``if __name__ == "__main__"``.
+    It does not import the program's main module, which it does not need, and which would mine again
+    where it lacks ``if __name__ == "__main__"``.
     """
-    main = sys.modules["__main__"]
+    main, before = sys.modules["__main__"], {name: os.environ.get(name) for name in _ONE_THREAD}
     sys.modules["__main__"] = types.ModuleType("__main__")
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     try:
         yield
     finally:
         sys.modules["__main__"] = main
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

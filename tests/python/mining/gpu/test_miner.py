@@ -255,10 +255,13 @@ def test_thresholds_from_a_sample_leave_fewer_survivors():
     assert seeded < without / 2
 
 
-@pytest.mark.parametrize("launches", [1, 4, 6])  # before the first that fails; one is the check
+@pytest.mark.parametrize("launches", [0, 3, 5])  # before the first that fails
 @pytest.mark.parametrize("capacity", [1, None])
-def test_operators_of_torch_go_on_where_the_kernel_is_not_launched(monkeypatch, launches, capacity):
-    from helip.mining.gpu import kernel, products, search
+@pytest.mark.parametrize("wanted", ["auto", "fused"])
+def test_operators_of_torch_go_on_unless_the_kernel_that_is_not_launched_is_asked_for(
+    monkeypatch, launches, capacity, wanted
+):
+    from helip.mining.gpu import kernel, miner, products, search
 
     real, left = kernel.filter_pairs, [launches]
 
@@ -273,10 +276,30 @@ def test_operators_of_torch_go_on_where_the_kernel_is_not_launched(monkeypatch, 
     monkeypatch.setattr(search, "filter_pairs", flaky)
     reference = Reference(*embeddings())
     options = {"precision": "bfloat16", "block_rows": 100, "capacity": capacity}
-    result = reference.mine(kernel="fused", **options)
+    if wanted == "fused":
+        with pytest.raises(
+            UnsupportedError, match=r'kernel is "fused", .* not launched: busy; use'
+        ):
+            reference.mine(kernel=wanted, **options)
+        return
+    # As on a GPU, where "auto" is the kernel.
+    monkeypatch.setattr(miner.DeviceMiner, "_choose_kernel", lambda self: ("fused", ""))
+    result = reference.mine(kernel=wanted, **options)
     assert_same(result, reference.pools(range(300)))
     assert result.report["kernel"] == "torch"
     assert result.report["kernel_reason"].endswith("not launched: busy")
+
+
+def test_an_error_of_ones_own_is_none_of_a_launch(monkeypatch):
+    from helip.mining.gpu import miner, search
+
+    def refuse(*arguments, **options):
+        raise UnsupportedError("no such rows")
+
+    monkeypatch.setattr(search, "filter_pairs", refuse)
+    monkeypatch.setattr(miner.DeviceMiner, "_choose_kernel", lambda self: ("fused", ""))
+    with pytest.raises(UnsupportedError, match=r"^no such rows"):
+        Reference(*embeddings()).mine(precision="bfloat16", sample=0)
 
 
 def test_an_error_on_one_device_stops_all_and_is_raised(monkeypatch):
