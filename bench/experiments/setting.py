@@ -21,6 +21,7 @@ import helip
 from helip.common.files import publish_directory
 from helip.data.dataset import Dataset
 from helip.models.bundle import ModelBundle
+from helip.training import TrainResult
 from helip_demo.pretraining import precision
 
 CACHE = Path(__file__).resolve().parent.parent.parent / ".cache" / "bench" / "experiments"
@@ -105,7 +106,7 @@ def train(
     on: Dataset | None = None,
     equal_captions: str = "separate",  # what docs/results-emoji.md was made with
     **options: Any,
-) -> helip.TrainResult:
+) -> TrainResult:
     """`helip.train` as every run of the experiments calls it, on the emoji if not ``on`` others."""
     return helip.train(
         model=bundle,

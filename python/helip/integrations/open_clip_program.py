@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import inspect
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class HardPairOptions(PairOptions, LossOptions, ReadOptions):
 
 
 def open_clip_program() -> ModuleType:
-    """open_clip_train.main.
+    """open_clip_train.main; of a version that was not tried with a warning.
 
     Raises:
         UnsupportedError: it is absent, of neither known form, or not of the open_clip that is
@@ -87,12 +88,19 @@ def open_clip_program() -> ModuleType:
             f"open_clip {version} has a training program of another form (no "
             f"{' '.join(missing)} as known); {_WORKS}"
         )
+    least, bound = map(_major_minor, WORKS_WITH.split(","))
+    if not least <= _major_minor(version) < bound:
+        _log.warning("open_clip %s was not tried; %s", version, _WORKS)
     return program
 
 
 def has_tasks(program: ModuleType) -> bool:
     """Whether the program trains a task, and not a model with a loss."""
     return not _lacks(program, _TASK)
+
+
+def _major_minor(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]
 
 
 def _lacks(program: ModuleType, names: dict[str, set[str]]) -> list[str]:

@@ -36,14 +36,14 @@ rows stay on one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from helip.common.collectives import Everyone, gather_pairs
-from helip.common.options import method_keywords
+from helip.common.options import keywords, method_keywords
 from helip.common.unit_rows import unit_rows
 from helip.losses.equal import cross_entropy, equal_rows
 from helip.losses.features import check_features, check_hard_rows, check_target, one_number
@@ -185,26 +185,33 @@ def clip_loss(image_features: Tensor, text_features: Tensor, logit_scale: Tensor
     return found
 
 
-def hard_negative_margin_loss(
-    image_features: Tensor,  # [b, d] floating
-    text_features: Tensor,  # [b, d] floating
-    target: Tensor,  # [b] integer: row of the target that each row serves
-    *,
-    hard_rows: Tensor | None = None,  # [b, m] integer, in place of target: hard rows, -1 for none
-    **options: Any,
-) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class MarginCall(MarginOptions):
+    """What `hard_negative_margin_loss` is given."""
+
+    image_features: Tensor = field(kw_only=False)
+    """[b, d] floating."""
+    text_features: Tensor = field(kw_only=False)
+    """[b, d] floating."""
+    target: Tensor = field(kw_only=False)
+    """[b] integer: row of the target that each row serves."""
+    hard_rows: Tensor | None = None
+    """[b, m] integer, in place of target: the hard rows of each row, -1 for none."""
+
+
+@keywords(MarginCall)
+def hard_negative_margin_loss(call: MarginCall) -> Tensor:
     """HNML alone (arXiv 2305.05208, Eq. 6; see the top of this module). Returns a scalar.
 
     It is 0, with a graph, when no row is a hard pair; a target for which no ordinary row is left
-    contributes 0. options: those of MarginOptions.
+    contributes 0.
     """
-    reading = MarginOptions(**options)
-    check_features(image_features, text_features)
-    hard = _hard_mask(target, hard_rows, image_features.shape[0])
+    check_features(call.image_features, call.text_features)
+    hard = _hard_mask(call.target, call.hard_rows, call.image_features.shape[0])
     assert hard is not None
-    everyone = Everyone(unit_rows(image_features), unit_rows(text_features))
-    seen = similarities(everyone.image, everyone.text, everyone, reading.space)
-    return margin_loss(seen, hard, everyone, reading.margin, reading.direction).loss
+    everyone = Everyone(unit_rows(call.image_features), unit_rows(call.text_features))
+    seen = similarities(everyone.image, everyone.text, everyone, call.space)
+    return margin_loss(seen, hard, everyone, call.margin, call.direction).loss
 
 
 def _hard_mask(target: Tensor | None, hard_rows: Tensor | None, rows: int) -> Tensor | None:

@@ -296,8 +296,10 @@ def _checked_result(out: Any, loss: Any, features: Tensor) -> dict[str, Tensor]:
         )
     found = {}
     for name, value in out.items():
+        if not isinstance(name, str):
+            raise InvalidArgumentError(f"the loss returned {name!r} as a name, must be a str")
         scalar = value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, Real)
-        if not scalar or not isinstance(name, str):
+        if not scalar:
             shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
             raise InvalidArgumentError(
                 f"the loss returned a {type(value).__name__}{shape} as {name!r}; {expected}"

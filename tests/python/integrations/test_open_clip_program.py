@@ -166,6 +166,21 @@ def test_an_open_clip_of_another_place_than_its_training_program_is_refused(monk
         open_clip_program()
 
 
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("2.32.0", ["open_clip 2.32.0 was not tried"]),
+        ("3.1.0", []),
+        ("4.2.0.dev0", []),
+        ("4.3.0", ["open_clip 4.3.0 was not tried"]),
+    ],
+)
+def test_of_a_version_that_was_not_tried_is_warned(monkeypatch, caplog, version, said):
+    monkeypatch.setattr(open_clip, "__version__", version)
+    open_clip_program()
+    assert [message.split(";")[0] for message in caplog.messages] == said
+
+
 def test_the_versions_that_work_are_those_of_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert f"open_clip_torch{WORKS_WITH}" in project["dependencies"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import pytest
@@ -274,6 +275,13 @@ def test_int32_targets_are_accepted():
 def test_options_are_checked_when_the_loss_is_made(options, message):
     with pytest.raises(InvalidArgumentError, match=message):
         HelipLoss(**options)
+
+
+def test_the_margin_loss_names_its_options():
+    names = inspect.signature(hard_negative_margin_loss).parameters.keys()
+    assert names >= {"target", "hard_rows", "margin", "direction", "space"}
+    with pytest.raises(TypeError, match=r"^hard_negative_margin_loss.*foo"):
+        hard_negative_margin_loss(*features(4), torch.arange(4), foo=1)
 
 
 def test_shapes_that_do_not_fit_are_refused():

@@ -160,7 +160,7 @@ def test_a_call_that_does_not_fit_is_refused_before_a_step(loss, said):
         (lambda loss: {"loss": loss.detach()}, "has no graph"),
         (lambda loss: {"loss": loss, "lr": 1}, "'lr', which the metrics have already"),
         (lambda loss: {"loss": loss, "ssl": 1}, "'ssl', which the metrics have already"),
-        (lambda loss: {"loss": loss, 3: 1}, "returned a int as 3"),
+        (lambda loss: {"loss": loss, 3: 1}, "returned 3 as a name, must be a str"),
         (lambda loss: {"clip": loss, 3: 1}, r"returned a dict of \['clip', 3\]"),
     ],
 )

@@ -222,6 +222,10 @@ def test_k_may_be_one_or_more_than_there_is(index: PairIndex, data: Any, k: int)
     [
         (lambda i, u, v: i.query(image=u, text=v, k=0), "k is 0"),
         (lambda i, u, v: i.query(image=u, text=v, k=1.5), "k is 1.5, must be a whole number"),
+        (lambda i, u, v: i.query(image=u, text=v, k=2**70), "k is .*, must be at most 65536"),
+        (lambda i, u, v: i.query(image=u, text=v, breadth=2**70), "breadth is .* at most 65536"),
+        (lambda i, u, v: PairIndex.build(image=u, text=v, breadth=2**70), "breadth is .* 65536"),
+        (lambda i, u, v: PairIndex.open_hnswlib("f", 2**70), "image_dim is .* at most 65536"),
         (lambda i, u, v: i.query(image=u, text=v, breadth=5), "breadth is 5, but must lie in 10"),
         (lambda i, u, v: i.query(image=u, text=v, threads=-1), "threads is -1"),
         (lambda i, u, v: i.query(image=u, text=None), "text is missing"),
