@@ -10,7 +10,14 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.common.options import Positive, ProgressOptions, ThreadOptions, check, method_keywords
+from helip.common.options import (
+    Positive,
+    ProgressOptions,
+    ThreadOptions,
+    Threads,
+    check,
+    method_keywords,
+)
 from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.downloading import local_copy
 from helip.common.remote.manifest import INDEX
@@ -174,6 +181,7 @@ class PairIndex:
         """
         check("k", k, Positive)
         check("breadth", breadth, Positive | None)
+        check("threads", threads, Threads | None)
         found: tuple[np.ndarray, np.ndarray] = self._core.query(
             *inputs_of(None, image, text, _BOTH).matrices, k, breadth or 0, threads or 0
         )
@@ -188,6 +196,7 @@ class PairIndex:
         Raises:
             InvalidArgumentError: as in :meth:`build`, or an id that is there already.
         """
+        check("threads", threads, Threads | None)
         matrices = inputs_of(None, image, text, _BOTH).matrices
         self._core.add(*matrices, _ids(ids, matrices[0].rows), threads or 0)
 
