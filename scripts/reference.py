@@ -73,6 +73,8 @@ _SIGNS = {
     annotated_types.Lt: ("lt", "< {}"),
     annotated_types.MultipleOf: ("multiple_of", "a multiple of {}"),
 }
+# What the machine's integers hold.
+_UNSAID = (annotated_types.Lt(2**31), annotated_types.Lt(2**63), annotated_types.Lt(2**64))
 
 
 def calls() -> Iterator[tuple[str, Callable[..., Any], type[Options]]]:
@@ -112,7 +114,7 @@ def values(hint: Any) -> str:
         signs = [
             _SIGNS[type(bound)][1].format(getattr(bound, _SIGNS[type(bound)][0]))
             for bound in bounds
-            if type(bound) in _SIGNS
+            if type(bound) in _SIGNS and bound not in _UNSAID
         ]
         return " ".join([values(kind), *signs])
     if parts := [part for part in typing.get_args(hint) if part is not ...]:

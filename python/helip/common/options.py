@@ -36,8 +36,10 @@ G = TypeVar("G", bound="Options")
 INFINITE = "may be infinite"
 # Kinds of values that many options have.
 Precision = Literal["float32", "bfloat16", "float16"]
-Whole = Annotated[int, Ge(0)]
-Positive = Annotated[int, Ge(1)]
+# Below what the integers of the core hold.
+Whole = Annotated[int, Ge(0), Lt(2**63)]
+Positive = Annotated[int, Ge(1), Lt(2**63)]
+Threads = Annotated[int, Ge(0), Lt(2**31)]
 Share = Annotated[float, Ge(0.0), Le(1.0)]
 Seed = Annotated[int, Ge(0), Lt(2**64)]  # what the core draws from
 
@@ -116,7 +118,7 @@ class ProgressOptions(Options):
 class ThreadOptions(Options):
     """How many cores a job may take."""
 
-    threads: Whole | None = None
+    threads: Threads | None = None
     """Threads, of torch too in the shell; None or 0 for all cores."""
 
 

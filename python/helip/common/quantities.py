@@ -50,6 +50,6 @@ def parse_bytes(size: int | str | None, *, name: str = "memory") -> int:
             raise InvalidArgumentError(f'{name} is {size!r}; write bytes, or "4GB", "512MiB"')
         base = 1024 if match[3] else 1000
         size = int(float(match[1]) * base ** " KMGT".index(match[2].upper() or " "))
-    if size < 1:
-        raise InvalidArgumentError(f"{name} is {size}; it must be at least 1 byte")
+    if not 1 <= size < 2**63:
+        raise InvalidArgumentError(f"{name} is {size}; it must be at least 1 byte, below 2**63")
     return size

@@ -203,16 +203,13 @@ class StreamOptions(PairRules):
     """Pool size, of a batch's targets and of all that was found."""
 
 
-IndexCount = Annotated[int, Ge(1), Le(65_536)]  # as the core bounds those of a PairIndex
-
-
 @dataclass(frozen=True, kw_only=True)
 class GraphOptions(NearDuplicates):
     """The graph of a PairIndex."""
 
     degree: Annotated[int, Ge(4), Le(1024)] = 32
     """Links of a pair: more take memory and find more."""
-    breadth: IndexCount = 80
+    breadth: Positive = 80
     """Of the searches that find the links."""
     seed: Seed = 0
     """Of the order in which pairs are linked."""

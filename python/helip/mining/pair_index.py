@@ -10,14 +10,21 @@ import numpy as np
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError, UnsupportedError
-from helip.common.options import ProgressOptions, ThreadOptions, check, method_keywords
+from helip.common.options import (
+    Positive,
+    ProgressOptions,
+    ThreadOptions,
+    Threads,
+    check,
+    method_keywords,
+)
 from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.downloading import local_copy
 from helip.common.remote.manifest import INDEX
 from helip.common.remote.outputs import save_at
 from helip.common.remote.urls import local_path, url_of
 from helip.mining.inputs import InputOptions, inputs_of
-from helip.mining.options import GraphOptions, IndexCount, NearDuplicates
+from helip.mining.options import GraphOptions, NearDuplicates
 from helip.pairs.growing_pairs import row_numbers
 
 _BOTH = ("image", "text")
@@ -29,7 +36,7 @@ class HnswlibCall(NearDuplicates, ThreadOptions):
 
     path: str | os.PathLike[str] = field(kw_only=False)
     """A file of hnswlib's ``save_index``, or of `PairIndex.save_hnswlib`."""
-    image_dim: IndexCount = field(kw_only=False)
+    image_dim: Positive = field(kw_only=False)
     """How many of the first dimensions of a vector are the image's."""
 
 
@@ -172,8 +179,9 @@ class PairIndex:
             InvalidArgumentError: an option out of its bound, other dimensions than those of the
                 index, NaN or infinity (with its row).
         """
-        check("k", k, IndexCount)
-        check("breadth", breadth, IndexCount | None)
+        check("k", k, Positive)
+        check("breadth", breadth, Positive | None)
+        check("threads", threads, Threads | None)
         found: tuple[np.ndarray, np.ndarray] = self._core.query(
             *inputs_of(None, image, text, _BOTH).matrices, k, breadth or 0, threads or 0
         )
@@ -188,6 +196,7 @@ class PairIndex:
         Raises:
             InvalidArgumentError: as in :meth:`build`, or an id that is there already.
         """
+        check("threads", threads, Threads | None)
         matrices = inputs_of(None, image, text, _BOTH).matrices
         self._core.add(*matrices, _ids(ids, matrices[0].rows), threads or 0)
 

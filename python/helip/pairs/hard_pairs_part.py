@@ -94,4 +94,6 @@ class HardPairsPart(HardPairs):
         return None
 
     def _whole(self) -> NoReturn:
-        raise UnsupportedError("a part is not a table; merge the parts, then take the table")
+        raise UnsupportedError(
+            "a part is not a table; merge the parts (helip.merge), and do this with their table"
+        )

@@ -66,14 +66,16 @@ class Identity(NamedTuple):
 
     def __str__(self) -> str:
         parts = "-".join(part[:_SHOWN_DIGITS] for part in self.fingerprint.split("-"))
-        return f"{self.rows:,} rows with fingerprint {parts or 'unknown'}"
+        return f"{self.rows:,} rows{f' with fingerprint {parts}' if parts else ''}"
 
 
 def require_same_data(what: str, made_of: Identity, data: Identity, mend: str) -> None:
     """MismatchError where ``what``, such as "the table", was made of another data set than
     ``data``; ``mend`` says what to do then."""
-    differ = fingerprint_differences(made_of.fingerprint, data.fingerprint)
-    if made_of.rows != data.rows or differ:
+    differ = ["numbers of rows"]
+    if made_of.rows == data.rows:
+        differ = fingerprint_differences(made_of.fingerprint, data.fingerprint)
+    if differ:
         raise MismatchError(
             f"{what} belongs to other data than this{difference_words(differ)} ({made_of} there, "
             f"{data} here); {mend}"

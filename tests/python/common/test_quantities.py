@@ -47,7 +47,7 @@ def test_sizes_are_read_with_their_units() -> None:
     assert parse_bytes(None) == 0
 
 
-@pytest.mark.parametrize("size", ["lots", "4XB", "", -1, 0])
+@pytest.mark.parametrize("size", ["lots", "4XB", "", -1, 0, 2**63])
 def test_what_is_no_size_is_refused(size: object) -> None:
     with pytest.raises(InvalidArgumentError, match="memory is"):
         parse_bytes(size)

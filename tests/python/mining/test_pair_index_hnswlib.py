@@ -95,7 +95,8 @@ def test_deleted_elements_and_other_vectors_are_refused(pairs: Any, tmp_path: Pa
     other.save_index(str(tmp_path / "b.bin"))
     with pytest.raises(helip.InvalidArgumentError, match="image half of element 0"):
         PairIndex.open_hnswlib(tmp_path / "b.bin", IMAGE)
-    with pytest.raises(helip.InvalidArgumentError, match="image_dim is 0"):
-        PairIndex.open_hnswlib(tmp_path / "b.bin", 0)
+    for wrong in (0, 2**70):
+        with pytest.raises(helip.InvalidArgumentError, match=f"image_dim is {wrong}, must be"):
+            PairIndex.open_hnswlib(tmp_path / "b.bin", wrong)
     with pytest.raises(helip.StorageError, match="absent"):
         PairIndex.open_hnswlib(tmp_path / "absent", IMAGE)

@@ -142,7 +142,7 @@ def test_what_one_table_does_not_know_agrees_with_any(ours: str, theirs: str, kn
 def test_tables_of_other_targets_are_refused() -> None:
     a = table(3, 0, fingerprint="a" * 32, data_fingerprint="1-2-3-0")
     few = HardPairs.from_arrays(a.ids[:9] % 9 * 0 - 1, a.scores[:9] * 0)
-    with pytest.raises(MismatchError, match=r"9 rows with .*50 rows with .*; join tables"):
+    with pytest.raises(MismatchError, match=r"9 rows there, 50 rows with .*; join tables"):
         a.join(few)
     with pytest.raises(MismatchError, match=f"fingerprint {'a' * 12}, the other from {'b' * 12};"):
         a.join(table(3, 1, fingerprint="b" * 32))

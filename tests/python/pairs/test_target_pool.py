@@ -189,11 +189,12 @@ def test_a_sample_has_targets_with_hard_pairs_once_each(store: EmbeddingStore) -
         pairs.sample(-1)
 
 
-def test_a_part_has_no_pools(store: EmbeddingStore, tmp_path: Path) -> None:
+def test_a_part_is_no_table(store: EmbeddingStore, tmp_path: Path) -> None:
     part = helip.mine(store, k=3, out=tmp_path / "p", part=(1, 2), progress=False)
-    for call in (lambda: part[0], lambda: list(part), lambda: part.sample(1)):
-        with pytest.raises(helip.UnsupportedError, match="merge the parts"):
-            call()
+    calls = (part.__getitem__, part.sample, part.save, lambda _: list(part))
+    for call in (*calls, lambda _: part.to_csv("x.csv"), lambda _: part.filter(max_score=0.9)):
+        with pytest.raises(helip.UnsupportedError, match=r"merge the parts \(helip\.merge\)"):
+            call(1)
 
 
 def test_a_pool_shows_what_it_is(store: EmbeddingStore) -> None:

@@ -483,7 +483,7 @@ def test_a_table_of_other_data_is_refused_with_what_became_of_the_rows(pairs, st
     with pytest.raises(MismatchError, match=r"1 rows are gone \(60 rows then, 59 now\); .* update"):
         report(pairs, shorter, tmp_path / "page.html", store=store)
     bare = HardPairs.from_arrays(pairs.ids, pairs.scores)
-    with pytest.raises(MismatchError, match="unknown there, 59 rows"):
+    with pytest.raises(MismatchError, match="60 rows there, 59 rows"):
         report(bare, shorter, tmp_path / "page.html")
 
 

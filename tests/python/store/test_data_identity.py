@@ -22,7 +22,10 @@ def test_other_data_are_refused_with_both_fingerprints_and_the_mend() -> None:
 
 
 def test_another_number_of_rows_is_refused_also_without_a_fingerprint() -> None:
-    with pytest.raises(MismatchError, match=r"1,000 rows with .* there, 7 rows with .* unknown"):
+    words = (
+        r"this: the numbers of rows differ \(1,000 rows with fingerprint .* there, 7 rows here\)"
+    )
+    with pytest.raises(MismatchError, match=words):
         require_same_data("the table", OWN, Identity(7), "give the data that was mined")
 
 

@@ -68,13 +68,6 @@ def load_cuda_library(path: str | Path | None = None) -> None:
         raise UnsupportedError(str(error).splitlines()[0]) from error
 
 
-def kernel_refused(error: RuntimeError) -> UnsupportedError:
-    """What is raised where the fused kernel was asked for and cannot run."""
-    return UnsupportedError(
-        f'kernel is "fused", which cannot run: {str(error).splitlines()[0]}; use "torch" or "auto"'
-    )
-
-
 def _registered() -> bool:
     return hasattr(torch.ops.helip, "product_filter")
 

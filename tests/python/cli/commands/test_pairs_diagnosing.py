@@ -81,4 +81,4 @@ def test_other_data_than_was_mined_is_refused(run: Run, place: Path) -> None:
     table(rows=40, k=10).save(place / "other")
     code, _, err = run("diagnose", place / "other", "--data", place / "data.csv", "--quiet")
     assert code == 1
-    assert "(40 rows with fingerprint unknown there" in err
+    assert "(40 rows there" in err

@@ -166,24 +166,6 @@ def test_each_unit_that_ran_is_named_where_processes_die_again_and_again(
         run_six_units(pools, tmp_path, monkeypatch)
 
 
-def test_processes_start_with_one_thread_for_each_library(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    before = dict(os.environ)
-
-    class Told(Pools):
-        def submit(self, work: Any, *call: Any) -> Future[None]:
-            threads = {name: n for name, n in os.environ.items() if name.endswith("_NUM_THREADS")}
-            assert threads.items() >= dict.fromkeys(running._ONE_THREAD, "1").items()
-            return super().submit(work, *call)
-
-    assert run_six_units(Told(set(), each_time=False), tmp_path, monkeypatch) == 6
-    assert dict(os.environ) == before
-
-
 def test_a_process_that_may_have_no_children_is_told_so(
     store: helip.EmbeddingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -233,7 +233,7 @@ def test_what_cannot_be_done_is_told(
             pairs.to_dataset(data, **options)
     with pytest.raises(helip.MismatchError, match="the captions differ"):
         pairs.to_dataset(csv_of(tmp_path / "other", empty=1))
-    with pytest.raises(helip.MismatchError, match=r"8 rows with .* there, 2 rows with"):
+    with pytest.raises(helip.MismatchError, match="8 rows there, 2 rows with"):
         table().to_dataset(data.subset([0, 1]))
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(helip.UnsupportedError, match=r"helip\[data\]"):
@@ -346,5 +346,5 @@ def test_what_negclip_cannot_be_given_is_told(files: Any, tmp_path: Path) -> Non
     assert (tmp_path / "n.tsv").read_text() == "mine"
     with pytest.raises(helip.InvalidArgumentError, match="num_negatives is 4, must be at most 3"):
         negclip_table().to_negclip(tmp_path / "o.tsv", files, num_negatives=4)
-    with pytest.raises(helip.MismatchError, match=r"6 rows with .* there, 2 rows with"):
+    with pytest.raises(helip.MismatchError, match="6 rows there, 2 rows with"):
         negclip_table().to_negclip(tmp_path / "o.tsv", files.subset([0, 1]))
