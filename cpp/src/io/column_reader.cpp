@@ -197,26 +197,30 @@ std::string_view ColumnReader::key(std::int64_t row) const {
 
 void ColumnReader::verify(const std::vector<std::string>& columns,
                           const std::function<void(std::int64_t)>& advance) const {
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
-    const Shard& shard = shards_[i];
-    const Descriptor* kept = shard.file ? shard.file->kept() : nullptr;
-    // A newer generation that needs a file no more takes its name away.
-    if (kept != nullptr && !path_exists(shard.path) &&
-        read_manifest(directory_, manifest_.format).generation != manifest_.generation) {
-      verify_shard(i, *kept, columns, advance);
-    } else {
-      verify_shard(i, open_for_reading(shard.path), columns, advance);
-    }
-  }
+  for (std::size_t i = 0; i < shards_.size(); ++i) verify_shard(i, columns, advance);
 }
 
-void ColumnReader::verify_shard(std::size_t index, const Descriptor& file,
+void ColumnReader::verify_shard(std::size_t index, const std::vector<std::string>& columns,
+                                const std::function<void(std::int64_t)>& advance) const {
+  const Shard& shard = shards_[index];
+  std::optional<Descriptor> file;
+  try {
+    file.emplace(open_for_reading(shard.path));
+  } catch (const Error& error) {
+    if (error.system_errno() != ENOENT) throw;
+    // A newer generation that needs it no more took its name away; the mapping keeps the file.
+    if (read_manifest(directory_, manifest_.format).generation == manifest_.generation) throw;
+  }
+  verify_shard(index, file ? &*file : nullptr, columns, advance);
+}
+
+void ColumnReader::verify_shard(std::size_t index, const Descriptor* file,
                                 const std::vector<std::string>& columns,
                                 const std::function<void(std::int64_t)>& advance) const {
   const Shard& shard = shards_[index];
-  if (columns.empty()) {
+  if (file != nullptr && columns.empty()) {
     std::string header(shard.header.bytes.size(), '\0');
-    read_exactly(file, header.data(), header.size(), 0, shard.path);
+    read_exactly(*file, header.data(), header.size(), 0, shard.path);
     if (header != shard.header.bytes) corrupt(shard.path, "its header has changed");
   }
   std::vector<char> block(kVerifyBlock);
@@ -224,21 +228,42 @@ void ColumnReader::verify_shard(std::size_t index, const Descriptor& file,
     if (!columns.empty() && std::find(columns.begin(), columns.end(), info.name) == columns.end()) {
       continue;
     }
+    const char* data = file != nullptr ? nullptr : mapped(index, info);
+    if (file == nullptr && data == nullptr) continue;  // filler
     Digest digest;
     for (std::int64_t at = info.begin; at < info.end;) {
-      // pread, not the mapping: a file cut short under us is an error, not a signal.
       const auto bytes = std::min<std::int64_t>(info.end - at, kVerifyBlock);
-      read_exactly(file, block.data(), static_cast<std::size_t>(bytes), at, shard.path);
-      digest.update(block.data(), static_cast<std::size_t>(bytes));
+      if (file != nullptr) {
+        // pread, not the mapping: a file cut short under us is an error, not a signal.
+        read_exactly(*file, block.data(), static_cast<std::size_t>(bytes), at, shard.path);
+        digest.update(block.data(), static_cast<std::size_t>(bytes));
+      } else {
+        digest.update(data + (at - info.begin), static_cast<std::size_t>(bytes));
+      }
       at += bytes;
       if (advance) advance(bytes);
     }
+    if (file == nullptr) require_uncut(shard);
     const auto& digests = manifest_.shards[index].digests;
     const auto expected = digests.find(info.name);
     if (expected == digests.end() || expected->second != digest.hex()) {
       corrupt(shard.path, "the checksum of \"" + info.name + "\" does not match");
     }
   }
+}
+
+const char* ColumnReader::mapped(std::size_t shard, const TensorInfo& info) const noexcept {
+  for (std::size_t c = 0; c < manifest_.columns.size(); ++c) {
+    const ColumnSpec& spec = manifest_.columns[c];
+    if (spec.name == info.name) {
+      return mappings_[c].base + shards_[shard].first_row * spec.row_bytes();
+    }
+  }
+  if (info.name == kKeysTensor) return shards_[shard].key_bytes;
+  if (info.name == kKeyOffsetsTensor) {
+    return reinterpret_cast<const char*>(shards_[shard].key_offsets);
+  }
+  return nullptr;
 }
 
 void ColumnReader::require_whole() const {
@@ -254,7 +279,7 @@ void ColumnReader::require_whole(std::int64_t row) const {
 void ColumnReader::require_whole_shard(std::size_t index) const {
   const Shard& shard = shards_[index];
   if (!shard.file) return;
-  shard.file->require_whole([&](const Descriptor& file) { verify_shard(index, file, {}, {}); });
+  shard.file->require_whole([&](const Descriptor* file) { verify_shard(index, file, {}, {}); });
   require_uncut(shard);
 }
 

@@ -37,8 +37,8 @@ class HELIP_FOR_DATA ColumnReader final : public MappedFiles {
   [[nodiscard]] std::string_view key(std::int64_t row) const;
 
   // Compares checksums of the columns named, of every byte when empty. `advance(bytes)` is called
-  // now and then and may throw to stop. Of a shard that a newer generation has replaced meanwhile
-  // the file that is mapped counts, where its descriptor was kept.
+  // now and then and may throw to stop. A shard that a newer generation has replaced meanwhile is
+  // read where it is mapped.
   void verify(const std::vector<std::string>& columns,
               const std::function<void(std::int64_t)>& advance) const;
   // Throws corrupt where a file has another size than when it was opened, or was written to since
@@ -52,11 +52,15 @@ class HELIP_FOR_DATA ColumnReader final : public MappedFiles {
   struct Mapping;
   struct Shard;
 
-  void verify_shard(std::size_t index, const Descriptor& file,
+  void verify_shard(std::size_t index, const std::vector<std::string>& columns,
+                    const std::function<void(std::int64_t)>& advance) const;
+  // Reads the file where there is one, else where it is mapped.
+  void verify_shard(std::size_t index, const Descriptor* file,
                     const std::vector<std::string>& columns,
                     const std::function<void(std::int64_t)>& advance) const;
   void require_whole_shard(std::size_t index) const;
   void require_uncut(const Shard& shard) const;
+  [[nodiscard]] const char* mapped(std::size_t shard, const TensorInfo& info) const noexcept;
   void require_memory() const;
   void map_shard(std::size_t index);
   void map_column(std::size_t index);

@@ -54,19 +54,15 @@ MappedFile::MappedFile(Descriptor file, std::filesystem::path path) : path_(std:
 
 // Who became a daemon may have closed its descriptors, and given their numbers to other files.
 MappedFile::~MappedFile() {
-  if (kept() == nullptr) file_.release();
-}
-
-const Descriptor* MappedFile::kept() const noexcept {
   struct stat now{};
-  return file_.get() >= 0 && ::fstat(file_.get(), &now) == 0 && is(now) ? &file_ : nullptr;
+  if (file_.get() >= 0 && (::fstat(file_.get(), &now) != 0 || !is(now))) file_.release();
 }
 
 bool MappedFile::is(const struct stat& status) const noexcept {
   return status.st_dev == device_ && status.st_ino == number_;
 }
 
-void MappedFile::require_whole(const std::function<void(const Descriptor&)>& compare) const {
+void MappedFile::require_whole(const std::function<void(const Descriptor*)>& compare) const {
   struct stat now{};
   const bool kept = file_.get() >= 0 && ::fstat(file_.get(), &now) == 0 && is(now);
   if (!kept && (::stat(path_.c_str(), &now) != 0 || !is(now))) return;
@@ -79,11 +75,7 @@ void MappedFile::require_whole(const std::function<void(const Descriptor&)>& com
   }
   const std::atomic_ref modified(modified_);
   if (modified.load(std::memory_order_relaxed) == modified_of(now)) return;
-  if (kept) {
-    compare(file_);
-  } else {
-    compare(open_for_reading(path_));
-  }
+  compare(kept ? &file_ : nullptr);
   modified.store(modified_of(now), std::memory_order_relaxed);
 }
 

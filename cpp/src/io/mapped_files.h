@@ -26,10 +26,9 @@ class MappedFile {
   MappedFile& operator=(MappedFile&&) = delete;
 
   // Throws Error(corrupt) where it has another size than when it was opened. Where it was written
-  // to since, calls compare(file), which throws unless the file holds what it held.
-  void require_whole(const std::function<void(const Descriptor&)>& compare) const;
-  // Its descriptor; nullptr where that was not kept, or is another file's by now.
-  const Descriptor* kept() const noexcept;
+  // to since, calls compare(descriptor, or nullptr where it was not kept), which throws unless the
+  // file holds what it held.
+  void require_whole(const std::function<void(const Descriptor*)>& compare) const;
 
  private:
   bool is(const struct stat& status) const noexcept;
