@@ -36,8 +36,8 @@ class HELIP_EXPORT PairCosines {
                                        const ProgressCallback& progress = {}) const;
 
  private:
-  struct Matrices;
-  std::unique_ptr<Matrices> matrices_;
+  class Matrices;
+  std::unique_ptr<const Matrices> matrices_;
 };
 
 }  // namespace helip

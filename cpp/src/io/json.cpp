@@ -92,20 +92,4 @@ Json parse_json(std::string_view text, int depth) {
   }
 }
 
-std::string differences(const OrderedJson& there, const OrderedJson& here) {
-  std::string text;
-  const auto compare = [&text](const std::string& name, const OrderedJson& a,
-                               const OrderedJson& b) {
-    if (a == b) return;
-    text += (text.empty() ? "" : "; ") + name + " " + a.dump() + ", here " + b.dump();
-  };
-  for (const auto& [name, value] : there.items()) {
-    compare(name, value, here.contains(name) ? here[name] : OrderedJson());
-  }
-  for (const auto& [name, value] : here.items()) {
-    if (!there.contains(name)) compare(name, OrderedJson(), value);
-  }
-  return text;
-}
-
 }  // namespace helip

@@ -94,7 +94,4 @@ void check_json_bounds(std::string_view text, int depth = 64);
 // Throws as check_json_bounds() does, and where the text is not JSON.
 HELIP_FOR_DATA Json parse_json(std::string_view text, int depth = 64);
 
-// What differs of two objects, in words: "k 10, here 20; seed 0, here 1". Empty where nothing does.
-std::string differences(const OrderedJson& there, const OrderedJson& here);
-
 }  // namespace helip

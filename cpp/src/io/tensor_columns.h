@@ -30,11 +30,6 @@ constexpr DType dtype_of() {
 class TensorColumns {
  public:
   const std::vector<Tensor>& tensors() const noexcept { return tensors_; }
-  std::int64_t bytes() const noexcept {
-    std::int64_t all = 0;
-    for (const Tensor& tensor : tensors_) all += tensor.bytes();
-    return all;
-  }
 
   // Numbers that stay where they are.
   template <typename Range>

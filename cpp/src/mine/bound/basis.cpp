@@ -15,13 +15,21 @@ std::vector<float> products_of(const float* a, std::int64_t m, const std::vector
                                std::int64_t n, std::int64_t d, const Kernel& kernel, Team& team) {
   const ProductPanels panels(b.data(), n, d, kernel);
   std::vector<float> out(static_cast<std::size_t>(m * n));
-  team.for_blocks(m, kProductRows, [&](std::int64_t begin, std::int64_t end, int) {
-    multiply_rows(a + begin * d, end - begin, panels, [&](std::int64_t r, const float* products) {
-      for (std::int64_t c = 0; c < n; ++c) {
-        out[static_cast<std::size_t>(c * m + begin + r)] = products[c];
-      }
-    });
-  });
+  team.for_blocks(
+      (m + kProductRows - 1) / kProductRows, 1, [&](std::int64_t block, std::int64_t, int) {
+        PackedRows packed(d, kernel);
+        std::vector<float> some(static_cast<std::size_t>(kProductRows * panels.padded()));
+        const std::int64_t first = block * kProductRows;
+        const std::int64_t present = std::min(kProductRows, m - first);
+        packed.pack(a + first * d, present);
+        panels.multiply(packed.data(), packed.tiles(), some.data());
+        for (std::int64_t c = 0; c < n; ++c) {
+          float* to = out.data() + c * m + first;
+          for (std::int64_t r = 0; r < present; ++r) {
+            to[r] = some[static_cast<std::size_t>(r * panels.padded() + c)];
+          }
+        }
+      });
   return out;
 }
 

@@ -33,13 +33,14 @@ class CentreGroups {
                Team& team)
       : centres_(centres),
         dimensions_(dimensions),
+        kernel_(kernel),
         count_(static_cast<std::int64_t>(centres.size()) / dimensions),
         groups_(std::llround(std::sqrt(static_cast<double>(count_)))),
         group_panels_(fit_centres(centres, dimensions, groups_, kernel, team).data(), groups_,
                       dimensions, kernel) {
     std::vector<std::uint32_t> own(static_cast<std::size_t>(count_));
     team.for_blocks(count_, kCentreGrain, [&](std::int64_t begin, std::int64_t end, int) {
-      assign_closest(centres.data() + begin * dimensions, end - begin, group_panels_,
+      assign_closest(centres.data() + begin * dimensions, end - begin, group_panels_, kernel,
                      own.data() + begin);
     });
     members_ = visits_of(own, 1, groups_);
@@ -73,10 +74,10 @@ class CentreGroups {
             bool absolute, std::uint32_t* out) const {
     const float* points = centres_.data() + first * dimensions_;
     std::vector<std::uint32_t> groups(static_cast<std::size_t>(size * few));
-    assign_few_closest(points, size, group_panels_, few, absolute, groups.data());
+    assign_few_closest(points, size, group_panels_, few, absolute, kernel_, groups.data());
     const GroupVisits visits = visits_of(groups, few, groups_);
     std::vector<std::vector<Reached>> reached(static_cast<std::size_t>(size));
-    multiply_visits(points, visits, panels_,
+    multiply_visits(points, visits, panels_, kernel_,
                     [&](std::uint32_t point, std::size_t group, const float* products) {
                       const auto members = members_.of(static_cast<std::int64_t>(group));
                       for (std::size_t c = 0; c < members.size(); ++c) {
@@ -103,6 +104,7 @@ class CentreGroups {
 
   const std::vector<float>& centres_;
   const std::int64_t dimensions_;
+  const Kernel& kernel_;
   const std::int64_t count_;
   const std::int64_t groups_;
   const ProductPanels group_panels_;
@@ -128,16 +130,17 @@ GroupVisits visits_of(const std::vector<std::uint32_t>& groups, std::int64_t few
 }
 
 void assign_closest(const float* directions, std::int64_t rows, const ProductPanels& centres,
-                    std::uint32_t* out) {
-  multiply_rows(directions, rows, centres, [&](std::int64_t row, const float* products) {
+                    const Kernel& kernel, std::uint32_t* out) {
+  multiply_rows(directions, rows, centres, kernel, [&](std::int64_t row, const float* products) {
     out[row] = place_of_largest(products, centres.count(), centres.padded());
   });
 }
 
 void assign_few_closest(const float* directions, std::int64_t rows, const ProductPanels& centres,
-                        std::int64_t count, bool absolute, std::uint32_t* out) {
+                        std::int64_t count, bool absolute, const Kernel& kernel,
+                        std::uint32_t* out) {
   std::vector<std::uint32_t> order(static_cast<std::size_t>(centres.count()));
-  multiply_rows(directions, rows, centres, [&](std::int64_t row, float* products) {
+  multiply_rows(directions, rows, centres, kernel, [&](std::int64_t row, float* products) {
     if (absolute) {
       for (std::int64_t c = 0; c < centres.count(); ++c) products[c] = std::abs(products[c]);
     }
@@ -153,11 +156,11 @@ void assign_few_closest(const float* directions, std::int64_t rows, const Produc
 
 std::vector<std::uint32_t> closest_centres(const std::vector<float>& directions, std::int64_t rows,
                                            const ProductPanels& centres, std::int64_t count,
-                                           Team& team, bool absolute) {
+                                           const Kernel& kernel, Team& team, bool absolute) {
   std::vector<std::uint32_t> closest(static_cast<std::size_t>(rows * count));
   team.for_blocks(rows, kProductRows, [&](std::int64_t begin, std::int64_t end, int) {
     assign_few_closest(directions.data() + begin * centres.depth(), end - begin, centres, count,
-                       absolute, closest.data() + begin * count);
+                       absolute, kernel, closest.data() + begin * count);
   });
   return closest;
 }
@@ -194,7 +197,7 @@ std::vector<float> fit_centres(const std::vector<float>& points, std::int64_t di
   for (int iteration = 0; iteration < kLloydSteps; ++iteration) {
     const ProductPanels panels(centres.data(), count, dimensions, kernel);
     team.for_blocks(size, kCentreGrain, [&](std::int64_t begin, std::int64_t end, int) {
-      assign_closest(points.data() + begin * dimensions, end - begin, panels,
+      assign_closest(points.data() + begin * dimensions, end - begin, panels, kernel,
                      clusters.data() + begin);
     });
     move_to_means(points, clusters, centres);
@@ -213,7 +216,7 @@ std::vector<std::vector<std::uint32_t>> nearest_centres(const std::vector<float>
     all = CentreGroups(centres, dimensions, kernel, team).closest(count, absolute, team);
   } else {
     const ProductPanels panels(centres.data(), clusters, dimensions, kernel);
-    all = closest_centres(centres, clusters, panels, count, team, absolute);
+    all = closest_centres(centres, clusters, panels, count, kernel, team, absolute);
   }
   std::vector<std::vector<std::uint32_t>> near;
   for (std::int64_t c = 0; c < clusters; ++c) {

@@ -77,7 +77,7 @@ Clusters at_once(const Directions& directions, const std::vector<std::uint32_t>&
   const ProductPanels panels(centres.data(), count, directions.count(), kernel);
   auto of_rows = find_for_rows(directions, rows, kCentreGrain, team,
                                [&](const float* points, std::int64_t size, std::uint32_t* out) {
-                                 assign_closest(points, size, panels, out);
+                                 assign_closest(points, size, panels, kernel, out);
                                });
   return {count, std::move(centres), std::move(of_rows)};
 }
@@ -95,7 +95,7 @@ class GroupedCentres {
     const std::int64_t size = static_cast<std::int64_t>(sample.size()) / dimensions;
     std::vector<std::uint32_t> group(static_cast<std::size_t>(size));
     team.for_blocks(size, kCentreGrain, [&](std::int64_t begin, std::int64_t end, int) {
-      assign_closest(sample.data() + begin * dimensions, end - begin, *group_panels_,
+      assign_closest(sample.data() + begin * dimensions, end - begin, *group_panels_, kernel,
                      group.data() + begin);
     });
     std::vector<std::vector<float>> members(static_cast<std::size_t>(groups));
@@ -139,7 +139,7 @@ class GroupedCentres {
   void find(const float* points, std::int64_t rows, std::uint32_t* out) const {
     const std::int64_t few = std::min(kGroupsSeen, group_panels_->count());
     std::vector<std::uint32_t> groups(static_cast<std::size_t>(rows * few));
-    assign_few_closest(points, rows, *group_panels_, few, false, groups.data());
+    assign_few_closest(points, rows, *group_panels_, few, false, kernel_, groups.data());
     const std::vector<Largest> found = look_in_groups(points, rows, groups, few);
     // Products of tiles round otherwise than single ones, which decide where both could.
     const auto doubt = static_cast<float>(4.04 * product_error(dimensions_));
@@ -173,7 +173,7 @@ class GroupedCentres {
                                       std::int64_t few) const {
     const GroupVisits visits = visits_of(groups, few, static_cast<std::int64_t>(panels_.size()));
     std::vector<Largest> found(static_cast<std::size_t>(rows));
-    multiply_visits(points, visits, panels_,
+    multiply_visits(points, visits, panels_, kernel_,
                     [&](std::uint32_t point, std::size_t group, const float* products) {
                       const ProductPanels& panels = panels_[group];
                       Largest largest = largest_of(products, panels.count(), panels.padded());
@@ -243,17 +243,22 @@ void Directions::read(const std::uint32_t* rows, std::int64_t size, float* out) 
   const std::int64_t depth = panels_.depth();
   WeightedRow reader(corpus_, plan_.weight);
   std::vector<float> some(static_cast<std::size_t>(kProductRows * depth));
+  PackedRows packed(depth, corpus_.kernel());
+  std::vector<float> products(static_cast<std::size_t>(kProductRows * panels_.padded()));
   for (std::int64_t first = 0; first < size; first += kProductRows) {
     const std::int64_t present = std::min(kProductRows, size - first);
     for (std::int64_t r = 0; r < present; ++r) {
       reader.read(rows[first + r], some.data() + r * depth);
     }
-    multiply_rows(some.data(), present, panels_, [&](std::int64_t r, const float* from) {
+    packed.pack(some.data(), present);
+    panels_.multiply(packed.data(), packed.tiles(), products.data());
+    for (std::int64_t r = 0; r < present; ++r) {
+      const float* from = products.data() + r * panels_.padded();
       double sum = 0.0;
       for (std::int64_t d = 0; d < count(); ++d) sum += static_cast<double>(from[d]) * from[d];
       const auto factor = static_cast<float>(sum > 0.0 ? 1.0 / std::sqrt(sum) : 0.0);
       for (std::int64_t d = 0; d < count(); ++d) out[(first + r) * count() + d] = from[d] * factor;
-    });
+    }
   }
 }
 

@@ -85,21 +85,23 @@ double coordinate_error(const FilterPlan& plan, std::int64_t dimensions, std::in
 
 }  // namespace
 
-Codes::Layout::Layout(const Corpus& corpus, const FilterPlan& plan)
-    : depth{plan.high, plan.low > 0 ? plan.low : padded_depth(corpus.dimensions()), plan.second},
-      image_depth(fine_padded(corpus.image_dimensions())),
-      text_depth(fine_padded(corpus.text_dimensions())),
-      has_fine(!plan.light),
-      bytes(128) {
-  static_assert(sizeof(CodeBounds) <= 128);
-  for (const Filter filter : {kHigh, kLow, kSecond}) {
-    at[filter] = bytes;
-    bytes += padded_depth(depth[filter]);
+struct Codes::Layout {
+  Layout(const Corpus& corpus, const FilterPlan& plan)
+      : filters{plan.high, plan.low > 0 ? plan.low : padded_depth(corpus.dimensions()),
+                plan.second},
+        image(fine_padded(corpus.image_dimensions())),
+        text(fine_padded(corpus.text_dimensions())),
+        has_fine(!plan.light) {}
+  // Of the coarse codes of a modality and the fine ones.
+  std::int64_t unit_bytes(std::int64_t depth) const { return has_fine ? depth / 2 * 3 : depth; }
+  std::int64_t bytes() const {
+    return kHead + padded_depth(filters[0]) + padded_depth(filters[1]) + padded_depth(filters[2]) +
+           unit_bytes(image) + unit_bytes(text);
   }
-  image_at = bytes;
-  text_at = image_at + (has_fine ? image_depth / 2 * 3 : image_depth);
-  bytes = text_at + (has_fine ? text_depth / 2 * 3 : text_depth);
-}
+  std::int64_t filters[3];
+  std::int64_t image, text;
+  bool has_fine;
+};
 
 // One thread's part.
 class Codes::Encoder {
@@ -109,7 +111,9 @@ class Codes::Encoder {
         plan_(plan),
         panels_(panels),
         dimensions_(corpus.dimensions()),
-        rows_(corpus, plan.weight),
+        image_factor_(static_cast<float>(std::sqrt(plan.weight))),
+        text_factor_(static_cast<float>(1.0 / std::sqrt(plan.weight))),
+        both_(corpus.image() != nullptr && corpus.text() != nullptr),
         units_(static_cast<std::size_t>(kProductRows * dimensions_)),
         weighted_(units_.size()),
         packed_(panels == nullptr ? 0 : dimensions_, corpus.kernel()),
@@ -118,11 +122,19 @@ class Codes::Encoder {
 
   // Coordinates of up to kProductRows rows.
   void read(const std::uint32_t* rows, std::int64_t count) {
+    const std::int64_t image_dimensions = corpus_.image_dimensions();
     for (std::int64_t r = 0; r < count; ++r) {
-      rows_.read_unit(rows[r], units_.data() + r * dimensions_);
+      float* unit = units_.data() + r * dimensions_;
+      float* weighted = weighted_.data() + r * dimensions_;
+      if (corpus_.image() != nullptr) corpus_.image()->unit(rows[r], unit, image_);
+      if (corpus_.text() != nullptr) corpus_.text()->unit(rows[r], unit + image_dimensions, text_);
+      const float image_factor = both_ ? image_factor_ : 1.0F;
+      const float text_factor = both_ ? text_factor_ : 1.0F;
+      for (std::int64_t i = 0; i < image_dimensions; ++i) weighted[i] = unit[i] * image_factor;
+      for (std::int64_t i = image_dimensions; i < dimensions_; ++i) {
+        weighted[i] = unit[i] * text_factor;
+      }
     }
-    weighted_ = units_;
-    for (std::int64_t r = 0; r < count; ++r) rows_.weigh(weighted_.data() + r * dimensions_);
     if (panels_ == nullptr) return;
     packed_.pack(weighted_.data(), count);
     panels_->multiply(packed_.data(), packed_.tiles(), coordinates_.data());
@@ -140,21 +152,20 @@ class Codes::Encoder {
     CodeBounds bounds{};
     const float* x = values(r);
     for (const Filter filter : {kHigh, kLow, kSecond}) {
-      if (codes.depth(filter) == 0) continue;
+      if (codes.depth_[filter] == 0) continue;
       bounds.filters[filter] = filter_codes(
-          x, dimensions_of(filter), codes.depth(filter), codes.scales_.filters[filter],
-          limits_of(filter), out + codes.layout_.at[filter], longest.longest_filters[filter]);
+          x, dimensions_of(filter), codes.depth_[filter], codes.scales_.filters[filter],
+          limits_of(filter), out + codes.filter_at_[filter], longest.longest_filters[filter]);
     }
     const std::int64_t image_dimensions = corpus_.image_dimensions();
     if (image_dimensions > 0) {
-      bounds.image =
-          unit_codes(unit(r), image_dimensions, plan_.image_mean, codes.image_depth(),
-                     out + codes.layout_.image_at, codes.has_fine(), longest.longest_image);
+      bounds.image = unit_codes(unit(r), image_dimensions, plan_.image_mean, codes.image_depth_,
+                                out + codes.image_at_, codes.has_fine_, longest.longest_image);
     }
     if (corpus_.text_dimensions() > 0) {
       bounds.text = unit_codes(unit(r) + image_dimensions, corpus_.text_dimensions(),
-                               plan_.text_mean, codes.text_depth(), out + codes.layout_.text_at,
-                               codes.has_fine(), longest.longest_text);
+                               plan_.text_mean, codes.text_depth_, out + codes.text_at_,
+                               codes.has_fine_, longest.longest_text);
     }
     std::memcpy(out, &bounds, sizeof bounds);
   }
@@ -162,9 +173,9 @@ class Codes::Encoder {
   // The scales at which the filters' codes of row r keep the limits.
   void fit(std::int64_t r, const Codes& codes, double (&scales)[3]) {
     for (const Filter filter : {kHigh, kLow, kSecond}) {
-      if (codes.depth(filter) == 0) continue;
-      centre(values(r), dimensions_of(filter), plan_.mean, codes.depth(filter));
-      scales[filter] = std::max(scales[filter], scale_for(centred_.data(), codes.depth(filter),
+      if (codes.depth_[filter] == 0) continue;
+      centre(values(r), dimensions_of(filter), plan_.mean, codes.depth_[filter]);
+      scales[filter] = std::max(scales[filter], scale_for(centred_.data(), codes.depth_[filter],
                                                           limits_of(filter), corpus_.kernel()));
     }
   }
@@ -265,19 +276,35 @@ class Codes::Encoder {
   const FilterPlan& plan_;
   const ProductPanels* panels_;
   const std::int64_t dimensions_;
-  WeightedRow rows_;
+  const float image_factor_;
+  const float text_factor_;
+  const bool both_;
   std::vector<float> units_, weighted_;
   PackedRows packed_;
   std::vector<float> coordinates_, centred_;
   std::vector<std::int8_t> fine_;
+  LoadedRow image_, text_;
 };
 
 Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
              const std::filesystem::path& folder, Team& team, KeptCodes* kept)
-    : size_(static_cast<std::int64_t>(order.rows.size())), layout_(corpus, plan) {
+    : size_(static_cast<std::int64_t>(order.rows.size())) {
+  const Layout layout(corpus, plan);
+  std::int64_t next = kHead;
+  for (const Filter filter : {kHigh, kLow, kSecond}) {
+    depth_[filter] = layout.filters[filter];
+    filter_at_[filter] = next;
+    next += padded_depth(depth_[filter]);
+  }
+  image_depth_ = layout.image;
+  text_depth_ = layout.text;
+  image_at_ = next;
+  text_at_ = image_at_ + layout.unit_bytes(layout.image);
+  has_fine_ = layout.has_fine;
+  stride_ = layout.bytes();
   const bool found = kept != nullptr && kept->found();
   // Rows to forget are read too.
-  const std::int64_t bytes = std::max(size_ * layout_.bytes, found ? kept->bytes() : 0);
+  const std::int64_t bytes = std::max(size_ * stride_, found ? kept->bytes() : 0);
   memory_ = folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder);
   if (size_ == 0) return;
 
@@ -289,7 +316,7 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   team.begin_stage("encode", size_, size_);
   std::int64_t first = 0;
   if (found) {
-    first = kept->read(at(0), layout_.bytes, scales_);
+    first = kept->read(at(0), stride_, scales_);
     team.add_work(first);
   } else {
     find_scales(corpus, plan, order, panels.get(), team);
@@ -298,7 +325,7 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   team.end_stage();
   // Few new rows are encoded sooner than all codes are written.
   if (kept != nullptr && (size_ - first) * kKeptPerNew > size_) {
-    kept->keep(plan, order, scales_, at(0), size_ * layout_.bytes);
+    kept->keep(plan, order, scales_, at(0), size_ * stride_);
   }
   finish(plan, corpus, team);
 }
@@ -375,7 +402,7 @@ void Codes::finish(const FilterPlan& plan, const Corpus& corpus, Team& team) {
   double shared[3];
   for (const Filter filter : {kHigh, kLow, kSecond}) {
     shared[filter] = plan.length * (plan.basis.excess / 2.0 + 3.0 * kRounding) +
-                     mean * coordinate_error(plan, corpus.dimensions(), depth(filter));
+                     mean * coordinate_error(plan, corpus.dimensions(), depth_[filter]);
   }
   const auto slack = [](double missed, double length) {
     return length * missed + missed * missed / 2.0;
@@ -403,7 +430,7 @@ void Codes::finish(const FilterPlan& plan, const Corpus& corpus, Team& team) {
 }
 
 std::int64_t Codes::bytes_per_row(const Corpus& corpus, const FilterPlan& plan) noexcept {
-  return Layout(corpus, plan).bytes + static_cast<std::int64_t>(sizeof(std::uint32_t));
+  return Layout(corpus, plan).bytes() + static_cast<std::int64_t>(sizeof(std::uint32_t));
 }
 
 }  // namespace helip::mining

@@ -59,23 +59,21 @@ class Codes {
   std::int64_t size() const noexcept { return size_; }
   // What pairs of two high rows, other pairs, and those that passed are held against.
   enum Filter { kHigh = 0, kLow = 1, kSecond = 2 };
-  std::int64_t depth(Filter filter) const noexcept { return layout_.depth[filter]; }  // 0: none
-  std::int64_t image_depth() const noexcept { return layout_.image_depth; }           // 0: not used
-  std::int64_t text_depth() const noexcept { return layout_.text_depth; }
-  bool has_fine() const noexcept { return layout_.has_fine; }
+  std::int64_t depth(Filter filter) const noexcept { return depth_[filter]; }  // 0: there is none
+  std::int64_t image_depth() const noexcept { return image_depth_; }           // 0: not used
+  std::int64_t text_depth() const noexcept { return text_depth_; }
+  bool has_fine() const noexcept { return has_fine_; }
 
   const CodeBounds& bounds(std::int64_t place) const noexcept {
     return *reinterpret_cast<const CodeBounds*>(at(place));
   }
   const std::int8_t* codes(Filter filter, std::int64_t place) const noexcept {
-    return at(place) + layout_.at[filter];
+    return at(place) + filter_at_[filter];
   }
   // The coarse codes; the fine ones, if there are any, follow, image_depth() or text_depth()
   // further, see Kernel::gather_fine().
-  const std::int8_t* image(std::int64_t place) const noexcept {
-    return at(place) + layout_.image_at;
-  }
-  const std::int8_t* text(std::int64_t place) const noexcept { return at(place) + layout_.text_at; }
+  const std::int8_t* image(std::int64_t place) const noexcept { return at(place) + image_at_; }
+  const std::int8_t* text(std::int64_t place) const noexcept { return at(place) + text_at_; }
 
   // A bound <w, w'> >= b is <codes, codes'> >= b · factor, less the slacks.
   double factor(Filter filter) const noexcept {
@@ -83,15 +81,10 @@ class Codes {
   }
 
  private:
-  // Of the record of a row: its bounds, and where its codes begin.
-  struct Layout {
-    Layout(const Corpus& corpus, const FilterPlan& plan);
-    std::int64_t depth[3], at[3];
-    std::int64_t image_depth, text_depth, image_at, text_at;
-    bool has_fine;
-    std::int64_t bytes;
-  };
+  struct Layout;
   class Encoder;
+  static constexpr std::int64_t kHead = 128;  // bytes before the codes
+  static_assert(sizeof(CodeBounds) <= kHead);
 
   void find_scales(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
                    const ProductPanels* panels, Team& team);
@@ -99,12 +92,16 @@ class Codes {
               std::int64_t first, const ProductPanels* panels, Team& team);
   void finish(const FilterPlan& plan, const Corpus& corpus, Team& team);
   std::int8_t* at(std::int64_t place) const noexcept {
-    return reinterpret_cast<std::int8_t*>(memory_.data()) + place * layout_.bytes;
+    return reinterpret_cast<std::int8_t*>(memory_.data()) + place * stride_;
   }
 
   std::int64_t size_ = 0;
-  const Layout layout_;
+  std::int64_t stride_ = 0;
+  std::int64_t depth_[3] = {0, 0, 0};
+  std::int64_t filter_at_[3] = {0, 0, 0};
   CodeScales scales_;
+  std::int64_t image_depth_ = 0, text_depth_ = 0, image_at_ = 0, text_at_ = 0;
+  bool has_fine_ = true;
   ScratchMemory memory_;
 };
 

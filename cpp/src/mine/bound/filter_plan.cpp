@@ -41,12 +41,19 @@ std::vector<float> coordinates(const PlanSample& sample, const Basis& basis, con
   const auto rows = static_cast<std::int64_t>(sample.rows.size());
   std::vector<float> out(static_cast<std::size_t>(rows * basis.count));
   const ProductPanels panels(basis.vectors.data(), basis.count, basis.dimensions, kernel);
-  team.for_blocks(rows, kProductRows, [&](std::int64_t begin, std::int64_t end, int) {
-    multiply_rows(sample.values.data() + begin * basis.dimensions, end - begin, panels,
-                  [&](std::int64_t r, const float* products) {
-                    std::copy_n(products, basis.count, out.begin() + (begin + r) * basis.count);
-                  });
-  });
+  team.for_blocks(
+      (rows + kProductRows - 1) / kProductRows, 1, [&](std::int64_t block, std::int64_t, int) {
+        PackedRows packed(basis.dimensions, kernel);
+        std::vector<float> products(static_cast<std::size_t>(kProductRows * panels.padded()));
+        const std::int64_t first = block * kProductRows;
+        const std::int64_t present = std::min(kProductRows, rows - first);
+        packed.pack(sample.values.data() + first * basis.dimensions, present);
+        panels.multiply(packed.data(), packed.tiles(), products.data());
+        for (std::int64_t r = 0; r < present; ++r) {
+          std::copy_n(products.begin() + r * panels.padded(), basis.count,
+                      out.begin() + (first + r) * basis.count);
+        }
+      });
   return out;
 }
 
@@ -241,20 +248,16 @@ WeightedRow::WeightedRow(const Corpus& corpus, double weight)
       text_factor_(static_cast<float>(1.0 / std::sqrt(weight))) {}
 
 void WeightedRow::read(std::int64_t row, float* out) {
-  read_unit(row, out);
-  weigh(out);
-}
-
-void WeightedRow::read_unit(std::int64_t row, float* out) {
-  if (corpus_.image() != nullptr) corpus_.image()->unit(row, out, image_);
-  if (corpus_.text() != nullptr) corpus_.text()->unit(row, out + corpus_.image_dimensions(), text_);
-}
-
-void WeightedRow::weigh(float* unit) const noexcept {
-  if (corpus_.image() == nullptr || corpus_.text() == nullptr) return;
-  const std::int64_t split = corpus_.image_dimensions();
-  for (std::int64_t i = 0; i < split; ++i) unit[i] *= image_factor_;
-  for (std::int64_t i = split; i < corpus_.dimensions(); ++i) unit[i] *= text_factor_;
+  const bool both = corpus_.image() != nullptr && corpus_.text() != nullptr;
+  const auto put = [&](const Rows& rows, float factor, LoadedRow& buffer) {
+    rows.unit(row, out, buffer);
+    if (both) {
+      for (std::int64_t i = 0; i < rows.dimensions(); ++i) out[i] *= factor;
+    }
+    out += rows.dimensions();
+  };
+  if (corpus_.image() != nullptr) put(*corpus_.image(), image_factor_, image_);
+  if (corpus_.text() != nullptr) put(*corpus_.text(), text_factor_, text_);
 }
 
 FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team,

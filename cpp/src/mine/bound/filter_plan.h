@@ -72,9 +72,6 @@ class WeightedRow {
  public:
   WeightedRow(const Corpus& corpus, double weight);
   void read(std::int64_t row, float* out);
-  // The unit vectors alone, and what makes w of them, in place.
-  void read_unit(std::int64_t row, float* out);
-  void weigh(float* unit) const noexcept;
 
  private:
   const Corpus& corpus_;

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "base/refuse.h"
+#include "helip/error.h"
 #include "io/byte_progress.h"
 #include "io/damaged_content.h"
 #include "io/file.h"
@@ -83,7 +83,9 @@ KeptCodes::KeptCodes(fs::path folder, const Corpus& corpus, OrderedJson identity
       if (number_of(name) >= 0 || name == kLockName || name.starts_with(PendingFile::kPrefix)) {
         continue;
       }
-      refuse(folder_, " holds \"", name, "\" and no codes; give the codes a folder of their own");
+      throw Error(ErrorCode::invalid_argument,
+                  quoted(folder_) + " holds \"" + name +
+                      "\" and no codes; give the codes a folder of their own");
     }
   }
   // What refuses to be written to does so now, and not after the codes are made.
@@ -94,8 +96,8 @@ KeptCodes::KeptCodes(fs::path folder, const Corpus& corpus, OrderedJson identity
 }
 
 void KeptCodes::damaged(const std::string& what) const {
-  fail(ErrorCode::corrupt, "the codes kept in ", folder_, " are damaged: ", what,
-       "; remove that folder, and they are made again");
+  throw Error(ErrorCode::corrupt, "the codes kept in " + quoted(folder_) + " are damaged: " + what +
+                                      "; remove that folder, and they are made again");
 }
 
 template <typename Read>
@@ -110,9 +112,9 @@ void KeptCodes::find(const std::function<bool(const OrderedJson&)>& fits) {
   } catch (const Error& error) {
     if (error.code() == ErrorCode::unsupported) return;  // of a later version
     if (error.code() != ErrorCode::corrupt) throw;
-    fail(ErrorCode::corrupt, error.what(),
-         "; if it is of codes, remove the folder, and they are "
-         "made again, else give the codes another folder");
+    throw Error(ErrorCode::corrupt,
+                error.what() + std::string("; if it is of codes, remove the folder, and they are "
+                                           "made again, else give the codes another folder"));
   }
   facts_ = manifest.attributes;
   checked([&] {
@@ -282,11 +284,12 @@ void KeptCodes::keep(const FilterPlan& plan, const RowOrder& order, const CodeSc
   columns.show("image_length", corpus_.image() == nullptr ? none : corpus_.image()->lengths());
   columns.show("text_length", corpus_.text() == nullptr ? none : corpus_.text()->lengths());
   columns.show("codes", std::span(codes, static_cast<std::size_t>(bytes)));
-  std::int64_t number = 0;
+  std::int64_t all = 0, number = 0;
+  for (const Tensor& tensor : columns.tensors()) all += tensor.bytes();
   for (const std::string& there : names_in(folder_)) {
     number = std::max(number, number_of(there) + 1);
   }
-  ByteProgress progress("keep", columns.bytes(), progress_);
+  ByteProgress progress("keep", all, progress_);
   progress.advance(0);
   const std::string name = std::string(kPrefix) + std::to_string(number) + std::string(kSuffix);
   Manifest manifest;
@@ -309,8 +312,9 @@ void KeptCodes::keep(const FilterPlan& plan, const RowOrder& order, const CodeSc
     write_manifest(folder_, manifest);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::io) throw;
-    fail(ErrorCode::io, error.what(), "; the codes take ", columns.bytes(),
-         " bytes, beside those that lie there; ", "give them another folder, or drop codes");
+    throw Error(ErrorCode::io, error.what() + std::string("; the codes take ") +
+                                   std::to_string(all) + " bytes, beside those that lie there; " +
+                                   "give them another folder, or drop codes");
   }
   remove_all_but(folder_, name);
 }

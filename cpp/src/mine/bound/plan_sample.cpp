@@ -132,17 +132,26 @@ void add_products(const std::vector<float>& values, std::int64_t rows,
     std::copy_n(others.begin() + q * stride + from, depth, left.begin() + q * depth);
   }
   const ProductPanels panels(left.data(), queries, depth, kernel);
-  team.for_blocks(rows, kProductRows, [&](std::int64_t begin, std::int64_t end, int) {
-    std::vector<float> some(static_cast<std::size_t>(kProductRows * depth));
-    for (std::int64_t i = begin; i < end; ++i) {
-      std::copy_n(values.begin() + i * stride + from, depth, some.begin() + (i - begin) * depth);
-    }
-    multiply_rows(some.data(), end - begin, panels, [&](std::int64_t r, const float* products) {
-      for (std::int64_t q = 0; q < queries; ++q) {
-        out[static_cast<std::size_t>(q * rows + begin + r)] += products[q];
-      }
-    });
-  });
+  team.for_blocks(
+      (rows + kProductRows - 1) / kProductRows, 1, [&](std::int64_t block, std::int64_t, int) {
+        std::vector<float> some(static_cast<std::size_t>(kProductRows * depth));
+        PackedRows packed(depth, kernel);
+        std::vector<float> products(static_cast<std::size_t>(kProductRows * panels.padded()));
+        const std::int64_t first = block * kProductRows;
+        const std::int64_t present = std::min(kProductRows, rows - first);
+        for (std::int64_t r = 0; r < present; ++r) {
+          std::copy_n(values.begin() + (first + r) * stride + from, depth,
+                      some.begin() + r * depth);
+        }
+        packed.pack(some.data(), present);
+        panels.multiply(packed.data(), packed.tiles(), products.data());
+        for (std::int64_t q = 0; q < queries; ++q) {
+          float* sums = out.data() + q * rows + first;
+          for (std::int64_t r = 0; r < present; ++r) {
+            sums[r] += products[static_cast<std::size_t>(r * panels.padded() + q)];
+          }
+        }
+      });
 }
 
 SampleThresholds estimate_thresholds(const Corpus& corpus, const PlanSample& sample, std::int64_t k,

@@ -1,6 +1,5 @@
 #include "mine/bound/prepared_corpus.h"
 
-#include <numeric>
 #include <utility>
 
 namespace helip::mining {
@@ -55,34 +54,18 @@ void PreparedCorpus::drop_codes() noexcept {
   codes_.reset();
 }
 
-PairSearch::PairSearch(const Corpus& corpus, PreparedCorpus* prepared, std::int64_t memory,
-                       Team& team)
-    : corpus_(corpus), prepared_(prepared), memory_(memory), team_(team) {
-  if (prepared != nullptr) return;
-  all_.resize(static_cast<std::size_t>(corpus.size()));
-  std::iota(all_.begin(), all_.end(), 0U);
-}
-
-std::vector<std::uint32_t> PairSearch::places_of(const std::vector<std::uint32_t>& rows) const {
-  std::vector<bool> wanted(static_cast<std::size_t>(corpus_.size()));
-  for (const std::uint32_t row : rows) wanted[row] = true;
+std::vector<std::uint32_t> PreparedCorpus::places_of(const std::vector<std::uint32_t>& rows) const {
   std::vector<std::uint32_t> places;
-  for (std::uint32_t place = 0; place < this->rows().size(); ++place) {
-    if (wanted[this->rows()[place]]) places.push_back(place);
+  std::vector<bool> wanted;
+  for (const std::uint32_t row : rows) {
+    if (row >= wanted.size()) wanted.resize(row + std::size_t{1});
+    wanted[row] = true;
+  }
+  for (std::size_t place = 0; place < order_.rows.size(); ++place) {
+    const std::uint32_t row = order_.rows[place];
+    if (row < wanted.size() && wanted[row]) places.push_back(static_cast<std::uint32_t>(place));
   }
   return places;
-}
-
-void PairSearch::seed(const SweepJob& job, std::int64_t kept, SweepSink& sink) const {
-  if (prepared_ != nullptr) prepared_->sweep().seed(job, kept, sink, team_);
-}
-
-void PairSearch::run(const SweepJob& job, SweepSink& sink) const {
-  if (prepared_ != nullptr) {
-    prepared_->sweep().run(job, sink, team_);
-  } else {
-    score_all(corpus_, all_, job, sink, team_);
-  }
 }
 
 }  // namespace helip::mining

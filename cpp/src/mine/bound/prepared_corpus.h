@@ -49,6 +49,8 @@ class PreparedCorpus {
   const RowOrder& order() const noexcept { return order_; }
   const Sweep& sweep();
   const Codes& codes();
+  // Places of the codes of these rows, ascending; zero rows have none.
+  std::vector<std::uint32_t> places_of(const std::vector<std::uint32_t>& rows) const;
   // Besides the codes and what a sweep takes.
   std::int64_t memory_left();
   // After the last sweep: what is written then needs the memory.
@@ -65,32 +67,6 @@ class PreparedCorpus {
   std::unique_ptr<Codes> codes_;
   std::optional<Sweep> sweep_;
   std::int64_t memory_left_ = 0;
-};
-
-// Holds pairs against each other: through filters, or, where these would not pay, one and all.
-class PairSearch {
- public:
-  // `prepared` nullptr: every pair is scored. `memory`: what is left for pools then.
-  PairSearch(const Corpus& corpus, PreparedCorpus* prepared, std::int64_t memory, Team& team);
-
-  const std::vector<std::uint32_t>& rows() const noexcept {  // place -> row
-    return prepared_ != nullptr ? prepared_->order().rows : all_;
-  }
-  // Places of these rows, ascending; zero rows may have none.
-  std::vector<std::uint32_t> places_of(const std::vector<std::uint32_t>& rows) const;
-  std::int64_t memory_left() const {
-    return prepared_ != nullptr ? prepared_->memory_left() : memory_;
-  }
-  // See Sweep.
-  void seed(const SweepJob& job, std::int64_t kept, SweepSink& sink) const;
-  void run(const SweepJob& job, SweepSink& sink) const;
-
- private:
-  const Corpus& corpus_;
-  PreparedCorpus* const prepared_;
-  const std::int64_t memory_;
-  Team& team_;
-  std::vector<std::uint32_t> all_;  // rows, where nothing is prepared
 };
 
 }  // namespace helip::mining

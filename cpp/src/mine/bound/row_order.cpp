@@ -132,7 +132,7 @@ std::vector<std::uint32_t> closest_clusters(const Corpus& corpus, const FilterPl
   return closest_centres(
       points, static_cast<std::int64_t>(rows.size()),
       ProductPanels(order.centres.data(), clusters, directions.count(), corpus.kernel()), count,
-      team, false);
+      corpus.kernel(), team, false);
 }
 
 void show_order(const RowOrder& order, TensorColumns& columns) {

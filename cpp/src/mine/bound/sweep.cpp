@@ -96,6 +96,13 @@ class Tasks {
 
 }  // namespace
 
+void SweepCounts::add(const SweepCounts& more) {
+  pairs += more.pairs;
+  first += more.first;
+  second += more.second;
+  scored += more.scored;
+}
+
 Sweep::Sweep(const Corpus& corpus, const FilterPlan& plan, const Codes& codes,
              const RowOrder& order)
     : corpus_(corpus), plan_(plan), codes_(codes), order_(order) {}
@@ -110,7 +117,7 @@ std::int64_t Sweep::bytes_per_thread(const Codes& codes) noexcept {
   return SweepWorker::bytes(codes);
 }
 
-void Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
+SweepCounts Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
   // Targets in two tiers by the thresholds that they have now.
   const auto count = static_cast<std::int64_t>(job.targets.size());
   std::vector<float> thresholds;
@@ -154,6 +161,7 @@ void Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
   tasks.emplace_back(low, high_others, Codes::kLow);
   tasks.emplace_back(low, low_others, Codes::kLow);
 
+  SweepCounts counts;
   std::mutex mutex;
   std::size_t current = 0;
   team.run([&](int) {
@@ -168,11 +176,15 @@ void Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
         from = &tasks[current];
       }
       for (std::int64_t c = task.begin; c < task.end && !team.stopped(); ++c) {
-        team.add_work(worker.run(block_of(from->rows, task.row_block), block_of(from->columns, c),
-                                 from->filter));
+        const std::int64_t before = worker.counts().pairs;
+        worker.run(block_of(from->rows, task.row_block), block_of(from->columns, c), from->filter);
+        team.add_work(worker.counts().pairs - before);
       }
     }
+    const std::lock_guard lock(mutex);
+    counts.add(worker.counts());
   });
+  return counts;
 }
 
 void Sweep::seed(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& team) const {
@@ -268,8 +280,8 @@ void Sweep::probe_clusters(const std::vector<SweepEntry>& probed, std::int64_t k
   }
 }
 
-void Sweep::run_clusters(const ClusterPartners& partners, std::int64_t first, std::int64_t last,
-                         SweepSink& sink, Team& team) const {
+SweepCounts Sweep::run_clusters(const ClusterPartners& partners, std::int64_t first,
+                                std::int64_t last, SweepSink& sink, Team& team) const {
   std::vector<SweepEntry> entries;
   for (std::uint32_t place = 0; place < order_.rows.size(); ++place) {
     entries.push_back({place, static_cast<std::int32_t>(place)});
@@ -286,6 +298,8 @@ void Sweep::run_clusters(const ClusterPartners& partners, std::int64_t first, st
       body(all.subspan(at, std::min(kBlock, all.size() - at)), at);
     }
   };
+  SweepCounts counts;
+  std::mutex mutex;
   team.for_blocks(last - first, 1, [&](std::int64_t c, std::int64_t, int) {
     const auto cluster = static_cast<std::uint32_t>(first + c);
     SweepWorker worker(corpus_, codes_, order_, sink);
@@ -299,7 +313,10 @@ void Sweep::run_clusters(const ClusterPartners& partners, std::int64_t first, st
       others.insert(others.end(), more.begin(), more.end());
     }
     const auto run = [&](SweepEntries rows, SweepEntries columns) {
-      if (!team.stopped()) team.add_work(worker.run(rows, columns, Codes::kLow));
+      if (team.stopped()) return;
+      const std::int64_t before = worker.counts().pairs;
+      worker.run(rows, columns, Codes::kLow);
+      team.add_work(worker.counts().pairs - before);
     };
     blocks(rows_of(cluster), [&](SweepEntries rows, std::size_t at) {
       if (own) {
@@ -308,7 +325,10 @@ void Sweep::run_clusters(const ClusterPartners& partners, std::int64_t first, st
       }
       blocks(others, [&](SweepEntries columns, std::size_t) { run(rows, columns); });
     });
+    const std::lock_guard lock(mutex);
+    counts.add(worker.counts());
   });
+  return counts;
 }
 
 void Sweep::seed_by_clusters(std::int64_t kept, SweepSink& sink, Team& team) const {
@@ -331,9 +351,11 @@ std::int64_t Sweep::seeding_clusters(std::uint32_t cluster, std::int64_t kept) c
   return count;
 }
 
-void Sweep::run_candidates(const Candidates& candidates, std::int64_t first, std::int64_t last,
-                           SweepSink& sink, Team& team) const {
+SweepCounts Sweep::run_candidates(const Candidates& candidates, std::int64_t first,
+                                  std::int64_t last, SweepSink& sink, Team& team) const {
   constexpr std::int64_t kGrain = 256;
+  SweepCounts counts;
+  std::mutex mutex;
   team.for_blocks(last - first, kGrain, [&](std::int64_t begin, std::int64_t end, int thread) {
     SweepWorker worker(corpus_, codes_, order_, sink);
     std::vector<std::uint32_t> places;
@@ -349,36 +371,10 @@ void Sweep::run_candidates(const Candidates& candidates, std::int64_t first, std
                      columns);
     }
     team.add_work(end - begin);
+    const std::lock_guard lock(mutex);
+    counts.add(worker.counts());
   });
-}
-
-void score_all(const Corpus& corpus, const std::vector<std::uint32_t>& rows, const SweepJob& job,
-               SweepSink& sink, Team& team) {
-  constexpr std::int64_t kGrain = 256;
-  const auto targets = static_cast<std::int64_t>(job.targets.size());
-  const auto score = [&](const SweepEntry& target, const SweepEntry& other, Scorer& scorer) {
-    if (target.place == other.place) return;
-    sink.score_pair(target.target, rows[other.place], other.target, scorer);
-  };
-  team.for_blocks(job.mutual ? targets : 0, 1, [&](std::int64_t t, std::int64_t, int) {
-    Scorer scorer(corpus);
-    for (std::int64_t u = t + 1; u < targets && !team.stopped(); ++u) {
-      score(target_of(job, t), target_of(job, u), scorer);
-    }
-    team.add_work(targets - t);
-  });
-  // The rows of the targets stay in the cache, those of others are read once.
-  team.for_blocks(static_cast<std::int64_t>(job.others.size()), kGrain,
-                  [&](std::int64_t i, std::int64_t end, int) {
-                    Scorer scorer(corpus);
-                    for (; i < end && !team.stopped(); ++i) {
-                      const SweepEntry other = other_of(job, static_cast<std::size_t>(i));
-                      for (std::int64_t t = 0; t < targets; ++t) {
-                        score(target_of(job, t), other, scorer);
-                      }
-                      team.add_work(targets);
-                    }
-                  });
+  return counts;
 }
 
 }  // namespace helip::mining

@@ -47,6 +47,16 @@ struct SweepJob {
   std::vector<std::int32_t> other_numbers;
 };
 
+// Pairs that were looked at, and those that passed: of the tiles, of the next filter, and of the
+// codes of both modalities. Depends on when thresholds rose, hence on the number of threads.
+struct SweepCounts {
+  std::int64_t pairs = 0;
+  std::int64_t first = 0;
+  std::int64_t second = 0;
+  std::int64_t scored = 0;
+  void add(const SweepCounts& more);
+};
+
 // For each cluster of an order those that it is compared with; of two clusters one names the other.
 // The rows of a cluster that names itself are compared with each other.
 using ClusterPartners = std::vector<std::vector<std::uint32_t>>;
@@ -60,7 +70,7 @@ class Sweep {
   // Units that run() adds to the team's work, roughly pairs.
   static std::int64_t work(const SweepJob& job) noexcept;
   static std::int64_t bytes_per_thread(const Codes& codes) noexcept;
-  void run(const SweepJob& job, SweepSink& sink, Team& team) const;
+  SweepCounts run(const SweepJob& job, SweepSink& sink, Team& team) const;
 
   // Raises thresholds before anything else: of the rows of the closest clusters that look best by a
   // filter's products, each target's `kept`-th score is at least the threshold that it gets. For
@@ -71,8 +81,8 @@ class Sweep {
 
   // All pairs of rows of clusters [first, last) and their partners; adds their number to the team's
   // work.
-  void run_clusters(const ClusterPartners& partners, std::int64_t first, std::int64_t last,
-                    SweepSink& sink, Team& team) const;
+  SweepCounts run_clusters(const ClusterPartners& partners, std::int64_t first, std::int64_t last,
+                           SweepSink& sink, Team& team) const;
   // Thresholds by rows of the first clusters near a target's own, seeding_clusters() of them.
   void seed_by_clusters(std::int64_t kept, SweepSink& sink, Team& team) const;
   std::int64_t seeding_clusters(std::uint32_t cluster, std::int64_t kept) const noexcept;
@@ -80,8 +90,8 @@ class Sweep {
   using Candidates =
       std::function<void(std::int64_t target, int worker, std::vector<std::uint32_t>& places)>;
   // Targets [first, last) of the order and their candidates. Adds their number to the team's work.
-  void run_candidates(const Candidates& candidates, std::int64_t first, std::int64_t last,
-                      SweepSink& sink, Team& team) const;
+  SweepCounts run_candidates(const Candidates& candidates, std::int64_t first, std::int64_t last,
+                             SweepSink& sink, Team& team) const;
 
  private:
   void seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& team) const;
@@ -94,10 +104,5 @@ class Sweep {
   const Codes& codes_;
   const RowOrder& order_;
 };
-
-// Passes on every pair of a job, whose places are those of `rows`: what filters would cost more
-// than they save. Adds Sweep::work(job) to the team's work.
-void score_all(const Corpus& corpus, const std::vector<std::uint32_t>& rows, const SweepJob& job,
-               SweepSink& sink, Team& team);
 
 }  // namespace helip::mining

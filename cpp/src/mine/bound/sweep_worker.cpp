@@ -59,7 +59,7 @@ std::int64_t SweepWorker::bytes(const Codes& codes) noexcept {
          static_cast<std::int64_t>(sizeof(SweepWorker));
 }
 
-std::int64_t SweepWorker::run(SweepEntries rows, SweepEntries columns, Codes::Filter filter) {
+void SweepWorker::run(SweepEntries rows, SweepEntries columns, Codes::Filter filter) {
   const bool diagonal = rows.data() == columns.data();
   if (filter != filter_) rows_.entries = {};
   filter_ = filter;
@@ -91,7 +91,7 @@ std::int64_t SweepWorker::run(SweepEntries rows, SweepEntries columns, Codes::Fi
     if (row_tile % kScoredTiles == kScoredTiles - 1) score_passed();
   }
   score_passed();
-  return diagonal ? row_count * (row_count - 1) / 2 : row_count * column_count;
+  counts_.pairs += diagonal ? row_count * (row_count - 1) / 2 : row_count * column_count;
 }
 
 void SweepWorker::run_row(const SweepEntry& row, SweepEntries columns) {
@@ -108,6 +108,7 @@ void SweepWorker::run_row(const SweepEntry& row, SweepEntries columns) {
     std::iota(passed_columns_[0].begin(), passed_columns_[0].end(), std::uint16_t{0});
     refine(0, passed_columns_[0]);
     score_passed();
+    counts_.pairs += count;
   }
   rows_.entries = {};  // were not packed
 }
@@ -206,8 +207,13 @@ void SweepWorker::sift(std::int64_t row_tile, std::int64_t column_tile) {
 
 // The columns that a row's tiles let pass, through the other filters.
 void SweepWorker::refine(std::int64_t row, std::vector<std::uint16_t>& columns) {
-  if (codes_.depth(Codes::kSecond) > 0) apply_second_filter(row, columns);
+  counts_.first += static_cast<std::int64_t>(columns.size());
+  if (codes_.depth(Codes::kSecond) > 0) {
+    apply_second_filter(row, columns);
+    counts_.second += static_cast<std::int64_t>(columns.size());
+  }
   apply_unit_filters(row, columns);
+  counts_.scored += static_cast<std::int64_t>(columns.size());
   for (const std::uint16_t column : columns)
     passed_pairs_.push_back({static_cast<std::uint16_t>(row), column});
 }

@@ -17,8 +17,7 @@ class SweepWorker {
   SweepWorker(const Corpus& corpus, const Codes& codes, const RowOrder& order, SweepSink& sink);
 
   // All rows against all columns; against itself, each pair once. At most kSweepBlock of each.
-  // Returns the number of pairs.
-  std::int64_t run(SweepEntries rows, SweepEntries columns, Codes::Filter filter);
+  void run(SweepEntries rows, SweepEntries columns, Codes::Filter filter);
   // One row and columns that were chosen for it: no tiles, the later filters alone.
   void run_row(const SweepEntry& row, SweepEntries columns);
   // Thresholds of the rows from the `count` columns of greatest products.
@@ -27,12 +26,14 @@ class SweepWorker {
   // The same for a single row.
   void probe(const SweepEntry& row, SweepEntries columns, std::int64_t count);
 
+  const SweepCounts& counts() const noexcept { return counts_; }
   static std::int64_t bytes(const Codes& codes) noexcept;
 
  private:
   // A block as the tiles need it, and what the later filters ask of its rows.
   struct Block {
     SweepEntries entries;
+    Codes::Filter filter = Codes::kLow;
     std::vector<float> offset, tail;
     std::vector<float> slack;      // of each tile, the greatest
     std::vector<float> threshold;  // of the scores; infinity where there is no target
@@ -91,6 +92,7 @@ class SweepWorker {
   std::vector<BlockPair> passed_pairs_;  // every filter
   std::vector<std::int32_t> seeds_, sorted_;
   std::vector<float> lower_bounds_;  // of scores
+  SweepCounts counts_;
 };
 
 }  // namespace helip::mining

@@ -35,33 +35,55 @@ void compare(const Rows& mine, const Rows& theirs, std::int64_t target, const st
 
 }  // namespace
 
-struct PairCosines::Matrices {
-  void require_whole() const {
-    helip::require_whole(image.data());
-    helip::require_whole(text.data());
-  }
-
-  Rows image, text;
-  int threads;
-};
-
-PairCosines::PairCosines(const MatrixView& image, const MatrixView& text, int threads,
-                         const ProgressCallback& progress) {
-  mining::entry_point([&] {
+class PairCosines::Matrices {
+ public:
+  Matrices(const MatrixView& image, const MatrixView& text, int threads)
+      : image_("image", image, mining::select_kernel()),
+        text_("text", text, mining::select_kernel()),
+        threads_(threads) {
     image.check("image");
     text.check("text");
     if (image.rows != text.rows) {
       refuse("image has ", image.rows, " rows and text ", text.rows,
              "; row i of both must belong to the same pair");
     }
-    const mining::Kernel& kernel = mining::select_kernel();
-    matrices_.reset(new Matrices{{"image", image, kernel}, {"text", text, kernel}, threads});
-    Team team(threads, progress, kWords);
-    team.begin_stage("check", image.rows, image.rows * 2);
-    matrices_->image.measure(team);
-    matrices_->text.measure(team);
-    matrices_->require_whole();
+  }
+
+  void measure(const ProgressCallback& progress) {
+    Team team(threads_, progress, kWords);
+    team.begin_stage("check", rows(), rows() * 2);
+    image_.measure(team);
+    text_.measure(team);
+    require_whole();
     team.end_stage();
+  }
+
+  void require_whole() const {
+    helip::require_whole(image_.data());
+    helip::require_whole(text_.data());
+  }
+
+  std::int64_t rows() const noexcept { return image_.size(); }
+  int threads() const noexcept { return threads_; }
+
+  const Rows& of_target(PairSides sides) const noexcept {
+    return sides == PairSides::image_text || sides == PairSides::image_image ? image_ : text_;
+  }
+  const Rows& of_other(PairSides sides) const noexcept {
+    return sides == PairSides::text_image || sides == PairSides::image_image ? image_ : text_;
+  }
+
+ private:
+  Rows image_, text_;
+  int threads_;
+};
+
+PairCosines::PairCosines(const MatrixView& image, const MatrixView& text, int threads,
+                         const ProgressCallback& progress) {
+  mining::entry_point([&] {
+    auto matrices = std::make_unique<Matrices>(image, text, threads);
+    matrices->measure(progress);
+    matrices_ = std::move(matrices);
   });
 }
 
@@ -71,12 +93,9 @@ std::vector<double> PairCosines::of(PairSides sides, std::int64_t first,
                                     std::span<const std::int64_t> ids, std::int64_t k,
                                     const ProgressCallback& progress) const {
   return mining::entry_point([&] {
-    const auto of = [&](PairSides other) -> const Rows& {
-      return sides == PairSides::image_image || sides == other ? matrices_->image : matrices_->text;
-    };
-    const Rows& mine = of(PairSides::image_text);
-    const Rows& theirs = of(PairSides::text_image);
-    const std::int64_t rows = mine.size();
+    const Rows& mine = matrices_->of_target(sides);
+    const Rows& theirs = matrices_->of_other(sides);
+    const std::int64_t rows = matrices_->rows();
     const auto places = static_cast<std::int64_t>(ids.size());
     if (k < 1 || places % k != 0 || first < 0 || places / k > rows - first) {
       refuse(places, " ids with k = ", k, " from target ", first,
@@ -90,7 +109,7 @@ std::vector<double> PairCosines::of(PairSides sides, std::int64_t first,
              " numbers have no cosine; embed images and texts by one model");
     }
     std::vector<double> found(ids.size());
-    Team team(matrices_->threads, progress, kWords);
+    Team team(matrices_->threads(), progress, kWords);
     team.begin_stage("compare", places / k, places);
     team.for_blocks(places / k, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
       LoadedRow loaded, other;

@@ -4,13 +4,14 @@
 #include <system_error>
 #include <utility>
 
-#include "base/refuse.h"
+#include "helip/error.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "mine/budget/budget.h"
 #include "mine/budget/plan.h"
 #include "mine/corpus/corpus.h"
 #include "mine/corpus/mine_options.h"
+#include "mine/job/checkpoint.h"
 #include "mine/job/report.h"
 #include "mine/pool/groups.h"
 
@@ -29,8 +30,9 @@ void check_codes_folder(const std::filesystem::path& codes, const std::filesyste
       own != plain(checkpoint_folder(out))) {
     return;
   }
-  refuse("codes and a table or its job are both to lie in ", codes,
-         "; give the codes a folder of their own");
+  throw Error(ErrorCode::invalid_argument, "codes and a table or its job are both to lie in " +
+                                               quoted(codes) +
+                                               "; give the codes a folder of their own");
 }
 
 Job::Job(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
@@ -59,7 +61,7 @@ void Job::keep_codes_of(const EmbeddingStore& store) {
   codes_.emplace(options_.codes, corpus_, OrderedJson(identity), fits, progress_);
 }
 
-void Job::prepare(Checkpoint* checkpoint) {
+void Job::prepare(MethodCheckpoint* checkpoint) {
   corpus_.measure(team_, codes_ && codes_->found() ? codes_->lengths() : RowLengths{});
   const std::int64_t memory = memory_budget(options_);
   if (options_.collapse != Collapse::none) {
@@ -69,7 +71,7 @@ void Job::prepare(Checkpoint* checkpoint) {
                    team_, checkpoint, codes_ ? &*codes_ : nullptr);
 }
 
-std::string Job::mine(const TargetRange& targets, HardPairSink& sink, Checkpoint* checkpoint,
+std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodCheckpoint* checkpoint,
                       DroppedPairs* dropped) {
   MethodReport report;
   if (rows() > 0) {

@@ -35,16 +35,16 @@ class Job {
   void keep_codes_of(const EmbeddingStore& store);
   // Writes the pools of the targets to `sink`. Returns the report on them, JSON; one range after
   // another gets what the first one needed. `checkpoint`: see MethodContext; `dropped`: mine.h.
-  std::string mine(const TargetRange& targets, HardPairSink& sink, Checkpoint* checkpoint = nullptr,
-                   DroppedPairs* dropped = nullptr);
+  std::string mine(const TargetRange& targets, HardPairSink& sink,
+                   MethodCheckpoint* checkpoint = nullptr, DroppedPairs* dropped = nullptr);
   // Every row.
-  std::string mine_all(HardPairSink& sink, Checkpoint* checkpoint = nullptr,
+  std::string mine_all(HardPairSink& sink, MethodCheckpoint* checkpoint = nullptr,
                        DroppedPairs* dropped = nullptr) {
     return mine({0, rows(), 0, rows()}, sink, checkpoint, dropped);
   }
 
  private:
-  void prepare(Checkpoint* checkpoint);
+  void prepare(MethodCheckpoint* checkpoint);
 
   const MatrixView image_;
   const MatrixView text_;

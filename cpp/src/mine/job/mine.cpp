@@ -4,8 +4,8 @@
 #include <mutex>
 #include <utility>
 
-#include "base/refuse.h"
 #include "base/team.h"
+#include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
 #include "io/file.h"
 #include "mine/budget/budget.h"
@@ -13,6 +13,7 @@
 #include "mine/corpus/corpus.h"
 #include "mine/corpus/mine_options.h"
 #include "mine/corpus/scorer.h"
+#include "mine/job/checkpoint.h"
 #include "mine/job/job.h"
 #include "mine/job/report.h"
 #include "mine/method/method.h"
@@ -39,8 +40,7 @@ HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
   }
   mining::Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
   job.keep_codes_of(store);
-  mining::Checkpoint checkpoint(folder,
-                                mining::with_program(mining::identity_of(store, job.options())),
+  mining::Checkpoint checkpoint(folder, mining::identity_of(store, job.options()),
                                 options.checkpoint, progress);
   HardPairs::Origin origin{
       store.fingerprint(), store.data_fingerprint(), mining::options_json(job.options()), {}};
@@ -53,24 +53,30 @@ HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
 void check_targets(const std::vector<std::int64_t>& targets, std::int64_t rows) {
   for (std::size_t i = 0; i < targets.size(); ++i) {
     if (targets[i] >= 0 && targets[i] < rows) continue;
-    refuse("target ", i, " is row ", targets[i], ", but the data set has rows 0 .. ", rows - 1);
+    throw Error(ErrorCode::invalid_argument,
+                "target " + std::to_string(i) + " is row " + std::to_string(targets[i]) +
+                    ", but the data set has rows 0 .. " + std::to_string(rows - 1));
   }
 }
 
 void check_candidates(const MatrixView& candidates, std::size_t targets, std::int64_t rows) {
   if (candidates.dtype != DType::int64) {
-    refuse("candidates are ", name_of(candidates.dtype), ", but must be int64");
+    throw Error(ErrorCode::invalid_argument,
+                std::string("candidates are ") + name_of(candidates.dtype) + ", but must be int64");
   }
   if (candidates.rows != static_cast<std::int64_t>(targets) || candidates.cols < 0) {
-    refuse("candidates have ", candidates.rows, " rows for ", targets,
-           " targets; give one row for each");
+    throw Error(ErrorCode::invalid_argument, "candidates have " + std::to_string(candidates.rows) +
+                                                 " rows for " + std::to_string(targets) +
+                                                 " targets; give one row for each");
   }
   for (std::int64_t i = 0; i < candidates.rows; ++i) {
     const auto* ids = static_cast<const std::int64_t*>(candidates.row(i));
     for (std::int64_t j = 0; j < candidates.cols; ++j) {
       if (ids[j] >= -1 && ids[j] < rows) continue;
-      refuse("candidate ", ids[j], " in row ", i, " is none of the rows 0 .. ", rows - 1,
-             "; use -1 for none");
+      throw Error(ErrorCode::invalid_argument, "candidate " + std::to_string(ids[j]) + " in row " +
+                                                   std::to_string(i) +
+                                                   " is none of the rows 0 .. " +
+                                                   std::to_string(rows - 1) + "; use -1 for none");
     }
   }
 }
@@ -86,14 +92,16 @@ HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOption
                const ProgressCallback& progress, const std::filesystem::path& out,
                DroppedPairs* dropped) {
   if (options.parts != 1) {
-    refuse("parts is ", options.parts,
-           "; bare arrays have no fingerprint by which parts could be told apart, so "
-           "mine a store, or use parts = 1");
+    throw Error(ErrorCode::invalid_argument,
+                "parts is " + std::to_string(options.parts) +
+                    "; bare arrays have no fingerprint by which parts could be told apart, so "
+                    "mine a store, or use parts = 1");
   }
   if (!options.codes.empty()) {
-    refuse("codes is ", options.codes,
-           "; bare arrays have no fingerprint by which codes could be told apart, so mine "
-           "a store, or drop codes");
+    throw Error(ErrorCode::invalid_argument,
+                "codes is " + quoted(options.codes) +
+                    "; bare arrays have no fingerprint by which codes could be told apart, so mine "
+                    "a store, or drop codes");
   }
   return entry_point([&] {
     return mining::mine_table(image, text, options, progress, out, {}, ExistingTable::refuse,

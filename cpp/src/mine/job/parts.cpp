@@ -6,15 +6,15 @@
 #include <utility>
 
 #include "base/checked.h"
-#include "base/refuse.h"
+#include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "io/manifest.h"
 #include "mine/budget/budget.h"
 #include "mine/corpus/mine_options.h"
+#include "mine/job/checkpoint.h"
 #include "mine/job/report.h"
-#include "mine/method/checkpoint.h"
 #include "mine/pool/recall.h"
 
 namespace helip {
@@ -42,15 +42,16 @@ std::string part_words(const PartRange& range) {
 MineOptions checked_options(const EmbeddingStore& store, std::int64_t count, MineOptions options) {
   if (options.method == MiningMethod::automatic) options.method = MiningMethod::exact;
   if (options.method != MiningMethod::exact && options.method != MiningMethod::sample) {
-    fail(ErrorCode::unsupported, "method is '", name_of(options.method),
-         "', which works on all rows at once; parts are there "
-         "for 'exact' and 'sample'");
+    throw Error(ErrorCode::unsupported, std::string("method is '") + name_of(options.method) +
+                                            "', which works on all rows at once; parts are there "
+                                            "for 'exact' and 'sample'");
   }
   mining::validate(store.image(), store.text(), options);
   const std::int64_t most = std::max<std::int64_t>(1, store.size());
   if (count < 1 || count > most) {
-    refuse("the number of parts is ", count, "; it must lie in 1 .. ", most,
-           ", at least a target each");
+    throw Error(ErrorCode::invalid_argument, "the number of parts is " + std::to_string(count) +
+                                                 "; it must lie in 1 .. " + std::to_string(most) +
+                                                 ", at least a target each");
   }
   return options;
 }
@@ -63,13 +64,13 @@ OrderedJson part_identity(const EmbeddingStore& store, const Job& job, std::int6
 
 // Throws mismatch unless the part that lies there is this one of this job.
 void check_same(const HardPairsPart& part, const OrderedJson& job, std::int64_t index) {
-  std::string differs = differences(part_identity(part), job);
+  std::string differs = mining::differences(part_identity(part), job);
   if (differs.empty() && part.range().index != index) {
     differs = "it is " + part_words(part.range()) + ", here " + std::to_string(index);
   }
   if (differs.empty()) return;
-  fail(ErrorCode::mismatch, part.path(), " belongs to another job (", differs,
-       "); remove it, or choose another path");
+  throw Error(ErrorCode::mismatch, quoted(part.path()) + " belongs to another job (" + differs +
+                                       "); remove it, or choose another path");
 }
 
 HardPairsPart mine_range(Job& job, const EmbeddingStore& store, const PartRange& range,
@@ -121,10 +122,12 @@ std::vector<HardPairsPart> sorted_parts(const std::vector<fs::path>& paths) {
   std::vector<HardPairsPart> parts;
   for (const fs::path& path : paths) {
     parts.push_back(HardPairsPart::open(path));
-    const std::string differs = differences(part_identity(parts[0]), part_identity(parts.back()));
+    const std::string differs =
+        mining::differences(part_identity(parts[0]), part_identity(parts.back()));
     if (differs.empty()) continue;
-    fail(ErrorCode::mismatch, paths[0], " and ", path, " are parts of different jobs: ", differs,
-         "; merge the parts of one job");
+    throw Error(ErrorCode::mismatch, quoted(paths[0]) + " and " + quoted(path) +
+                                         " are parts of different jobs: " + differs +
+                                         "; merge the parts of one job");
   }
   std::sort(parts.begin(), parts.end(), [](const HardPairsPart& a, const HardPairsPart& b) {
     return a.range().index < b.range().index;
@@ -146,24 +149,27 @@ std::vector<HardPairsPart> sorted_parts(const std::vector<fs::path>& paths) {
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const PartRange& range = parts[i].range();
     if (i > 0 && range.index == parts[i - 1].range().index) {
-      refuse(part_words(range), " is given twice: ", parts[i - 1].path(), " and ", parts[i].path(),
-             "; give it once");
+      throw Error(ErrorCode::invalid_argument,
+                  part_words(range) + " is given twice: " + quoted(parts[i - 1].path()) + " and " +
+                      quoted(parts[i].path()) + "; give it once");
     }
     miss_until(range.index);
     expected = range.index + 1;
   }
   miss_until(parts[0].range().count + 1);
   if (!missing.empty()) {
-    refuse("of ", parts[0].range().count, " parts these are missing: ", missing,
-           "; mine them with part = i of ", parts[0].range().count, ", or give their paths too");
+    throw Error(ErrorCode::invalid_argument,
+                "of " + std::to_string(parts[0].range().count) +
+                    " parts these are missing: " + missing + "; mine them with part = i of " +
+                    std::to_string(parts[0].range().count) + ", or give their paths too");
   }
   return parts;
 }
 
 void tell(const ProgressCallback& progress, std::int64_t done, std::int64_t rows) {
   if (progress && !progress({"merge", done, rows})) {
-    fail(ErrorCode::cancelled, "merging was stopped at target ", done, " of ", rows,
-         "; the parts stay");
+    throw Error(ErrorCode::cancelled, "merging was stopped at target " + std::to_string(done) +
+                                          " of " + std::to_string(rows) + "; the parts stay");
   }
 }
 
@@ -188,8 +194,8 @@ HardPairs merge_into(HardPairsWriter& writer, std::vector<HardPairsPart> parts,
   try {
     origin.report_json = merged_report(reports);
   } catch (const Json::exception& error) {
-    fail(ErrorCode::corrupt, "the report of a part is damaged: ", error.what(),
-         "; mine that part again");
+    throw Error(ErrorCode::corrupt, std::string("the report of a part is damaged: ") +
+                                        error.what() + "; mine that part again");
   }
   tell(progress, rows, rows);
   return writer.finish(std::move(origin));
@@ -209,8 +215,10 @@ void check_count(const fs::path& folder, std::int64_t count) {
     if (!has_manifest(folder / name)) continue;
     const std::int64_t there = std::atoll(name.c_str() + of + 4);
     if (there == count) continue;
-    fail(ErrorCode::mismatch, folder, " holds parts of a job in ", there, " parts, now ", count,
-         "; go on with parts = ", there, ", or remove that folder");
+    throw Error(ErrorCode::mismatch,
+                quoted(folder) + " holds parts of a job in " + std::to_string(there) +
+                    " parts, now " + std::to_string(count) +
+                    "; go on with parts = " + std::to_string(there) + ", or remove that folder");
   }
 }
 
@@ -233,9 +241,9 @@ fs::path mining::part_path(const fs::path& folder, std::int64_t index, std::int6
 HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& asked,
                                 const ProgressCallback& progress, const fs::path& out) {
   if (out.empty()) {
-    refuse("parts is ", asked.parts,
-           ", but there is no path that parts could be "
-           "written beside; give out, or use parts = 1");
+    throw Error(ErrorCode::invalid_argument, "parts is " + std::to_string(asked.parts) +
+                                                 ", but there is no path that parts could be "
+                                                 "written beside; give out, or use parts = 1");
   }
   check_codes_folder(asked.codes, out);
   const std::int64_t count = asked.parts;
@@ -246,9 +254,10 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
   const RemovedIfEmpty tidy{folder};
   check_count(folder, count);
   if (const auto method = method_of_checkpoint(checkpoint_folder(out))) {
-    fail(ErrorCode::mismatch, checkpoint_folder(out), " was left by an interrupted job of method '",
-         name_of(*method), "', now in ", count,
-         " parts; go on as it was begun, or remove that folder");
+    throw Error(ErrorCode::mismatch, quoted(checkpoint_folder(out)) +
+                                         " was left by an interrupted job of method '" +
+                                         name_of(*method) + "', now in " + std::to_string(count) +
+                                         " parts; go on as it was begun, or remove that folder");
   }
 
   Job job(store.image(), store.text(), options, scratch_folder(out), progress);
@@ -289,7 +298,9 @@ HardPairsPart mine_part(const EmbeddingStore& store, std::int64_t index, std::in
   return mining::entry_point([&] {
     const MineOptions options = checked_options(store, count, asked);
     if (index < 1 || index > count) {
-      refuse("the part is ", index, " of ", count, "; parts count from 1 to their number");
+      throw Error(ErrorCode::invalid_argument, "the part is " + std::to_string(index) + " of " +
+                                                   std::to_string(count) +
+                                                   "; parts count from 1 to their number");
     }
     if (out.empty()) {
       throw Error(ErrorCode::invalid_argument, "a part needs a path; give out");

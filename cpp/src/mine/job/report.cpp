@@ -44,6 +44,19 @@ OrderedJson filters_json(const FilterPlan& filters) {
   return json;
 }
 
+OrderedJson recall_json(const RecallEstimate& recall) {
+  return {{"value", recall.estimate},
+          {"low", recall.low},
+          {"high", recall.high},
+          {"targets", recall.targets},
+          {"confidence", 0.95}};
+}
+
+RecallEstimate recall_of_json(const Json& json) {
+  return {integer_of(json.at("targets")), json.at("value").get<double>(),
+          json.at("low").get<double>(), json.at("high").get<double>()};
+}
+
 std::string report_json(const MethodReport& report, const FilterPlan* filters,
                         const MineOptions& options, const TargetRange& targets, std::int64_t rows) {
   const std::int64_t each = options.method == MiningMethod::sample ? options.candidates : rows - 1;
@@ -116,6 +129,22 @@ OrderedJson codes_identity(const EmbeddingStore& store, const MineOptions& optio
     identity[rule] = all.at(rule);
   }
   return with_program(std::move(identity));
+}
+
+std::string differences(const OrderedJson& there, const OrderedJson& here) {
+  std::string text;
+  const auto compare = [&text](const std::string& name, const OrderedJson& a,
+                               const OrderedJson& b) {
+    if (a == b) return;
+    text += (text.empty() ? "" : "; ") + name + " " + a.dump() + ", here " + b.dump();
+  };
+  for (const auto& [name, value] : there.items()) {
+    compare(name, value, here.contains(name) ? here[name] : OrderedJson());
+  }
+  for (const auto& [name, value] : here.items()) {
+    if (!there.contains(name)) compare(name, OrderedJson(), value);
+  }
+  return text;
 }
 
 }  // namespace helip::mining

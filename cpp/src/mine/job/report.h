@@ -21,6 +21,10 @@ std::string report_json(const MethodReport& report, const FilterPlan* filters,
                         const MineOptions& options, const TargetRange& targets, std::int64_t rows);
 // The "filters" of a report.
 OrderedJson filters_json(const FilterPlan& filters);
+// The "recall" of a report, and back.
+OrderedJson recall_json(const RecallEstimate& recall);
+RecallEstimate recall_of_json(const Json& json);
+
 // A flat JSON object: "store", "data", "rows" and each option as used.
 OrderedJson identity_of(const std::string& fingerprint, const std::string& data_fingerprint,
                         std::int64_t rows, const std::string& options_json);
@@ -31,5 +35,8 @@ OrderedJson with_program(OrderedJson identity);
 // What the codes of a store as a job makes them depend on; `grown`: by way of those of an earlier
 // state.
 OrderedJson codes_identity(const EmbeddingStore& store, const MineOptions& options, bool grown);
+
+// What differs, in words: "k 10, here 20; seed 0, here 1". Empty where nothing does.
+std::string differences(const OrderedJson& there, const OrderedJson& here);
 
 }  // namespace helip::mining

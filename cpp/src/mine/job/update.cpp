@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/refuse.h"
+#include "helip/error.h"
 #include "helip/hard_pairs_writer.h"
 #include "io/file.h"
 #include "io/json.h"
@@ -34,7 +34,6 @@ namespace {
 using mining::Corpus;
 using mining::KeptCodes;
 using mining::Outdated;
-using mining::PairSearch;
 using mining::PreparedCorpus;
 using mining::RowRole;
 using mining::RowRoles;
@@ -43,6 +42,7 @@ using mining::SweepJob;
 using mining::UpdatedPools;
 
 constexpr std::int64_t kNoTarget = -1;
+constexpr std::int64_t kScoreGrain = 256;
 
 MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
   const std::string& text = pairs.origin().options_json;
@@ -63,8 +63,8 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception&) {
-    fail(ErrorCode::unsupported, "the table's options are ", text,
-         ", which mining did not write; mine it again");
+    throw Error(ErrorCode::unsupported,
+                "the table's options are " + text + ", which mining did not write; mine it again");
   }
   const OrderedJson all = OrderedJson::parse(text);
   if (all.contains("filter")) {
@@ -78,12 +78,14 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
                 "back; bring a table that was mined without up to date, and filter that by them");
   }
   if (method != name_of(MiningMethod::exact)) {
-    fail(ErrorCode::unsupported, "the table was mined with method '", method,
-         "'; only exact pools can be brought up to date, mine it again");
+    throw Error(ErrorCode::unsupported,
+                "the table was mined with method '" + method +
+                    "'; only exact pools can be brought up to date, mine it again");
   }
   if (options.k != pairs.k()) {
-    fail(ErrorCode::mismatch, "the table has k = ", pairs.k(), ", but its options say ", options.k,
-         "; mine it again");
+    throw Error(ErrorCode::mismatch, "the table has k = " + std::to_string(pairs.k()) +
+                                         ", but its options say " + std::to_string(options.k) +
+                                         "; mine it again");
   }
   options.method = MiningMethod::exact;
   options.threads = update.threads;
@@ -110,7 +112,8 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
         (same ? "their dtype, or the deleted rows of its first " : "or the order of its first ") +
         std::to_string(rows) + " rows differ";
   }
-  fail(ErrorCode::mismatch, what, "; update with the store that was mined, or mine this one");
+  throw Error(ErrorCode::mismatch,
+              what + "; update with the store that was mined, or mine this one");
 }
 
 // Why the store is mined afresh, or an empty text.
@@ -137,10 +140,10 @@ class Update {
         roles_(roles),
         options_(options),
         team_(team),
+        memory_(mining::memory_budget(options)),
         number_(static_cast<std::size_t>(corpus.size()), kNoTarget) {
     drops_.listed = list_drops;
     const std::int64_t fresh = roles[RowRole::added] + roles[RowRole::stale];
-    const std::int64_t memory = mining::memory_budget(options);
     if (mining::filters_pay(corpus, fresh)) {
       const bool found = codes != nullptr && codes->found();
       // Of all pairs, those of a fresh row; less than half of the rows are fresh.
@@ -152,14 +155,17 @@ class Update {
                                          {mining::FilteredPairs::few, share * (2.0 - share)}),
           found ? mining::with_all_rows(codes->order(), corpus)
                 : mining::walk_along(before, corpus),
-          mining::bytes_without_codes(corpus, options.k, team.size()), memory, scratch, team,
+          mining::bytes_without_codes(corpus, options.k, team.size()), memory_, scratch, team,
           codes);
+      memory_ = prepared_->memory_left();
+      order_ = prepared_->order().rows;
+    } else {
+      order_.resize(static_cast<std::size_t>(corpus.size()));
+      std::iota(order_.begin(), order_.end(), 0U);
     }
-    search_.emplace(corpus, prepared_.get(), memory, team);
-    memory_ = search_->memory_left();
-    const std::vector<std::uint32_t>& order = search_->rows();
-    for (std::size_t place = 0; place < order.size(); ++place) {
-      places_[static_cast<std::size_t>(roles.of[order[place]])].push_back(
+    places_[0].reserve(order_.size());
+    for (std::size_t place = 0; place < order_.size(); ++place) {
+      places_[static_cast<std::size_t>(roles.of[order_[place]])].push_back(
           static_cast<std::uint32_t>(place));
     }
   }
@@ -172,10 +178,9 @@ class Update {
   std::int64_t pairs() const noexcept { return pairs_; }
 
   void run(HardPairSink& sink) {
-    const std::vector<std::uint32_t>& order = search_->rows();
     std::vector<std::uint32_t> rows;
-    for (std::uint32_t place = 0; place < order.size(); ++place) {
-      const std::uint32_t row = order[place];
+    for (std::uint32_t place = 0; place < order_.size(); ++place) {
+      const std::uint32_t row = order_[place];
       if (roles_.of[row] != RowRole::added && roles_.of[row] != RowRole::stale) continue;
       number_[row] = static_cast<std::int32_t>(rows.size());
       rows.push_back(row);
@@ -194,7 +199,7 @@ class Update {
     // it meets all kept rows beforehand, and they meet it band by band.
     Places added = places_of(RowRole::added), replaced;
     if (size.bands > 1) {
-      const auto is_new = [&](std::uint32_t place) { return order[place] >= old; };
+      const auto is_new = [&](std::uint32_t place) { return order_[place] >= old; };
       std::ranges::copy_if(added, std::back_inserter(replaced), std::not_fn(is_new));
       std::erase_if(added, std::not_fn(is_new));
     }
@@ -217,7 +222,7 @@ class Update {
       std::vector<std::uint32_t> band;
       Places band_places;
       for (const std::uint32_t place : kept) {
-        const std::uint32_t row = order[place];
+        const std::uint32_t row = order_[place];
         if (row < first || row >= last) continue;
         number_[row] =
             static_cast<std::int32_t>(pools.fresh() + static_cast<std::int64_t>(band.size()));
@@ -240,21 +245,51 @@ class Update {
 
   SweepJob job(const Places& targets, bool mutual, const Places& others,
                bool others_are_targets) const {
-    const std::vector<std::uint32_t>& order = search_->rows();
     SweepJob job;
     job.targets = targets;
     job.mutual = mutual;
-    for (const std::uint32_t place : job.targets) job.numbers.push_back(number_[order[place]]);
+    for (const std::uint32_t place : job.targets) job.numbers.push_back(number_[order_[place]]);
     job.others = others;
     if (!others_are_targets) return job;
-    for (const std::uint32_t place : others) job.other_numbers.push_back(number_[order[place]]);
+    for (const std::uint32_t place : others) job.other_numbers.push_back(number_[order_[place]]);
     return job;
   }
 
   void compare(const SweepJob& job, UpdatedPools& pools) {
     if (job.targets.empty()) return;
     pairs_ += Sweep::work(job);
-    search_->run(job, pools);
+    if (prepared_) {
+      prepared_->sweep().run(job, pools, team_);
+    } else {
+      score_all(job, pools);
+    }
+  }
+
+  // Few targets: every pair is scored. The rows of the targets stay in the cache, those of others
+  // are read once.
+  void score_all(const SweepJob& job, UpdatedPools& pools) {
+    const std::size_t targets = job.targets.size();
+    const std::size_t mutual = job.mutual ? targets : 0;
+    team_.for_blocks(static_cast<std::int64_t>(mutual), 1, [&](std::int64_t at, std::int64_t, int) {
+      mining::Scorer scorer(corpus_);
+      const auto t = static_cast<std::size_t>(at);
+      for (std::size_t u = t + 1; u < targets && !team_.stopped(); ++u) {
+        pools.score_pair(job.numbers[t], order_[job.targets[u]], job.numbers[u], scorer);
+      }
+    });
+    team_.for_blocks(static_cast<std::int64_t>(job.others.size()), kScoreGrain,
+                     [&](std::int64_t i, std::int64_t end, int) {
+                       mining::Scorer scorer(corpus_);
+                       for (; i < end && !team_.stopped(); ++i) {
+                         const auto at = static_cast<std::size_t>(i);
+                         const std::int32_t mirror =
+                             job.other_numbers.empty() ? kNoTarget : job.other_numbers[at];
+                         for (const std::int32_t number : job.numbers) {
+                           pools.score_pair(number, order_[job.others[at]], mirror, scorer);
+                         }
+                         team_.add_work(static_cast<std::int64_t>(targets));
+                       }
+                     });
   }
 
   // Rows [first, last) of the table.
@@ -283,9 +318,9 @@ class Update {
   const RowRoles& roles_;
   const MineOptions& options_;
   Team& team_;
-  std::int64_t memory_ = 0;  // for pools
+  std::int64_t memory_;
   std::unique_ptr<PreparedCorpus> prepared_;
-  std::optional<PairSearch> search_;
+  std::vector<std::uint32_t> order_;  // place -> row
   Places places_[4];                  // of each role
   std::vector<std::int32_t> number_;  // of each row among the pools, kNoTarget: it has none
   std::int64_t pairs_ = 0;
@@ -346,7 +381,9 @@ HardPairs add_rows_into(const HardPairs& pairs, const MatrixView& image, const M
                         const std::filesystem::path& out, DroppedPairs* dropped) {
   mining::validate(image, text, options);
   if (options.k != pairs.k()) {
-    refuse("k is ", options.k, ", must be that of the pairs, ", pairs.k());
+    throw Error(ErrorCode::invalid_argument, "k is " + std::to_string(options.k) +
+                                                 ", must be that of the pairs, " +
+                                                 std::to_string(pairs.k()));
   }
   if (options.skip != 0 || options.collapse != Collapse::none) {
     throw Error(ErrorCode::invalid_argument,
@@ -354,8 +391,9 @@ HardPairs add_rows_into(const HardPairs& pairs, const MatrixView& image, const M
   }
   Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
   if (corpus.size() < pairs.size()) {
-    refuse("there are ", corpus.size(), " rows, must be at least those of the pairs, ",
-           pairs.size());
+    throw Error(ErrorCode::invalid_argument, "there are " + std::to_string(corpus.size()) +
+                                                 " rows, must be at least those of the pairs, " +
+                                                 std::to_string(pairs.size()));
   }
   Team team(options.threads, progress);
   corpus.measure(team);
@@ -406,9 +444,10 @@ HardPairs update(const HardPairs& pairs, const EmbeddingStore& store, const Upda
         return there;
       }
       if (!same || origin.fingerprint != pairs.origin().fingerprint) {
-        refuse(out,
-               " holds another table than the one to bring up to date; choose a new "
-               "directory");
+        throw Error(ErrorCode::invalid_argument,
+                    quoted(out) +
+                        " holds another table than the one to bring up to date; choose a new "
+                        "directory");
       }
       existing = ExistingTable::replace;
     }

@@ -3,7 +3,7 @@
 #include <atomic>
 #include <cstdlib>
 
-#include "base/refuse.h"
+#include "helip/error.h"
 #include "helip/kernel.h"
 
 namespace helip {
@@ -28,13 +28,13 @@ const Kernel& kernel_named(const std::string& name, const std::string& source) {
     if (name == kernel->name) return *kernel;
   }
   if (name == "avx512vnni" || name == "avx2" || name == "neon") {
-    fail(ErrorCode::unsupported, source, " is '", name,
-         "', which this processor or this build does not have; "
-         "unset it to take the fastest kernel that can run");
+    throw Error(ErrorCode::unsupported, source + " is '" + name +
+                                            "', which this processor or this build does not have; "
+                                            "unset it to take the fastest kernel that can run");
   }
-  refuse(source, " is '", name,
-         "', but must be avx512vnni, avx2, neon or "
-         "portable; unset it to take the fastest");
+  throw Error(ErrorCode::invalid_argument, source + " is '" + name +
+                                               "', but must be avx512vnni, avx2, neon or "
+                                               "portable; unset it to take the fastest");
 }
 
 const Kernel& kernel_of_environment() {

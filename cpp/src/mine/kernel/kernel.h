@@ -18,10 +18,10 @@ inline constexpr int kTileColumns = 32;  // columns of a micro-tile: bits of a m
 // which narrow accumulators are widened.
 inline constexpr std::int64_t kCodeGroup = 4;
 inline constexpr std::int64_t kCodeChunk = 256;
-// Codes of a vector are padded with zeros to a multiple of this.
+// Codes that gather_products() reads are padded with zeros to a multiple of this.
 inline constexpr std::int64_t kCodeAlign = 64;
 
-// Bytes of a panel of kTileRows or kTileColumns vectors of `depth` codes, a multiple of kCodeAlign.
+// Bytes of a panel of kTileRows or kTileColumns vectors of `depth` codes, a multiple of kCodeGroup.
 // Row panel: [depth / 4][kTileRows][4] unsigned codes. Column panel: for each chunk a line of
 // kTileColumns 32-bit corrections, then [chunk / 4][kTileColumns][4] signed codes.
 constexpr std::int64_t row_panel_bytes(std::int64_t depth) { return depth * kTileRows; }

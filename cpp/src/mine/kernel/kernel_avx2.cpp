@@ -136,10 +136,9 @@ struct Groups {
   static Groups add_pairs(Groups sums, Groups codes) {
     return {_mm256_add_epi16(sums.v, _mm256_maddubs_epi16(_mm256_set1_epi8(1), codes.v))};
   }
-  // A lane is kept as two 16-bit sums, of the codes 0, 1 and 2, 3 of each group. These may wrap on
-  // the way: the true sum of a half fits by the limit of the chunk's norm.
-  template <int kOffset>
+  template <int kOffset, bool kHalves>
   static Groups corrections(Groups sums) {
+    static_assert(kHalves);
     return {_mm256_mullo_epi16(sums.v, _mm256_set1_epi16(-kOffset))};
   }
   // Lane j of line i becomes lane i of line j.
@@ -239,7 +238,7 @@ constexpr Kernel kKernel = with_loops<Vector>({
     .limits = {kOffset, 181.0, 0},
     .code_products = code_products,
     .pack_row_codes = pack_row_codes<kOffset>,
-    .pack_column_codes = pack_column_codes_by<Groups, kOffset>,
+    .pack_column_codes = pack_column_codes_by<Groups, kOffset, true>,
     .gather_products = gather_products,
     .gather_fine = gather_fine,
     .products = products,

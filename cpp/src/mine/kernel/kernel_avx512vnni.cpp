@@ -90,8 +90,9 @@ struct Groups {
   static Groups add_pairs(Groups sums, Groups codes) {
     return {_mm512_add_epi16(sums.v, _mm512_maddubs_epi16(_mm512_set1_epi8(1), codes.v))};
   }
-  template <int kOffset>
+  template <int kOffset, bool kHalves>
   static Groups corrections(Groups sums) {
+    static_assert(!kHalves);
     return {_mm512_mullo_epi32(_mm512_madd_epi16(sums.v, _mm512_set1_epi16(1)),
                                _mm512_set1_epi32(-kOffset))};
   }
@@ -217,7 +218,7 @@ constexpr Kernel kKernel = with_loops<Vector>({
     .limits = {127, 0.0, kOffset},
     .code_products = code_products,
     .pack_row_codes = pack_row_codes<kOffset>,
-    .pack_column_codes = pack_column_codes_by<Groups, kOffset>,
+    .pack_column_codes = pack_column_codes_by<Groups, kOffset, false>,
     .gather_products = gather_products,
     .gather_fine = gather_fine,
     .products = products,

@@ -256,21 +256,30 @@ void pack_row_codes(const std::int8_t* const* codes, std::int64_t depth, std::ui
   }
 }
 
-template <int kOffset>
+// kHalves: a lane is kept as two 16-bit sums, of the codes 0, 1 and 2, 3 of each group. These may
+// wrap on the way: the true sum of a half fits by the limit of the chunk's norm.
+template <int kOffset, bool kHalves>
 void pack_column_codes(const std::int8_t* const* codes, std::int64_t depth, std::int8_t* panel) {
   for (std::int64_t begin = 0; begin < depth; begin += kCodeChunk) {
     const std::int64_t end = begin + kCodeChunk < depth ? begin + kCodeChunk : depth;
     std::int8_t* corrections = panel;
     panel += kTileColumns * 4;
     for (int c = 0; c < kTileColumns; ++c) {
-      std::int32_t sum = 0;
+      std::int32_t low = 0, high = 0;
       const std::int8_t* code = codes[c];
       for (std::int64_t k = begin; k < end; k += kCodeGroup) {
         __builtin_memcpy(panel + (k - begin) * kTileColumns + c * kCodeGroup, code + k, kCodeGroup);
-        sum += code[k] + code[k + 1] + code[k + 2] + code[k + 3];
+        low += code[k] + code[k + 1];
+        high += code[k + 2] + code[k + 3];
       }
-      sum *= -kOffset;
-      __builtin_memcpy(corrections + c * 4, &sum, 4);
+      if constexpr (kHalves) {
+        const std::uint32_t word = (static_cast<std::uint32_t>(-kOffset * low) & 0xffffU) |
+                                   static_cast<std::uint32_t>(-kOffset * high) << 16;
+        __builtin_memcpy(corrections + c * 4, &word, 4);
+      } else {
+        const std::int32_t word = -kOffset * (low + high);
+        __builtin_memcpy(corrections + c * 4, &word, 4);
+      }
     }
     panel += (end - begin) * kTileColumns;
   }
@@ -279,9 +288,10 @@ void pack_column_codes(const std::int8_t* const* codes, std::int64_t depth, std:
 // The same, C::kLanes columns and as many groups of codes at a time. C is a vector of 32-bit lanes:
 // load, store, transpose, add_pairs, which adds two neighbouring codes each to 16-bit sums, and
 // corrections of such sums.
-template <typename C, int kOffset>
+template <typename C, int kOffset, bool kHalves>
 void pack_column_codes_by(const std::int8_t* const* codes, std::int64_t depth, std::int8_t* panel) {
   constexpr std::int64_t kStep = C::kLanes * kCodeGroup;
+  if (depth % kStep != 0) return pack_column_codes<kOffset, kHalves>(codes, depth, panel);
   for (std::int64_t begin = 0; begin < depth; begin += kCodeChunk) {
     const std::int64_t end = begin + kCodeChunk < depth ? begin + kCodeChunk : depth;
     for (int first = 0; first < kTileColumns; first += C::kLanes) {
@@ -299,7 +309,7 @@ void pack_column_codes_by(const std::int8_t* const* codes, std::int64_t depth, s
           sums = C::add_pairs(sums, lines[i]);
         }
       }
-      C::store(panel + first * 4, C::template corrections<kOffset>(sums));
+      C::store(panel + first * 4, C::template corrections<kOffset, kHalves>(sums));
     }
     panel += kTileColumns * (4 + end - begin);
   }

@@ -1,7 +1,6 @@
 // Float32 products of a few vectors with a fixed set of others, on the kernels' tiles.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -17,7 +16,6 @@ class ProductPanels {
 
   std::int64_t count() const noexcept { return count_; }
   std::int64_t depth() const noexcept { return depth_; }
-  const Kernel& kernel() const noexcept { return kernel_; }
   // Columns of what multiply() writes: count, rounded up to kTileColumns.
   std::int64_t padded() const noexcept { return panels_ * kTileColumns; }
 
@@ -56,23 +54,6 @@ class PackedRows {
   std::vector<float> packed_, last_;
 };
 inline constexpr std::int64_t kProductRows = kProductTiles * kTileRows;
-
-// Calls body(row, products) for each of so many rows [rows, depth]; it may change the products
-// [panels.padded()].
-template <typename Body>
-void multiply_rows(const float* rows, std::int64_t count, const ProductPanels& panels,
-                   const Body& body) {
-  PackedRows packed(panels.depth(), panels.kernel());
-  std::vector<float> products(static_cast<std::size_t>(kProductRows * panels.padded()));
-  for (std::int64_t first = 0; first < count; first += kProductRows) {
-    const std::int64_t present = std::min(kProductRows, count - first);
-    packed.pack(rows + first * panels.depth(), present);
-    panels.multiply(packed.data(), packed.tiles(), products.data());
-    for (std::int64_t r = 0; r < present; ++r) {
-      body(first + r, products.data() + r * panels.padded());
-    }
-  }
-}
 
 // Relative error of such a float32 product: gamma_n = n·u / (1 − n·u), u = 2^-24, with n roundings
 // on the way of a product into the sum (Higham, Accuracy and Stability of Numerical Algorithms,

@@ -6,8 +6,8 @@
 #include <span>
 #include <string>
 
-#include "base/refuse.h"
 #include "base/scratch_memory.h"
+#include "helip/error.h"
 #include "mine/budget/budget.h"
 #include "mine/corpus/scorer.h"
 #include "mine/graph/graph.h"
@@ -170,9 +170,11 @@ RecallEstimate measure(GraphMiner& miner, const RecallSample& sample, MethodCont
 void check_memory(const MethodContext& context) {
   const std::int64_t bytes = hnsw_bytes(context.corpus);
   if (bytes <= context.memory) return;
-  fail(ErrorCode::out_of_memory, "the graph of ", context.corpus.size(), " rows takes ", bytes,
-       " bytes, more than memory = ", context.memory,
-       "; raise memory=, or use method partition or exact, which need less");
+  throw Error(ErrorCode::out_of_memory,
+              "the graph of " + std::to_string(context.corpus.size()) + " rows takes " +
+                  std::to_string(bytes) +
+                  " bytes, more than memory = " + std::to_string(context.memory) +
+                  "; raise memory=, or use method partition or exact, which need less");
 }
 
 }  // namespace

@@ -8,8 +8,8 @@ namespace helip::mining {
 
 MethodContext::MethodContext(const Corpus& corpus_, const MineOptions& options_,
                              std::int64_t memory_, std::filesystem::path scratch_,
-                             const std::uint32_t* groups_, Team& team_, Checkpoint* checkpoint_,
-                             KeptCodes* kept_codes)
+                             const std::uint32_t* groups_, Team& team_,
+                             MethodCheckpoint* checkpoint_, KeptCodes* kept_codes)
     : corpus(corpus_),
       options(options_),
       memory(memory_),

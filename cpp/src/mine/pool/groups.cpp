@@ -4,7 +4,6 @@
 #include <limits>
 #include <mutex>
 #include <numeric>
-#include <optional>
 
 #include "mine/bound/prepared_corpus.h"
 
@@ -24,8 +23,10 @@ class DuplicateForest final : public SweepSink {
   float threshold(std::int64_t) const noexcept override { return threshold_; }
 
   void score_pair(std::int64_t target, std::int64_t row, std::int64_t, Scorer& scorer) override {
-    const std::uint32_t a = rows_[static_cast<std::size_t>(target)];
-    const auto b = static_cast<std::uint32_t>(row);
+    join_if_alike(rows_[static_cast<std::size_t>(target)], static_cast<std::uint32_t>(row), scorer);
+  }
+
+  void join_if_alike(std::uint32_t a, std::uint32_t b, Scorer& scorer) {
     {
       const std::lock_guard lock(mutex_);
       if (root(a) == root(b)) return;  // as good as scored
@@ -79,21 +80,30 @@ std::vector<std::uint32_t> duplicate_groups(const MatrixView& image, const Matri
   const std::int64_t rows = corpus.size();
   DuplicateForest forest(rows, image_max, text_max, threshold);
   team.begin_stage("collapse", rows, rows * (rows + 1) / 2);
-  std::optional<PreparedCorpus> prepared;
-  if (filters_pay(corpus, rows)) {
+  if (!filters_pay(corpus, rows)) {
+    team.for_blocks(rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
+      Scorer scorer(corpus);
+      for (std::int64_t a = begin; a < end && !team.stopped(); ++a) {
+        for (std::int64_t b = a + 1; b < rows; ++b) {
+          forest.join_if_alike(static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(b),
+                               scorer);
+        }
+      }
+    });
+  } else {
     const auto other_bytes = rows * static_cast<std::int64_t>(sizeof(std::uint32_t));
     FilterPlan plan = choose_filters(corpus, 1, team);
     RowOrder order = order_rows(corpus, plan, team);
-    prepared.emplace(corpus, std::move(plan), std::move(order), other_bytes, memory, scratch, team);
+    PreparedCorpus prepared(corpus, std::move(plan), std::move(order), other_bytes, memory, scratch,
+                            team);
     team.begin_stage("collapse", rows, rows * (rows + 1) / 2);
+    SweepJob job;
+    job.mutual = true;
+    job.targets.resize(prepared.order().rows.size());
+    std::iota(job.targets.begin(), job.targets.end(), 0U);
+    forest.set_rows(prepared.order().rows);
+    prepared.sweep().run(job, forest, team);
   }
-  const PairSearch search(corpus, prepared ? &*prepared : nullptr, memory, team);
-  SweepJob job;
-  job.mutual = true;
-  job.targets.resize(search.rows().size());
-  std::iota(job.targets.begin(), job.targets.end(), 0U);
-  forest.set_rows(search.rows());
-  search.run(job, forest);
   team.end_stage();
   return forest.groups();
 }

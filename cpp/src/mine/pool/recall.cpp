@@ -33,19 +33,6 @@ RecallEstimate estimate_recall(const std::vector<RecallHits>& found) {
   return recall;
 }
 
-OrderedJson recall_json(const RecallEstimate& recall) {
-  return {{"value", recall.estimate},
-          {"low", recall.low},
-          {"high", recall.high},
-          {"targets", recall.targets},
-          {"confidence", 0.95}};
-}
-
-RecallEstimate recall_of_json(const Json& json) {
-  return {integer_of(json.at("targets")), json.at("value").get<double>(),
-          json.at("low").get<double>(), json.at("high").get<double>()};
-}
-
 double most_recall_shown(std::int64_t rows) {
   const auto targets = static_cast<std::size_t>(std::min(rows, kRecallTargets));
   return estimate_recall(std::vector<RecallHits>(targets, {1, 1})).low;

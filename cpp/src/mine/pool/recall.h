@@ -4,8 +4,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "io/json.h"
-
 namespace helip::mining {
 
 struct RecallEstimate {
@@ -25,10 +23,6 @@ struct RecallHits {
 
 // Targets whose exact pools are compared, of a corpus that has as many.
 inline constexpr std::int64_t kRecallTargets = 1000;
-
-// The "recall" of a report, and back.
-OrderedJson recall_json(const RecallEstimate& recall);
-RecallEstimate recall_of_json(const Json& json);
 
 RecallEstimate estimate_recall(const std::vector<RecallHits>& found);
 // The lower limit where a sample of so many rows misses nothing: no more can be shown.

@@ -17,7 +17,7 @@ UpdatedPools::UpdatedPools(const Corpus& corpus, const HardPairs& before,
       before_(before),
       outdated_(outdated),
       fresh_rows_(std::move(fresh)),
-      fresh_pools_(std::make_unique<Pools>(corpus, fresh_rows_, before.k(), 0, nullptr)) {}
+      fresh_pools_(corpus, fresh_rows_, before.k(), 0, nullptr) {}
 
 void UpdatedPools::begin_band(std::vector<std::uint32_t> rows) {
   band_pools_.reset();
@@ -32,24 +32,25 @@ void UpdatedPools::begin_band(std::vector<std::uint32_t> rows) {
   }
 }
 
-std::pair<Pools*, std::int64_t> UpdatedPools::pools_of(std::int64_t target) const noexcept {
-  if (target < fresh()) return {fresh_pools_.get(), target};
-  return {band_pools_.get(), target - fresh()};
-}
-
 float UpdatedPools::threshold(std::int64_t target) const noexcept {
-  const auto [pools, number] = pools_of(target);
-  return pools->threshold(number);
+  return target < fresh() ? fresh_pools_.threshold(target)
+                          : band_pools_->threshold(target - fresh());
 }
 
 void UpdatedPools::raise_threshold(std::int64_t target, float threshold) noexcept {
-  const auto [pools, number] = pools_of(target);
-  pools->raise_threshold(number, threshold);
+  if (target < fresh()) {
+    fresh_pools_.raise_threshold(target, threshold);
+  } else {
+    band_pools_->raise_threshold(target - fresh(), threshold);
+  }
 }
 
 void UpdatedPools::consider(std::int64_t target, std::int64_t row, double score, Verdict verdict) {
-  const auto [pools, number] = pools_of(target);
-  pools->consider(number, row, score, verdict);
+  if (target < fresh()) {
+    fresh_pools_.consider(target, row, score, verdict);
+  } else {
+    band_pools_->consider(target - fresh(), row, score, verdict);
+  }
 }
 
 void UpdatedPools::score_pair(std::int64_t target, std::int64_t row, std::int64_t mirror,
@@ -65,7 +66,7 @@ void UpdatedPools::score_pair(std::int64_t target, std::int64_t row, std::int64_
 
 void UpdatedPools::finish(std::int64_t target, HardPairBand& band, std::int64_t row, Scorer& scorer,
                           DropCounts& drops) {
-  if (target < fresh()) return fresh_pools_->finish(target, band, row, drops);
+  if (target < fresh()) return fresh_pools_.finish(target, band, row, drops);
   band_pools_->list_kept_out(target - fresh(), drops);
   merge(target - fresh(), band, row, scorer);
 }

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "base/aligned.h"
@@ -29,12 +28,12 @@ class UpdatedPools final : public SweepSink {
   UpdatedPools(const Corpus& corpus, const HardPairs& before,
                const std::vector<std::uint8_t>& outdated, std::vector<std::uint32_t> fresh);
 
-  std::int64_t fresh() const noexcept { return fresh_pools_->size(); }
+  std::int64_t fresh() const noexcept { return fresh_pools_.size(); }
   // Old targets that follow; what the band before them was is forgotten.
   void begin_band(std::vector<std::uint32_t> rows);
 
   float threshold(std::int64_t target) const noexcept override;
-  bool takes_thresholds() const noexcept override { return fresh_pools_->takes_thresholds(); }
+  bool takes_thresholds() const noexcept override { return fresh_pools_.takes_thresholds(); }
   void raise_threshold(std::int64_t target, float threshold) noexcept override;
   void score_pair(std::int64_t target, std::int64_t row, std::int64_t mirror,
                   Scorer& scorer) override;
@@ -45,8 +44,6 @@ class UpdatedPools final : public SweepSink {
               DropCounts& drops);
 
  private:
-  // The pools that have a target, and its number there.
-  std::pair<Pools*, std::int64_t> pools_of(std::int64_t target) const noexcept;
   void consider(std::int64_t target, std::int64_t row, double score, Verdict verdict);
   void merge(std::int64_t target, HardPairBand& band, std::int64_t row, Scorer& scorer) const;
 
@@ -54,7 +51,7 @@ class UpdatedPools final : public SweepSink {
   const HardPairs& before_;
   const std::vector<std::uint8_t>& outdated_;
   const std::vector<std::uint32_t> fresh_rows_;
-  const std::unique_ptr<Pools> fresh_pools_;
+  Pools fresh_pools_;
   std::vector<std::uint32_t> band_rows_;
   std::unique_ptr<Pools> band_pools_;  // of pairs with new rows alone
 };

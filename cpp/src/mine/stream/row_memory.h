@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <list>
 #include <span>
 #include <unordered_map>
+#include <vector>
 
 #include "base/aligned.h"
 
@@ -23,9 +23,9 @@ class RowMemory {
  public:
   RowMemory(std::int64_t image_dim, std::int64_t text_dim, std::int64_t capacity);
 
-  std::int64_t size() const noexcept { return static_cast<std::int64_t>(places_.size()); }
-  bool holds(std::int64_t id) const { return places_.contains(id); }
-  const std::list<StreamRow>& rows() const noexcept { return rows_; }  // from oldest to newest
+  std::int64_t size() const noexcept { return static_cast<std::int64_t>(slots_.size()); }
+  std::int64_t capacity() const noexcept { return capacity_; }
+  bool holds(std::int64_t id) const { return slot_of_.contains(id); }
 
   // Copies rows of different ids, one after the other. Each is the newest then: in the place of the
   // row of that id, else of the oldest where the memory is full. All of them, or none where an
@@ -33,12 +33,33 @@ class RowMemory {
   void put(std::span<const StreamRow> rows);
   void clear() noexcept;
 
+  // Calls visit(row) for each row, from the oldest to the newest.
+  template <typename Visit>
+  void visit(Visit visit) const {
+    for (std::uint32_t slot = oldest_; slot != kNone; slot = slots_[slot].newer) visit(row(slot));
+  }
+
  private:
+  static constexpr std::uint32_t kNone = 0xffffffff;
+  struct Slot {
+    std::int64_t id;
+    double image_length, text_length;
+    std::uint32_t older, newer;
+  };
+
+  using Places = std::unordered_map<std::int64_t, std::uint32_t>;  // id -> slot
+
+  StreamRow row(std::uint32_t slot) const noexcept;
+  std::uint32_t take_slot(Places::node_type place) noexcept;
+  void unlink(std::uint32_t slot) noexcept;
+  void link_newest(std::uint32_t slot) noexcept;
+
   const std::int64_t image_dim_, text_dim_, capacity_;
   // Reserved whole, touched as rows come.
   AlignedArray<float> image_, text_;  // [capacity, dim]
-  std::list<StreamRow> rows_;
-  std::unordered_map<std::int64_t, std::list<StreamRow>::iterator> places_;  // of each id
+  std::vector<Slot> slots_;
+  std::uint32_t oldest_ = kNone, newest_ = kNone;
+  Places slot_of_;
 };
 
 }  // namespace helip::mining

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <string>
 #include <utility>
 
@@ -28,7 +27,8 @@ constexpr std::int64_t kMaxMemory = 0x7fffffff;  // rows of memory and batch hav
 
 void check_within(const char* name, std::int64_t value, std::int64_t most) {
   if (value < 1 || value > most) {
-    refuse(name, " is ", value, ", but must lie in 1 .. ", most);
+    refuse(std::string(name) + " is " + std::to_string(value) + ", but must lie in 1 .. " +
+           std::to_string(most));
   }
 }
 
@@ -45,18 +45,19 @@ MineOptions mine_options(const StreamingOptions& options) {
 
 void check_ids(const std::vector<std::int64_t>& ids, std::int64_t rows) {
   if (static_cast<std::int64_t>(ids.size()) != rows) {
-    refuse("there are ", ids.size(), " ids for ", rows, " rows of embeddings; give one for each");
+    refuse("there are " + std::to_string(ids.size()) + " ids for " + std::to_string(rows) +
+           " rows of embeddings; give one for each");
   }
   std::vector<std::int64_t> sorted = ids;
   std::sort(sorted.begin(), sorted.end());
   if (!sorted.empty() && sorted.front() < 0) {
     const auto at = std::find_if(ids.begin(), ids.end(), [](std::int64_t id) { return id < 0; });
-    refuse("id ", *at, " of row ", at - ids.begin(),
+    refuse("id " + std::to_string(*at) + " of row " + std::to_string(at - ids.begin()) +
            " is negative; ids are row numbers of the data set, from 0 on");
   }
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
   if (twice != sorted.end()) {
-    refuse("id ", *twice, " is twice in the batch; give each row once");
+    refuse("id " + std::to_string(*twice) + " is twice in the batch; give each row once");
   }
 }
 
@@ -108,7 +109,8 @@ Modality32 read_modality(const char* name, const MatrixView& view,
     read_values(view, row, wide, values);
     const double length = std::sqrt(kernel.dot_float(values, values, view.cols));
     if (!std::isfinite(length)) {
-      refuse(name, " embedding of row ", row, " (id ", ids[static_cast<std::size_t>(row)],
+      refuse(std::string(name) + " embedding of row " + std::to_string(row) + " (id " +
+             std::to_string(ids[static_cast<std::size_t>(row)]) +
              ") holds a NaN or an infinity; leave that row out or give zeros");
     }
     read.lengths[static_cast<std::size_t>(row)] = length;
@@ -133,8 +135,9 @@ struct StreamingMiner::Impl {
 
   void check_dimensions(const char* name, const MatrixView& view, std::int64_t dimensions) const {
     if (view.cols == dimensions) return;
-    refuse(name, " embeddings have ", view.cols, " dimensions, but the memory is of ", dimensions,
-           "; make the miner with ", name, "_dim = ", view.cols);
+    refuse(std::string(name) + " embeddings have " + std::to_string(view.cols) +
+           " dimensions, but the memory is of " + std::to_string(dimensions) +
+           "; make the miner with " + name + "_dim = " + std::to_string(view.cols));
   }
 
   Batch read(const std::vector<std::int64_t>& ids, const MatrixView& image,
@@ -163,8 +166,8 @@ struct StreamingMiner::Impl {
     }
     std::sort(superseded.begin(), superseded.end());
     rows.reserve(rows.size() + static_cast<std::size_t>(memory.size()));
-    std::ranges::copy_if(memory.rows(), std::back_inserter(rows), [&](const StreamRow& row) {
-      return !std::binary_search(superseded.begin(), superseded.end(), row.id);
+    memory.visit([&](const StreamRow& row) {
+      if (!std::binary_search(superseded.begin(), superseded.end(), row.id)) rows.push_back(row);
     });
     Team team(options.threads, progress);
     team.begin_stage("mine", static_cast<std::int64_t>(batch.rows.size()),
@@ -189,8 +192,10 @@ StreamingMiner::StreamingMiner(std::int64_t image_dim, std::int64_t text_dim,
   try {
     impl_ = std::make_unique<Impl>(image_dim, text_dim, options);
   } catch (const std::bad_alloc&) {
-    fail(ErrorCode::out_of_memory, "there is not enough memory for ", options.memory, " rows of ",
-         image_dim, " + ", text_dim, " dimensions; lower memory");
+    throw Error(ErrorCode::out_of_memory,
+                "there is not enough memory for " + std::to_string(options.memory) + " rows of " +
+                    std::to_string(image_dim) + " + " + std::to_string(text_dim) +
+                    " dimensions; lower memory");
   }
 }
 StreamingMiner::~StreamingMiner() = default;
@@ -234,17 +239,16 @@ StreamingOptions StreamingMiner::options() const noexcept {
 std::vector<std::int64_t> StreamingMiner::ids() const {
   std::vector<std::int64_t> ids;
   ids.reserve(static_cast<std::size_t>(size()));
-  if (!impl_) return ids;
-  for (const StreamRow& row : impl_->memory.rows()) ids.push_back(row.id);
+  if (impl_) impl_->memory.visit([&](const StreamRow& row) { ids.push_back(row.id); });
   return ids;
 }
 
 void StreamingMiner::copy_rows(float* image, float* text) const {
   const Impl& own = impl();
-  for (const StreamRow& row : own.memory.rows()) {
+  own.memory.visit([&](const StreamRow& row) {
     image = std::copy_n(row.image, own.image_dim, image);
     text = std::copy_n(row.text, own.text_dim, text);
-  }
+  });
 }
 
 }  // namespace helip

@@ -98,10 +98,9 @@ TEST_CASE("places are those of the rows, ascending, without zero rows", "[prepar
   const Data data{Matrix(values, 300, 8, DType::float32), Matrix(values, 300, 8, DType::float32)};
   Corpus corpus(data.image.view(), data.text.view(), Rules(), select_kernel());
   corpus.measure(silent.team);
-  PreparedCorpus prepared(corpus, FilterPlan(), order_rows(corpus, FilterPlan(), silent.team), 0,
-                          kMuch, {}, silent.team);
-  const PairSearch search(corpus, &prepared, kMuch, silent.team);
-  const auto places = search.places_of({9, 5, 2, 299});
+  const PreparedCorpus prepared(corpus, FilterPlan(), order_rows(corpus, FilterPlan(), silent.team),
+                                0, kMuch, {}, silent.team);
+  const auto places = prepared.places_of({9, 5, 2, 299});
   REQUIRE(std::is_sorted(places.begin(), places.end()));
   std::vector<std::uint32_t> rows;
   for (const std::uint32_t place : places) rows.push_back(prepared.order().rows[place]);

@@ -192,8 +192,11 @@ void check_sweeps(const Bench& bench, Team& team, double best, unsigned seed) {
     const SweepJob job = make_job(bench, kind, random);
     const auto rows = bench.rows_at(job.targets);
     Recorder sink(rows, exact_needs(bench, rows, random, best));
-    bench.sweep().run(job, sink, team);
+    const SweepCounts counts = bench.sweep().run(job, sink, team);
     check_scored(bench, job, sink);
+    REQUIRE(counts.pairs <= Sweep::work(job));
+    REQUIRE(counts.first <= counts.pairs);
+    REQUIRE(counts.scored <= counts.first);
   }
 }
 
@@ -267,7 +270,10 @@ TEST_CASE("blocks in several strips are all held against each other, once", "[sw
     for (std::size_t t = 3; t < thresholds.size(); t += thresholds.size() / 24)
       thresholds[t] = 0.0F;
     Recorder sink(bench.rows_at(job.targets), thresholds);
-    bench.sweep().run(job, sink, silent.team);
+    const SweepCounts counts = bench.sweep().run(job, sink, silent.team);
+    const auto targets = static_cast<std::int64_t>(job.targets.size());
+    const auto others = static_cast<std::int64_t>(job.others.size());
+    REQUIRE(counts.pairs == targets * others + (job.mutual ? targets * (targets - 1) / 2 : 0));
     std::int64_t missing = 0, twice = 0;
     for (std::size_t t = 3; t < thresholds.size(); t += thresholds.size() / 24) {
       const std::uint32_t own = sink.rows()[t];
@@ -365,9 +371,10 @@ TEST_CASE("sweeps let few pairs pass where thresholds are high", "[sweep]") {
   job.targets.resize(bench.order().rows.size());
   std::iota(job.targets.begin(), job.targets.end(), 0U);
   Recorder sink(bench.rows_at(job.targets), std::vector<float>(job.targets.size(), 0.3F));
-  bench.sweep().run(job, sink, silent.team);
-  REQUIRE(sink.scored_pairs() > 0);
-  REQUIRE(sink.scored_pairs() < 600 * 599 / 10);  // both rows of a pair meet it
+  const SweepCounts counts = bench.sweep().run(job, sink, silent.team);
+  REQUIRE(counts.pairs == 600 * 599 / 2);
+  REQUIRE(counts.scored < counts.pairs / 10);
+  REQUIRE(sink.scored_pairs() == 2 * counts.scored);
 }
 
 TEST_CASE("an empty job meets nobody", "[sweep]") {
@@ -378,11 +385,10 @@ TEST_CASE("an empty job meets nobody", "[sweep]") {
   Recorder sink({}, {});
   SweepJob job;
   job.mutual = true;
-  bench.sweep().run(job, sink, silent.team);
+  REQUIRE(bench.sweep().run(job, sink, silent.team).pairs == 0);
   job.others = {0, 1, 2};
-  bench.sweep().run(job, sink, silent.team);
+  REQUIRE(bench.sweep().run(job, sink, silent.team).pairs == 0);
   bench.sweep().seed(job, 3, sink, silent.team);
-  REQUIRE(sink.scored_pairs() == 0);
   REQUIRE(Sweep::work(job) == 0);
 }
 

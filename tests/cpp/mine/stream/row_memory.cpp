@@ -12,10 +12,10 @@ TEST_CASE("the oldest row leaves, and one that comes again is the newest", "[row
   };
   for (const std::int64_t id : {0, 1, 2, 0, 3}) put(id, static_cast<float>(id));
   std::vector<std::int64_t> ids;
-  for (const StreamRow& row : memory.rows()) {
+  memory.visit([&](const StreamRow& row) {
     ids.push_back(row.id);
     CHECK(row.image[0] == static_cast<float>(row.id));
-  }
+  });
   CHECK(ids == std::vector<std::int64_t>{2, 0, 3});
   CHECK(!memory.holds(1));
 }
@@ -31,11 +31,11 @@ TEST_CASE("rows come as one, also where a batch is larger than the memory", "[ro
     }
     memory.put(rows);
     std::vector<std::int64_t> found;
-    for (const StreamRow& row : memory.rows()) {
+    memory.visit([&](const StreamRow& row) {
       found.push_back(row.id);
       CHECK(row.image[0] == static_cast<float>(row.id));
       CHECK(memory.holds(row.id));
-    }
+    });
     return found;
   };
   CHECK(put({0, 1, 2}) == std::vector<std::int64_t>{0, 1, 2});

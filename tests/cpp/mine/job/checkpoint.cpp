@@ -1,6 +1,6 @@
 // Jobs of partition and hnsw that are stopped and go on: wherever that was, the table has the bytes
 // of a single run.
-#include "mine/method/checkpoint.h"
+#include "mine/job/checkpoint.h"
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
@@ -361,7 +361,7 @@ TEST_CASE("short jobs, exact ones and bare arrays keep no checkpoint", "[checkpo
   mine(data.image.view(), data.text.view(), options_of(MiningMethod::hnsw, 5), nothing_there,
        folder / "p");
   MineOptions options = options_of(MiningMethod::hnsw, 5, -1.0);
-  expect_error(ErrorCode::invalid_argument, "checkpoint is -1 seconds", [&] { mined(options); });
+  expect_error(ErrorCode::invalid_argument, "checkpoint is -1", [&] { mined(options); });
   options.checkpoint = std::numeric_limits<double>::quiet_NaN();
   expect_error(ErrorCode::invalid_argument, "checkpoint is nan", [&] { mined(options); });
 }

@@ -1,13 +1,14 @@
-#include "mine/method/checkpoint.h"
+#include "mine/job/checkpoint.h"
 
 #include <algorithm>
 #include <utility>
 #include <vector>
 
-#include "base/refuse.h"
-#include "io/byte_progress.h"
+#include "helip/error.h"
 #include "io/file.h"
 #include "io/manifest.h"
+#include "mine/bound/row_order.h"
+#include "mine/job/report.h"
 
 namespace helip::mining {
 namespace {
@@ -17,50 +18,6 @@ namespace fs = std::filesystem;
 constexpr const char* kFormat = "helip.mining_checkpoint";
 constexpr const char* kStatePrefix = "state-";
 constexpr double kShare = 0.02;  // of the time, at most, goes to saving
-
-[[noreturn]] void throw_damaged_checkpoint(const fs::path& folder, const std::string& what) {
-  fail(ErrorCode::corrupt, "the checkpoint ", folder, " is damaged: ", what,
-       "; remove that folder, and the job begins again");
-}
-
-void show_pools(const MethodState& state, TensorColumns& columns) {
-  PoolColumns pools = state.pools->columns(state.pool_count);
-  columns.show("pools.scores", pools.scores);
-  columns.show("pools.ids", pools.ids);
-  columns.keep("pools.held", std::move(pools.sizes));
-  columns.keep("pools.needs", std::move(pools.thresholds));
-  columns.keep("kept_out.numbers", std::move(pools.kept_out_sizes));
-  columns.keep("kept_out.ids", std::move(pools.kept_out_ids));
-  columns.keep("kept_out.scores", std::move(pools.kept_out_scores));
-  columns.keep("kept_out.verdicts", std::move(pools.kept_out_verdicts));
-}
-
-// What the state shows stays where it is. Returns what is no column.
-Json show_state(const MethodState& state, TensorColumns& columns) {
-  Json progress = Json::object();
-  show_order(*state.order, columns);
-  columns.show("sample.scores", state.sample->scores);
-  columns.show("sample.counts", state.sample->counts);
-  if (state.graph != nullptr) {
-    progress["added"] = state.graph->added();
-    columns.show("graph.links", state.graph->links());
-    columns.show("graph.starts", state.graph->starts());
-  }
-  if (state.pools != nullptr) show_pools(state, columns);
-  if (state.breadth) {
-    progress["breadth"] = *state.breadth;
-    progress["recall"] = recall_json(state.recall);
-  }
-  if (state.next) {
-    progress["next"] = *state.next;
-    progress["recalls"] = Json::array();
-    for (const RecallEstimate& recall : state.recalls) {
-      progress["recalls"].push_back(Json(recall_json(recall)));
-    }
-  }
-  if (!state.neighbours.empty()) columns.show("neighbours", state.neighbours);
-  return progress;
-}
 
 // Of an interrupted job, if there is one.
 std::optional<Manifest> manifest_in(const fs::path& folder) {
@@ -99,7 +56,7 @@ std::optional<MiningMethod> method_of_checkpoint(const fs::path& folder) {
 Checkpoint::Checkpoint(fs::path folder, OrderedJson identity, double seconds,
                        const ProgressCallback& progress)
     : folder_(std::move(folder)),
-      identity_(std::move(identity)),
+      identity_(with_program(std::move(identity))),
       seconds_(seconds),
       progress_(progress) {
   const auto manifest = manifest_in(folder_);
@@ -109,8 +66,9 @@ Checkpoint::Checkpoint(fs::path folder, OrderedJson identity, double seconds,
   }
   const std::string differs = differences(OrderedJson(manifest->attributes["identity"]), identity_);
   if (!differs.empty()) {
-    fail(ErrorCode::mismatch, folder_, " was left by an interrupted job that was another (",
-         differs, "); go on as it was begun, or remove that folder");
+    throw Error(ErrorCode::mismatch, quoted(folder_) + " was left by an interrupted job that was " +
+                                         "another (" + differs +
+                                         "); go on as it was begun, or remove that folder");
   }
   const ShardRecord& state = manifest->shards.front();
   remove_all_but(state.file);
@@ -137,19 +95,26 @@ bool Checkpoint::due() const noexcept {
 }
 
 void Checkpoint::save(const MethodState& state) {
-  TensorColumns columns;
-  const Json progress = show_state(state, columns);
+  const StateColumns columns(state);
   const Clock::time_point begin = Clock::now();
   make_directory(folder_);
-  ByteProgress written("save", columns.bytes(), progress_);
+  std::int64_t all = 0;
+  for (const Tensor& tensor : columns.tensors()) all += tensor.bytes();
+  std::int64_t done = 0;
+  const auto advance = [&](std::int64_t bytes) {
+    done += bytes;
+    if (progress_ && !progress_({"save", done, all})) {
+      throw Error(ErrorCode::cancelled, "mining was stopped in stage 'save' at byte " +
+                                            std::to_string(done) + " of " + std::to_string(all));
+    }
+  };
   Manifest manifest;
   manifest.format = kFormat;
   manifest.shard_rows = 1;
   manifest.shards = {write_tensors(folder_, kStatePrefix + std::to_string(saved_) + ".safetensors",
-                                   columns.tensors(),
-                                   [&](std::int64_t bytes) { written.advance(bytes); })};
+                                   columns.tensors(), advance)};
   manifest.generation = manifest.next_shard = ++saved_;
-  manifest.attributes = {{"identity", identity_}, {"progress", progress}};
+  manifest.attributes = {{"identity", identity_}, {"progress", columns.progress()}};
   write_manifest(folder_, manifest);
   found_.reset();
   remove_all_but(manifest.shards.front().file);
@@ -165,15 +130,57 @@ void Checkpoint::remove() noexcept {
   remove_empty_directory(folder_);
 }
 
-SavedMethodState::SavedMethodState(fs::path folder, Json progress, TensorFile file)
+namespace fs = std::filesystem;
+
+void throw_damaged_checkpoint(const fs::path& folder, const std::string& what) {
+  throw Error(ErrorCode::corrupt, "the checkpoint \"" + folder.string() + "\" is damaged: " + what +
+                                      "; remove that folder, and the job begins again");
+}
+
+StateColumns::StateColumns(const MethodState& state) {
+  show_order(*state.order, columns_);
+  columns_.show("sample.scores", state.sample->scores);
+  columns_.show("sample.counts", state.sample->counts);
+  if (state.graph != nullptr) {
+    progress_["added"] = state.graph->added();
+    columns_.show("graph.links", state.graph->links());
+    columns_.show("graph.starts", state.graph->starts());
+  }
+  if (state.pools != nullptr) add_pools(state);
+  if (state.breadth) {
+    progress_["breadth"] = *state.breadth;
+    progress_["recall"] = recall_json(state.recall);
+  }
+  if (state.next) {
+    progress_["next"] = *state.next;
+    progress_["recalls"] = Json::array();
+    for (const RecallEstimate& recall : state.recalls) {
+      progress_["recalls"].push_back(Json(recall_json(recall)));
+    }
+  }
+  if (!state.neighbours.empty()) columns_.show("neighbours", state.neighbours);
+}
+
+void StateColumns::add_pools(const MethodState& state) {
+  PoolColumns pools = state.pools->columns(state.pool_count);
+  columns_.show("pools.scores", pools.scores);
+  columns_.show("pools.ids", pools.ids);
+  columns_.keep("pools.held", std::move(pools.sizes));
+  columns_.keep("pools.needs", std::move(pools.thresholds));
+  columns_.keep("kept_out.numbers", std::move(pools.kept_out_sizes));
+  columns_.keep("kept_out.ids", std::move(pools.kept_out_ids));
+  columns_.keep("kept_out.scores", std::move(pools.kept_out_scores));
+  columns_.keep("kept_out.verdicts", std::move(pools.kept_out_verdicts));
+}
+
+StateFile::StateFile(fs::path folder, Json progress, TensorFile file)
     : folder_(std::move(folder)), progress_(std::move(progress)), file_(std::move(file)) {}
 
-void SavedMethodState::require(bool condition, const char* what) const {
+void StateFile::require(bool condition, const char* what) const {
   if (!condition) damaged(what);
 }
 
-std::int64_t SavedMethodState::number(const char* name, std::int64_t least,
-                                      std::int64_t most) const {
+std::int64_t StateFile::number(const char* name, std::int64_t least, std::int64_t most) const {
   const std::int64_t value = checked([&] { return integer_of(progress_.at(name)); });
   if (value < least || value > most) {
     damaged(std::string(name) + " is " + std::to_string(value) + ", outside " +
@@ -182,15 +189,13 @@ std::int64_t SavedMethodState::number(const char* name, std::int64_t least,
   return value;
 }
 
-void SavedMethodState::damaged(const std::string& what) const {
-  throw_damaged_checkpoint(folder_, what);
-}
+void StateFile::damaged(const std::string& what) const { throw_damaged_checkpoint(folder_, what); }
 
-RowOrder SavedMethodState::order(const Corpus& corpus, std::int64_t directions) const {
+RowOrder StateFile::order(const Corpus& corpus, std::int64_t directions) const {
   return checked([&] { return read_order(file_, corpus.size(), directions); });
 }
 
-void SavedMethodState::read_sample(HardPairBand& band) const {
+void StateFile::read_sample(HardPairBand& band) const {
   read("sample.scores", std::span(band.scores));
   read("sample.counts", std::span(band.counts));
   for (const std::int32_t wanted : band.counts) {
@@ -198,8 +203,7 @@ void SavedMethodState::read_sample(HardPairBand& band) const {
   }
 }
 
-std::int64_t SavedMethodState::read_pools(Pools& pools, std::int64_t rows,
-                                          std::int64_t least) const {
+std::int64_t StateFile::read_pools(Pools& pools, std::int64_t rows, std::int64_t least) const {
   std::vector<std::uint32_t> sizes = read<std::uint32_t>("pools.held");
   const auto count = static_cast<std::int64_t>(sizes.size());
   require(count <= pools.size(), "it has more pools than there are rows");
@@ -236,7 +240,7 @@ std::int64_t SavedMethodState::read_pools(Pools& pools, std::int64_t rows,
   return count;
 }
 
-Graph SavedMethodState::graph(const GraphOptions& options, std::int64_t nodes) const {
+Graph StateFile::graph(const GraphOptions& options, std::int64_t nodes) const {
   auto links = read<std::uint32_t>("graph.links");
   auto starts = read<std::uint32_t>("graph.starts");
   const std::int64_t added = number("added", 0, nodes);
@@ -250,11 +254,13 @@ Graph SavedMethodState::graph(const GraphOptions& options, std::int64_t nodes) c
   return {options, std::move(links), std::move(starts), added};
 }
 
-RecallEstimate SavedMethodState::recall() const {
+RecallEstimate StateFile::recall() const {
   return checked([&] { return recall_of_json(progress_.at("recall")); });
 }
 
-std::vector<RecallEstimate> SavedMethodState::recalls() const {
+std::int64_t StateFile::next(std::int64_t places) const { return number("next", 0, places - 1); }
+
+std::vector<RecallEstimate> StateFile::recalls() const {
   std::vector<RecallEstimate> recalls;
   return checked([&] {
     for (const Json& recall : progress_.at("recalls")) recalls.push_back(recall_of_json(recall));
@@ -262,8 +268,8 @@ std::vector<RecallEstimate> SavedMethodState::recalls() const {
   });
 }
 
-void SavedMethodState::read_neighbours(std::span<std::uint32_t> neighbours, std::int64_t places,
-                                       std::uint32_t none) const {
+void StateFile::read_neighbours(std::span<std::uint32_t> neighbours, std::int64_t places,
+                                std::uint32_t none) const {
   read("neighbours", neighbours);
   for (const std::uint32_t neighbour : neighbours) {
     require(neighbour == none || neighbour < places, "a neighbour is none of the rows");
