@@ -1,11 +1,152 @@
-"""Rivals of hard pairs: parts of captions."""
+"""Rivals of hard pairs: batches chosen from super-batches, and parts of captions."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from scipy import sparse
+
+
+def _logits(rows: int, seed: int, scale: float = 8.0) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    image, text = rng.normal(size=(2, rows, 6))
+    image += text
+    image /= np.linalg.norm(image, axis=1, keepdims=True)
+    text /= np.linalg.norm(text, axis=1, keepdims=True)
+    return torch.from_numpy(scale * image @ text.T).float()
+
+
+def test_learnability_is_that_of_the_losses_among_the_rows_drawn(experiments: Any) -> None:
+    selection = experiments("selection")
+    logits = _logits(20, 0), _logits(20, 1)
+    for matrix in logits:
+        matrix[3, 7] = matrix[7, 3] = -torch.inf  # no negatives of each other
+    models = [selection.Conditional(matrix) for matrix in logits]
+    drawn: list[int] = []
+    for chunk in ([], [7, 2], [11, 19, 4]):
+        drawn += chunk
+        if chunk:
+            for model in models:
+                model.add(torch.tensor(chunk))
+        expected = []
+        for row in range(20):
+            losses = []
+            for matrix in logits:
+                s = matrix.double().numpy()
+                ways = [np.exp(s[row, drawn]).sum(), np.exp(s[drawn, row]).sum()]
+                losses.append(np.log(ways).mean() - s[row, row] if drawn else -s[row, row])
+            expected.append(losses[0] - losses[1])
+        found = selection.learnability(*models).numpy()
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_jest_draws_rows_that_are_learnable_and_negatives_of_each_other(experiments: Any) -> None:
+    selection = experiments("selection")
+    # The learner confuses rows of a group of 8; the reference does not, but in group 0.
+    groups = np.arange(96) // 8
+    alike = torch.from_numpy(groups[:, None] == groups[None])
+    own = torch.eye(96, dtype=torch.bool)
+    # The reference is as wrong as the learner of the rows from 72 on, which have noise captions.
+    noise = torch.arange(96) >= 72
+    own_logit = torch.where(noise, -4.0, 4.0)
+
+    def logits(positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        learner = torch.where(alike, 4.0, 0.0)
+        learner[own] = torch.where(noise, -4.0, 0.0)
+        reference = torch.where(own, own_logit, torch.zeros(96, 96))
+        return tuple(part[positions][:, positions] for part in (learner, reference))
+
+    batches = selection.jest(logits, 96, 16, 0, factor=6, chunks=8)
+    together = []
+    for batch in itertools.islice(batches, 20):
+        assert batch.dtype == np.int64 and len(set(batch.tolist())) == 16
+        assert (batch < 72).mean() > 0.85
+        together.append((groups[batch][:, None] == groups[batch][None]).sum(1).mean())
+    assert np.mean(together) > 4  # by chance 2.1
+
+
+def test_jest_asks_once_a_batch_and_covers_an_epoch(experiments: Any) -> None:
+    selection, asked = experiments("selection"), []
+
+    def logits(positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.append(positions)
+        return _logits(len(positions), 0), _logits(len(positions), 1)
+
+    batches = list(itertools.islice(selection.jest(logits, 50, 5, 3, factor=4, chunks=16), 4))
+    assert [len(positions) for positions in asked] == [20] * 4
+    for first in (0, 2):  # two super-batches an epoch; ten rows are dropped
+        assert len(set(np.concatenate(asked[first : first + 2]).tolist())) == 40
+    assert all(np.isin(*pair).all() for pair in zip(batches, asked, strict=True))
+    again = list(itertools.islice(selection.jest(logits, 50, 5, 3, factor=4, chunks=16), 4))
+    assert np.array_equal(batches, again)
+    with pytest.raises(ValueError, match="super-batch of 60 rows"):
+        next(selection.jest(logits, 50, 5, 3, factor=12))
+
+
+def _concepts(rows: int, concepts: int) -> Any:
+    """Some common, most of them rare; row 4 holds none."""
+    rng = np.random.default_rng(2)
+    held = rng.random((rows, concepts)) < rng.beta(0.5, 4, concepts)
+    held[4] = False
+    return held, sparse.csr_array(held)
+
+
+@pytest.mark.parametrize(("concepts", "target"), [(90, 1), (9, 5)])
+def test_cabs_takes_the_row_with_the_largest_gain_each_time(
+    experiments: Any, concepts: int, target: int
+) -> None:
+    held, matrix = _concepts(100, concepts)
+    frequency, taken = held.sum(0), np.zeros(concepts)
+    assert max(1, 40 // (frequency > 0).sum()) == target
+    left = list(range(100))
+    for row in experiments("selection").most_diverse(matrix, 40):
+        gains = {}
+        for i in left:
+            parts = [
+                (target - taken[c]) / target + 1 / frequency[c] if taken[c] < target else 0
+                for c in np.flatnonzero(held[i])
+            ]
+            gains[i] = np.mean(parts) if parts else -1
+        assert gains[row] == pytest.approx(max(gains.values()), abs=1e-9)
+        left.remove(row)
+        taken += held[row]
+    assert 4 in left
+
+
+def test_cabs_makes_batches_of_many_concepts_of_both_kinds(experiments: Any) -> None:
+    selection = experiments("selection")
+    held, matrix = _concepts(200, 300)
+    found = {}
+    for kind in ("diversity", "frequency"):
+        batches = selection.cabs(matrix, 200, 20, 0, factor=5, kind=kind)
+        found[kind] = [next(batches) for _ in range(4)]
+        assert all(len(set(batch.tolist())) == 20 for batch in found[kind])
+    # The super-batches of both kinds are the same.
+    order = np.random.default_rng(0).permutation(200)
+    most = np.sort(held[order[:100]].sum(1))[-20:]
+    assert np.array_equal(np.sort(held[found["frequency"][0]].sum(1)), most)
+
+    def evenness(batch: np.ndarray) -> float:
+        counts = held[batch].sum(0)
+        return float((counts > 0).sum() / counts.sum())
+
+    plain = np.mean([evenness(order[start : start + 20]) for start in range(0, 200, 20)])
+    assert all(evenness(batch) > 1.1 * plain for batch in found["diversity"])
+    with pytest.raises(ValueError, match="concepts of 200 rows"):
+        next(selection.cabs(matrix, 201, 20, 0, factor=5, kind="diversity"))
+
+
+def test_concepts_are_the_common_content_words(experiments: Any) -> None:
+    captions = ["Two dogs run on the grass .", "A dog's ball", "the Dog and the balls", "grass"]
+    found = experiments("selection").concepts_of(captions, least=2)
+    # ball, dog, grass
+    assert found.toarray().tolist() == [
+        [False, True, True], [True, True, False], [True, True, False], [False, False, True],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
