@@ -1,4 +1,4 @@
-"""Rivals of hard pairs: batches chosen from super-batches, and parts of captions."""
+"""Rivals of hard pairs: batches chosen from super-batches, a global loss, and parts of captions."""
 
 from __future__ import annotations
 
@@ -147,6 +147,80 @@ def test_concepts_are_the_common_content_words(experiments: Any) -> None:
     assert found.toarray().tolist() == [
         [False, True, True], [True, True, False], [True, True, False], [False, False, True],
     ]  # fmt: skip
+
+
+def _global_loss(image: Any, text: Any, tau: float, equal: Any, margin: float) -> Any:
+    """The loss over all pairs, in plain loops."""
+    loss = 0.0
+    for one, other in ((image, text), (text, image)):
+        for i in range(len(one)):
+            own = one[i] @ other[i]
+            terms = [
+                torch.exp((one[i] @ other[j] - own + margin).clamp(min=0) ** 2 / tau)
+                for j in range(len(one)) if j != i and not equal[i, j]
+            ]  # fmt: skip
+            loss = loss + tau * torch.log(sum(terms) / len(terms)) / len(one)
+    return loss
+
+
+def _features(rows: int) -> list[torch.Tensor]:
+    rng = np.random.default_rng(8)
+    return [
+        torch.nn.functional.normalize(torch.from_numpy(part), dim=1).requires_grad_()
+        for part in rng.normal(size=(2, rows, 5))
+    ]
+
+
+def test_a_batch_of_all_rows_has_the_global_loss_and_its_gradient(experiments: Any) -> None:
+    features, tau = _features(9), 0.05
+    groups = np.array([0, 1, 2, 0, 3, 4, 5, 1, 0])
+    equal = torch.from_numpy(groups[:, None] == groups[None])
+    expected = _global_loss(*features, tau, equal, 0.2)
+    wanted = torch.autograd.grad(expected, features)
+    hinged = experiments("rival_losses").HingedGlobal(9, margin=0.2, gamma=1.0)
+    found = hinged(*features, torch.tensor(1 / tau).double(), equal, torch.arange(9))
+    assert float(found.detach()) == pytest.approx(float(expected.detach()))
+    for one, other in zip(torch.autograd.grad(found, features), wanted, strict=True):
+        assert torch.allclose(one, other, rtol=1e-6)
+
+
+def test_batches_with_exact_estimates_have_the_global_gradient_on_average(
+    experiments: Any,
+) -> None:
+    features, tau, none = _features(6), 0.1, torch.zeros(6, 6, dtype=torch.bool)
+    wanted = torch.autograd.grad(_global_loss(*features, tau, none, 0.1), features)
+    losses = experiments("rival_losses")
+    # The moving average of one batch of all rows is exact; with gamma = 0 it stays.
+    hinged = losses.HingedGlobal(6, gamma=0.0)
+    with torch.no_grad():
+        hinged(*features, 1 / tau, none, torch.arange(6))
+    pairs = [torch.tensor(pair) for pair in itertools.combinations(range(6), 2)]
+    mean = sum(
+        hinged(features[0][pair], features[1][pair], 1 / tau, none[:2, :2], pair) for pair in pairs
+    ) / len(pairs)
+    for one, other in zip(torch.autograd.grad(mean, features), wanted, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_estimates_move_by_gamma_and_rows_without_negatives_stay(experiments: Any) -> None:
+    features, none = _features(4), torch.zeros(4, 4, dtype=torch.bool)
+    hinged = experiments("rival_losses").HingedGlobal(7, gamma=0.3)
+    rows, seen = torch.tensor([5, 0, 2, 3]), []
+    for first in (0, 1):
+        part = [feature[first:].detach() for feature in features]
+        hinged(*part, 10.0, none[first:, first:], rows[first:])
+        fresh = experiments("rival_losses").HingedGlobal(7, gamma=1.0)
+        fresh(*part, 10.0, none[first:, first:], rows[first:])
+        seen.append(fresh.estimates[0].exp())
+    expected = 0.7 * seen[0][rows[1:]] + 0.3 * seen[1][rows[1:]]
+    assert torch.allclose(hinged.estimates[0][rows[1:]].exp(), expected)
+    assert hinged.estimates[0].isinf().tolist() == [False, True, False, False, True, False, True]
+    before = [part.clone() for part in hinged.estimates]
+    loss = hinged(*features, 10.0, ~none, rows)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert all((part.grad == 0).all() for part in features)
+    assert all(map(torch.equal, before, hinged.estimates))
 
 
 @pytest.mark.parametrize(
