@@ -3,6 +3,7 @@ from .diagnosing import diagnose
 from .draws import planned_batches
 from .features import FeatureMeasures, WindowAccuracy, measure_features
 from .options import DiagnoseOptions
+from .probe import ProbeGain, ProbeRecall, probe_gain
 from .result import Diagnosis
 from .table import Hubs, TableMeasures, WindowMeasures, measure_table, measure_windows
 
@@ -12,6 +13,8 @@ __all__ = [
     "ExpectedGain",
     "FeatureMeasures",
     "Hubs",
+    "ProbeGain",
+    "ProbeRecall",
     "Suggestion",
     "TableMeasures",
     "WindowAccuracy",
@@ -22,4 +25,5 @@ __all__ = [
     "measure_table",
     "measure_windows",
     "planned_batches",
+    "probe_gain",
 ]

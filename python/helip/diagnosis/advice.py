@@ -15,7 +15,9 @@ The gain is told from what was measured of a model and its data:
 The power, the form and the bounds were chosen on heads and towers on icons (docs/when-it-helps.md
 has the settings); LEARNED lies below all starts that gained, and above towers of random weights,
 which did not.
-The score orders models and data, and is no number of points.
+The score orders models and data, and is no number of points. It sees training rows alone, and so
+not whether hard pairs can be told apart on new ones. Where a probe has measured that
+(`helip.diagnosis.probe`), its figures decide.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from helip.diagnosis.features import FeatureMeasures, ModelMeasures
+from helip.diagnosis.probe import ProbeGain
 from helip.diagnosis.table import NEAR_COSINE, TableMeasures, WindowMeasures
 from helip.loading.strategy import community_rows_for
 
@@ -36,6 +39,12 @@ LARGE = 0.55
 SOME = 0.2
 #: What is known below which hard batches are likely to do harm.
 LEARNED = 0.1
+#: Gain of a probe as a share of the control's recall, from which it is called large, and some; as
+#: much below 0 is harm.
+PROBED_LARGE = 0.1
+PROBED_SOME = 0.02
+#: Recall@1 of a probe below which its heads tell nothing apart; ten times guessing is as little.
+PROBED_LEAST = 0.005
 #: Hard pairs of a target in a random batch, from which hard batches add nothing.
 HELD = 1.0
 #: A window of ranks is drawn from where no more of it are equal captions and near duplicates.
@@ -54,12 +63,45 @@ class ExpectedGain:
     """What batches of hard pairs are expected to gain over plain ones."""
 
     word: Word
-    score: float  # 0 to 2; more is more, and no number of points
+    score: float | None  # 0 to 2; more is more, and no number of points; None without a model
     why: str
+    source: Literal["score", "probe"] = "score"  # of the word
 
 
-def expected_gain(measures: FeatureMeasures) -> ExpectedGain | None:
-    """Judge what was measured; None where an accuracy between or within could not be."""
+def expected_gain(
+    measures: FeatureMeasures | None, probe: ProbeGain | None = None
+) -> ExpectedGain | None:
+    """Judge what was measured; None where neither can be.
+
+    The word is that of the probe, where there is one and the model knows enough to begin with:
+    its heads stand on pre-trained features. Without it an accuracy between and within are needed.
+    """
+    scored = None if measures is None else _scored(measures)
+    if probe is None or (scored is not None and scored.word == "harm likely"):
+        return scored
+    word, why = _probed(probe)
+    return ExpectedGain(word, None if scored is None else scored.score, why, "probe")
+
+
+def _probed(probe: ProbeGain) -> tuple[Word, str]:
+    found = probe.all_rows
+    why = (
+        f"small heads on the store's features find {found.hard_pairs:.1%} of held-out pairs among "
+        f"{found.candidates:,} rows with hard pairs, {found.control:.1%} with plain batches"
+    )
+    if max(found.control, found.hard_pairs) < max(PROBED_LEAST, 10 / found.candidates):
+        return "none", f"{why}, which is next to nothing"
+    share = 0.0 if found.share is None else found.share
+    clear = found.low > 0 or found.high < 0
+    why += "" if clear else "; the difference may be chance"
+    if found.high < 0 or share < -PROBED_SOME:
+        return "harm likely", why
+    if not clear or share < PROBED_SOME:
+        return "none", why
+    return "large" if share > PROBED_LARGE else "some", why
+
+
+def _scored(measures: FeatureMeasures) -> ExpectedGain | None:
     between, within = measures.between.value, measures.within.value
     if between is None or within is None:
         return None
@@ -120,17 +162,19 @@ def _strategy(
     table: TableMeasures, gain: ExpectedGain | None, batch_size: int
 ) -> Iterator[Suggestion]:
     members = next(each.members for each in table.by_chance if each.batch_size == batch_size)
-    if gain is not None and gain.word == "harm likely":
+    probed = gain is not None and gain.source == "probe"
+    if gain is not None and gain.word == "harm likely" and not probed:
         why = f"plain batches first, until {LEARNED:.0%} are found among random rows"
         yield Suggestion("control", True, why)
-    elif members >= HELD:
+    elif members >= HELD and not probed:
         yield Suggestion(
             "control", True,
             f"random batches hold {members:.1f} hard pairs of each row; more rows a batch gained "
             "more on such data",
         )  # fmt: skip
-    elif gain is not None and gain.word == "none":
-        yield Suggestion("control", True, f"hard pairs have little to add: {gain.why}")
+    elif gain is not None and gain.word not in ("large", "some"):
+        why = "have little to add" if gain.word == "none" else "are likely to do harm"
+        yield Suggestion("control", True, f"hard pairs {why}: {gain.why}")
     elif gain is not None:
         rows = community_rows_for(table.rows, batch_size)
         why = f"the default, in communities of {rows}: whole batches of hard pairs gained most"

@@ -27,10 +27,12 @@ from helip.diagnosis.draws import (
 )
 from helip.diagnosis.features import FeatureMeasures, ModelMeasures, compare
 from helip.diagnosis.options import DiagnoseOptions
+from helip.diagnosis.probe import ProbeGain, probe_gain
 from helip.diagnosis.result import Diagnosis
 from helip.diagnosis.table import measure_table, measure_windows, pool_sizes, sample_of
 from helip.evaluation.encoding import Subject, encode
 from helip.evaluation.options import EvaluateOptions
+from helip.loading.strategy import community_rows_for
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.opening import open_together
 from helip.store.embedding_store import EmbeddingStore
@@ -39,6 +41,8 @@ from helip.store.embedding_store import EmbeddingStore
 BATCH_PART = 8
 TARGET_PART = 20
 PLANNED = 2
+#: Rows that a probe takes at most.
+PROBED = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,8 @@ class DiagnoseCall(DiagnoseOptions):
     """The model that shall be trained: a ModelBundle, a name or path for create_model, or an
     open_clip model together with transform and tokenizer. None: the data and the table alone."""
     store: EmbeddingStore | str | os.PathLike[str] | None = None
-    """The store that was mined, which tells near duplicates of captions and of pictures."""
+    """The store that was mined, which tells near duplicates of captions and of pictures, and whose
+    features a probe trains on."""
     transform: Callable[[Any], torch.Tensor] | None = None
     """In place of the model's own."""
     tokenizer: Callable[[list[str]], torch.Tensor] | None = None
@@ -68,12 +73,17 @@ def diagnose(call: DiagnoseCall) -> Diagnosis:
 
     Measures the table, its duplicates and, with a model, what that tells apart in random batches
     and among hard pairs, all on random samples; says what gain is to be expected, which options to
-    train with, and what to beware of. docs/when-it-helps.md defines each measure.
+    train with, and what to beware of. With ``probe`` small heads try it out on rows held out, which
+    no other measure sees. docs/when-it-helps.md defines each measure.
 
     The same arguments give the same result. The model's mode and device are restored. Raises
     MismatchError when table, data and store do not belong together, and InvalidArgumentError where
-    the model gives NaN.
+    the model gives NaN, and of a probe for what `helip.diagnosis.probe_gain` refuses.
     """
+    if call.probe and call.store is None:
+        raise InvalidArgumentError(
+            "probe=True trains on the features of the store that was mined; give store=PATH"
+        )
     pairs, data, store = open_together(call.pairs, call.data, call.store)
     if not isinstance(data, Dataset):
         raise InvalidArgumentError(
@@ -91,7 +101,8 @@ def diagnose(call: DiagnoseCall) -> Diagnosis:
     members = np.minimum(pool_sizes(pairs), table.window)
     model = None if call.model is None else _measured(call, pairs, data, groups, members)
     features = None if model is None else model.features
-    gain = None if features is None else expected_gain(features)
+    probe = _probed(call, pairs, store, groups) if call.probe else None
+    gain = expected_gain(features, probe)
     return Diagnosis(
         batch_size=call.batch_size,
         seed=call.seed,
@@ -99,10 +110,28 @@ def diagnose(call: DiagnoseCall) -> Diagnosis:
         windows=windows,
         unread_captions=dict(groups.unread),
         model=model,
+        probe=probe,
         gain=gain,
         suggestions=suggestions(table, windows, features, gain, call.batch_size),
         warnings=warnings(table, windows, model, call.batch_size),
     )
+
+
+def _probed(
+    call: DiagnoseCall, pairs: HardPairs, store: EmbeddingStore, groups: RowGroups
+) -> ProbeGain:
+    """Of the whole table, or of random rows of a large one, whose pools are thinner then."""
+    rows = np.sort(sample_of(len(pairs), PROBED, call.seed))
+    home = np.full(len(pairs), -1)
+    home[rows] = np.arange(len(rows))
+    ids = np.asarray(pairs.ids[rows])
+    image, text = store.rows(rows)
+    return probe_gain(
+        image, text, np.where(ids < 0, -1, home[ids]), groups.of(rows),
+        batch_size=call.batch_size, window=call.window,
+        community_rows=community_rows_for(len(pairs), call.batch_size), seed=call.seed,
+        progress=call.progress,
+    )  # fmt: skip
 
 
 def _measured(

@@ -126,14 +126,7 @@ def measure_features(
         matrices, "the shape of image and text", [list(shape), list(text.shape)],
         "that of two matrices [N, d], N at least 2",
     )  # fmt: skip
-    pools = _whole_numbers(pools, "pools", shape[0])
-    whole = pools.ndim == 2 and len(pools) == shape[0] and pools.shape[1] > 0
-    require(whole, "the shape of pools", list(pools.shape), f"[{shape[0]}, k]")
-    groups = np.zeros(shape[0], dtype=np.int64) if groups is None else np.asarray(groups)
-    told = groups.dtype.kind in "iu" and groups.ndim in (1, 2) and len(groups) == shape[0]
-    words = f"whole numbers [{shape[0]}] or [{shape[0]}, kinds]"
-    require(told, "the dtype and shape of groups", (str(groups.dtype), groups.shape), words)
-    groups = groups.astype(np.int64).reshape(shape[0], -1)
+    pools, groups = pools_and_groups(pools, groups, shape[0])
     DiagnoseOptions(batch_size=batch_size, window=window, targets=targets, seed=seed)  # bounds
     chosen = sample_of(shape[0], targets, seed)
     drawn = draw(
@@ -143,7 +136,7 @@ def measure_features(
         lambda one, others: equal(groups[one], groups[others]),
         batch_size=min(batch_size, shape[0]),
         window=window,
-        planned=[_whole_numbers(batch, "batches", shape[0], least=0) for batch in batches],
+        planned=[whole_numbers(batch, "batches", shape[0], least=0) for batch in batches],
         seed=seed,
     )
     return compare(
@@ -303,7 +296,20 @@ def _estimate(values: Floats) -> Estimate:
     return Estimate(mean, max(error, unseen * max(mean, 1 - mean)), n)
 
 
-def _whole_numbers(values: Any, name: str, rows: int, *, least: int = -1) -> Ints:
+def pools_and_groups(pools: Any, groups: Any, rows: int) -> tuple[Ints, Ints]:
+    """Hard pairs [rows, k] as they are, and groups, int64 [rows, m], of all rows, checked; without
+    groups nothing is equal."""
+    pools = whole_numbers(pools, "pools", rows)
+    whole = pools.ndim == 2 and len(pools) == rows and pools.shape[1] > 0
+    require(whole, "the shape of pools", list(pools.shape), f"[{rows}, k]")
+    groups = np.zeros(rows, dtype=np.int64) if groups is None else np.asarray(groups)
+    told = groups.dtype.kind in "iu" and groups.ndim in (1, 2) and len(groups) == rows
+    words = f"whole numbers [{rows}] or [{rows}, kinds]"
+    require(told, "the dtype and shape of groups", (str(groups.dtype), groups.shape), words)
+    return pools, groups.astype(np.int64).reshape(rows, -1)
+
+
+def whole_numbers(values: Any, name: str, rows: int, *, least: int = -1) -> Ints:
     array = np.asarray(values)
     require(array.dtype.kind in "iu", f"the dtype of {name}", str(array.dtype), "of whole numbers")
     span = [int(array.min()), int(array.max())] if array.size else [0, 0]

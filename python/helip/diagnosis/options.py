@@ -23,6 +23,9 @@ class DiagnoseOptions(DeviceOptions, PrecisionOptions):
     """Targets that are looked at, drawn at random."""
     encoded_rows: Annotated[int, Ge(64)] = 8192
     """Rows that the model encodes at most; more give narrower intervals."""
+    probe: bool = False
+    """Train small heads on the store's features with and without hard pairs, and compare them on
+    rows held out: minutes of one core."""
     seed: Seed = 0
     """Of all draws."""
     encode_batch_size: Positive = 256

@@ -10,6 +10,7 @@ from typing import Any
 from helip.common.quantities import aligned
 from helip.diagnosis.advice import ExpectedGain, Suggestion
 from helip.diagnosis.features import Estimate, FeatureMeasures, ModelMeasures
+from helip.diagnosis.probe import ProbeGain, ProbeRecall
 from helip.diagnosis.table import TableMeasures, WindowMeasures
 
 Rows = list[tuple[str, str]]
@@ -25,7 +26,8 @@ class Diagnosis:
     windows: tuple[WindowMeasures, ...]
     unread_captions: Mapping[str, int]  # rows of the sample, by reason
     model: ModelMeasures | None
-    gain: ExpectedGain | None  # None without a model, or where an accuracy cannot be measured
+    probe: ProbeGain | None  # where it was asked for
+    gain: ExpectedGain | None  # None without model and probe, or where an accuracy has no rows
     suggestions: tuple[Suggestion, ...]
     warnings: tuple[str, ...]
 
@@ -34,7 +36,7 @@ class Diagnosis:
         return dataclasses.asdict(self)
 
     def __repr__(self) -> str:
-        word = "without a model" if self.gain is None else f"gain={self.gain.word!r}"
+        word = "no expected gain" if self.gain is None else f"gain={self.gain.word!r}"
         return (
             f"Diagnosis(rows={self.table.rows:,}, batch_size={self.batch_size:,}, {word}, "
             f"suggestions={len(self.suggestions)}, warnings={len(self.warnings)})"
@@ -45,7 +47,7 @@ class Diagnosis:
 
 
 def page(diagnosis: Any) -> str:
-    """The whole of a Diagnosis: the table, windows of ranks, the model, and what follows."""
+    """The whole of a Diagnosis: the table, windows of ranks, model and probe, and what follows."""
     model = diagnosis.model
     features = None if model is None else model.features
     rows = _rows_of_table(diagnosis.table)
@@ -54,8 +56,10 @@ def page(diagnosis: Any) -> str:
     blocks = [aligned(rows), aligned(list(_rows_of_windows(diagnosis.windows, features)), "<>")]
     if features is not None:
         blocks.append(aligned([("model", _said_of_model(model)), *_rows_of_features(features)]))
+    if diagnosis.probe is not None:
+        blocks.append(aligned(_rows_of_probe(diagnosis.probe)))
     if (gain := diagnosis.gain) is not None:
-        blocks.append(f"expected gain: {gain.word} (score {gain.score:.2f}): {gain.why}")
+        blocks.append("\n".join(_lines_of_gain(gain)))
     elif model is not None:
         blocks.append("expected gain: unknown: no target has seven hard pairs that can be read")
     if diagnosis.suggestions:
@@ -136,6 +140,50 @@ def _rows_of_features(features: FeatureMeasures) -> Rows:
     losses = [("random", features.random_loss), ("communities", features.community_loss)]
     told = ", ".join(f"{name} {loss:.3f}" for name, loss in losses if loss is not None)
     return [*found, *([("CLIP loss", f"of batches of {size}: {told}")] if told else [])]
+
+
+def _rows_of_probe(probe: ProbeGain) -> Rows:
+    return [
+        (
+            "probe",
+            f"small heads on the store's features, {probe.seeds} seeds: {probe.rows:,} rows to "
+            f"train on, {probe.held_out:,} held out",
+        ),
+        (
+            "… training",
+            f"{probe.steps:,} steps of {probe.batch_size:,} rows after {probe.start_steps:,} plain "
+            f"ones; communities of {probe.community_rows}; {probe.seconds:.0f} s in all",
+        ),
+        *(
+            (f"recall@1 of {each.candidates:,}", _said_of_recall(each))
+            for each in (probe.all_rows, probe.among_held_out)
+        ),
+    ]
+
+
+def _said_of_recall(found: ProbeRecall) -> str:
+    points = [100 * each for each in (found.difference, found.low, found.high)]
+    share = "" if found.share is None else f", {found.share:+.1%} of the control's"
+    return (
+        f"control {found.control:.1%}, hard pairs {found.hard_pairs:.1%}: {points[0]:+.2f} points "
+        f"[{points[1]:+.2f}, {points[2]:+.2f}]{share}"
+    )
+
+
+def _lines_of_gain(gain: ExpectedGain) -> Iterator[str]:
+    if gain.source == "probe":
+        yield f"expected gain: {gain.word} (probe): {gain.why}"
+        yield "  heads on frozen features stand for the model; when-it-helps.md says how well"
+        return
+    assert gain.score is not None
+    promised = gain.word in ("large", "some")
+    word = f"at most {gain.word}" if promised else gain.word
+    yield f"expected gain: {word} (score {gain.score:.2f}): {gain.why}"
+    if promised:
+        yield (
+            "  only training rows were measured, so the score cannot tell whether hard pairs can "
+            "be told apart on new data; --store STORE --probe measures that"
+        )
 
 
 def _said_of_model(model: Any) -> str:

@@ -20,6 +20,8 @@ from helip.diagnosis.advice import (
     warnings,
 )
 from helip.diagnosis.features import Estimate, FeatureMeasures, ModelMeasures, WindowAccuracy
+from helip.diagnosis.probe import ProbeGain, ProbeRecall
+from helip.diagnosis.result import _lines_of_gain
 from helip.diagnosis.table import ByChance, Hubs, TableMeasures, WindowMeasures
 from helip.loading.options import PairOptions
 from helip.losses.options import EqualOptions
@@ -103,6 +105,62 @@ def test_without_a_linear_map_it_is_judged_as_it_is() -> None:
     assert gain.score == pytest.approx(0.88**1.5 * (1 + 0.9 - 0.6))
 
 
+def probed(share: float, half: float = 0.001, control: float = 0.1) -> ProbeGain:
+    """Of a gain that is this share of the control's recall, and half the width of its interval."""
+    gain = share * control
+    recall = ProbeRecall(
+        candidates=9000, control=control, hard_pairs=control + gain, difference=gain,
+        low=gain - half, high=gain + half, share=share,
+    )  # fmt: skip
+    return ProbeGain(
+        rows=8100, held_out=900, batch_size=256, window=50, community_rows=8, seeds=5,
+        start_steps=31, steps=253, all_rows=recall, among_held_out=recall, seconds=60.0,
+    )  # fmt: skip
+
+
+def test_the_words_of_a_probe_go_by_their_bounds() -> None:
+    def word(share: float, **more: float) -> str:
+        gain = expected_gain(None, probed(share, **more))
+        assert gain is not None and gain.source == "probe" and gain.score is None
+        assert ("may be chance" in gain.why) is (abs(share) * 0.1 <= more.get("half", 0.001))
+        return gain.word
+
+    assert word(0.11) == "large"
+    assert word(0.09) == word(0.03) == "some"
+    assert word(0.015) == word(-0.015, half=0.005) == word(0.2, half=0.03) == "none"
+    assert word(-0.03, half=0.01) == word(-0.015) == "harm likely"
+
+
+def test_heads_that_find_next_to_nothing_promise_nothing() -> None:
+    for share in (-0.5, 0.5):
+        gain = expected_gain(None, probed(share, control=0.003, half=0.0))
+        assert gain is not None and gain.word == "none" and "next to nothing" in gain.why
+
+
+def test_a_probe_decides_but_for_a_model_that_knows_nothing() -> None:
+    gain = expected_gain(measures(), probed(-0.2))
+    assert gain is not None and (gain.word, gain.source) == ("harm likely", "probe")
+    assert gain.score == pytest.approx(0.88**1.5 * (1 + 0.9 - 0.6))
+    gain = expected_gain(measures(by_chance=HELD), probed(0.2))
+    assert gain is not None and gain.word == "large"
+    gain = expected_gain(measures(between=0.01, mapped=0.01), probed(0.2))
+    assert gain is not None and (gain.word, gain.source) == ("harm likely", "score")
+    assert expected_gain(None) is None
+
+
+def test_the_page_promises_no_more_than_was_measured() -> None:
+    def lines(*given: Any) -> str:
+        gain = expected_gain(*given)
+        assert gain is not None
+        return "\n".join(_lines_of_gain(gain))
+
+    scored = lines(measures())
+    assert scored.startswith("expected gain: at most large (score 1.07)")
+    assert "only training rows were measured" in scored and "--probe" in scored
+    assert lines(measures(by_chance=HELD)).startswith("expected gain: none (score")
+    assert lines(measures(), probed(0.2)).startswith("expected gain: large (probe)")
+
+
 TABLE = TableMeasures(
     rows=100_000, k=100, method="exact", window=50, sampled=2000, empty=0, short=0,
     window_members=50, coverage=1.0, hubs=(),
@@ -179,6 +237,17 @@ def test_where_a_batch_holds_hard_pairs_by_chance_plain_batches_are_suggested() 
     assert suggested(None, table=held)["control"] is True
     assert suggested("none", table=held)["control"] is True
     assert "control" not in suggested(None, table=held, batch_size=64)
+
+
+@pytest.mark.parametrize(
+    ("word", "option"), [("large", "strategy"), ("none", "control"), ("harm likely", "control")]
+)
+def test_what_a_probe_found_goes_before_what_is_by_chance(word: Word, option: str) -> None:
+    held = replace(TABLE, by_chance=(ByChance(64, 0.3, 0.7), ByChance(256, 1.4, 0.2)))
+    gain = ExpectedGain(word, None, "so it was found", "probe")
+    first = suggestions(held, CLEAN, None, gain, 256)[0]
+    assert first.option == option
+    assert option == "strategy" or "so it was found" in first.why
 
 
 def test_without_a_model_table_and_data_are_what_is_judged() -> None:

@@ -61,7 +61,8 @@ def _refuse_weights_alone(model: str | None, checkpoint: str | None) -> None:
 
 
 _DIAGNOSE_USUAL = (
-    "batch_size", "window", "targets", "encoded_rows", "seed", "device", "precision", "workers",
+    "batch_size", "window", "probe", "targets", "encoded_rows", "seed", "device", "precision",
+    "workers",
     "threads", "image_column", "caption_column", "key_column", "limit", "subset", "split",
 )  # fmt: skip
 
@@ -74,7 +75,9 @@ def diagnose(
     data: Annotated[str, text("The data set that was mined.")],
     model: Annotated[str | None, text("What shall be trained: name, config or folder.")] = None,
     checkpoint: Annotated[str | None, text("Its weights, where --model is a name.")] = None,
-    store: Annotated[Path | None, text("The store that was mined: near duplicates.")] = None,
+    store: Annotated[
+        Path | None, text("The store that was mined: near duplicates, --probe.")
+    ] = None,
     **options: Any,
 ) -> Done:
     """Tell before training whether hard pairs will help a model on its data."""

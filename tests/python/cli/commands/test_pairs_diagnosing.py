@@ -63,6 +63,8 @@ def test_without_a_model_the_table_and_the_data_are_told(run: Run, place: Path) 
         (("--batch-size", "1"), 2, "--batch-size is 1, must be at least 2"),
         (("--window", "many"), 2, "--window"),
         (("--store", "{place}/absent"), 1, "no store at"),
+        (("--probe",), 2, "--probe trains on the features of the store that was mined; give --st"),
+        (("--probe", "--store", "{place}/store"), 2, "96 rows are embedded"),
     ],
 )
 def test_wrong_use_is_one_line_and_an_exit_code(
