@@ -189,6 +189,10 @@ def _ranks_to_draw(
 ) -> Iterator[Suggestion]:
     if gain is not None and gain.word not in ("large", "some"):
         return
+    if gain is not None and gain.source == "probe":
+        if table.window < table.k:
+            yield Suggestion("rank_max", table.window, "the ranks that the probe gained by")
+        return
     known = {} if features is None else {each.first: each.within.value for each in features.ranks}
     for window in windows[1:]:
         mixed = window.equal_captions + window.near

@@ -250,6 +250,13 @@ def test_what_a_probe_found_goes_before_what_is_by_chance(word: Word, option: st
     assert option == "strategy" or "so it was found" in first.why
 
 
+def test_the_ranks_that_a_probe_gained_by_are_suggested_whatever_they_hold() -> None:
+    near = (CLEAN[0], window(1, 10, near=0.3), *CLEAN[2:])
+    gain = ExpectedGain("some", None, "so it was found", "probe")
+    found = suggestions(TABLE, near, features(0.6, 0.7, 0.8), gain, 256)
+    assert [each.flag for each in found] == ["--strategy communities", "--rank-max 50"]
+
+
 def test_without_a_model_table_and_data_are_what_is_judged() -> None:
     assert suggested(None) == {"rank_max": 50}
 
