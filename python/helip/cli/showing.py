@@ -256,8 +256,14 @@ def show_training_plan(plan: Any, as_json: bool) -> None:
             ("memory", f"{bytes_words(plan.memory.peak)} at the peak on {plan.device}"),
             *((f"  {name}", bytes_words(getattr(plan.memory, name))) for name in parts),
             ("checkpoint", f"{bytes_words(plan.checkpoint_bytes)} each"),
+            *([("pools", _pools_words(plan))] if plan.minings else []),
         ]
     )
+
+
+def _pools_words(plan: Any) -> str:
+    times = "once" if plan.minings == 1 else f"{plan.minings:,} times"
+    return f"the model encodes all data {times} and mines them; that time comes on top"
 
 
 def figure(value: Any) -> str:

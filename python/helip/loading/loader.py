@@ -156,30 +156,23 @@ class HardPairLoader:
     def __init__(self, call: LoaderCall) -> None:
         data = opened_data(call.data)
         table = table_of(data, call.pairs)
-        self._grows = isinstance(table, GrowingPairs)
-        # Of what was mined: by it rows that were not embedded are told.
-        self._pool_sizes = None
-        if call.pairs is not None and isinstance(table, HardPairs):
-            self._pool_sizes = np.asarray(table.counts)
-        exclusions, self._left_out = None, dict[str, int]()
+        exclusions = None
         if call.verdicts is not None:
             exclusions = exclusions_of(call.verdicts, len(data), data.fingerprint or "")
-            table, self._left_out = table_without(table, exclusions)
+        self._exclusions, self._store = exclusions, call.store
         self._rank, self._world_size = distributed_place(call.rank, call.world_size)
         # What a state may bring.
         self._open = [name for name in ("community_rows", "short") if getattr(call, name) is None]
         call = with_strategy(
             call,
-            whole_table=call.pairs is not None and not self._grows,
+            whole_table=call.pairs is not None and isinstance(table, HardPairs),
             rows=len(data),
             step_rows=call.batch_size * self._world_size,
         )
-        gives = STRATEGIES[call.strategy].gives_hard_rows
-        self._row_facts = RowFacts(data, call.store, table if gives else None, exclusions)
-        self._table, self._data, self._seed = table, data, call.seed
+        self._data, self._seed = data, call.seed
         self._verdicts = None if exclusions is None else exclusions.digest
         self._options = BatchOptions.of(call)
-        self._sampler, self._identity = self._sampler_of(self._options)
+        self._take(table, mined=call.pairs is not None)
         self._reads = choose_reads(
             data, call.transform, call.tokenizer, call.seed, ReadOptions.of(call)
         )
@@ -190,10 +183,27 @@ class HardPairLoader:
         self._counts = EpochCounts(call.epoch)
         self._begin(call.epoch)
 
-    def _sampler_of(self, options: BatchOptions) -> tuple[Any, dict[str, Any]]:
+    def _take(self, table: HardPairs | GrowingPairs, *, mined: bool = True) -> None:
+        """Make batches of ``table``; ``mined``: it is no stand-in for none."""
+        pool_sizes = np.asarray(table.counts) if mined and isinstance(table, HardPairs) else None
+        left_out: dict[str, int] = {}
+        if self._exclusions is not None:
+            table, left_out = table_without(table, self._exclusions)
+        # The first that may refuse it, so before anything is taken.
+        self._sampler, self._identity = self._sampler_of(table, self._options)
+        self._table, self._left_out = table, left_out
+        self._grows = isinstance(table, GrowingPairs)
+        self._pool_sizes = pool_sizes  # of what was mined: by it rows not embedded are told
+        gives = STRATEGIES[self._options.strategy].gives_hard_rows
+        pools = table if gives else None
+        self._row_facts = RowFacts(self._data, self._store, pools, self._exclusions)
+
+    def _sampler_of(
+        self, table: HardPairs | GrowingPairs, options: BatchOptions
+    ) -> tuple[Any, dict[str, Any]]:
         """The sampler with these options, and what states record of it."""
         sampler = make_sampler(
-            self._table,
+            table,
             self._data,
             options,
             seed=self._seed,
@@ -267,6 +277,20 @@ class HardPairLoader:
             self._counts = EpochCounts(epoch)
             self._iteration += 1
 
+    def set_pairs(self, pairs: HardPairs | str | os.PathLike[str]) -> None:
+        """Takes another table of the same data set, such as one that was mined again, or its path.
+
+        The epoch being iterated, or between two iterations the next one, begins again with it.
+
+        Raises MismatchError for a table of another data set, InvalidArgumentError for one that does
+        not fit the options.
+        """
+        epoch = self._position()[0]
+        self._take(table_of(self._data, pairs))
+        self._begin(epoch)
+        self._counts = EpochCounts(epoch)
+        self._iteration += 1
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if self._handed >= self._steps:  # the consumer took the last batch and never asked for more
             self._begin(self._epoch + 1)
@@ -329,7 +353,7 @@ class HardPairLoader:
             theirs = {name: value for name in self._open if (value := saved.options.get(name))}
             options = dataclasses.replace(options, **theirs)
         if options != self._options:
-            sampler, identity = self._sampler_of(options)
+            sampler, identity = self._sampler_of(self._table, options)
         refuse_another_loader(saved.options, identity)
         first, batches = saved.place_for(identity, sampler.targets_before)
         steps = sampler.batches_after(first)

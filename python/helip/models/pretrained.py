@@ -59,7 +59,7 @@ class RunFacts:
         measured = self.validation if {"figure", "value", "step"} <= self.validation.keys() else {}
         return {
             **{name: options.get(name) for name in _RUN_FACTS},
-            "plain": options.get("pairs") is None and options.get("streaming") is None,
+            "plain": all(options.get(name) is None for name in ("pairs", "streaming", "pools")),
             "options": [(name, value) for name, value in sorted(options.items())],
             "steps": self.steps,
             "seconds": self.seconds,

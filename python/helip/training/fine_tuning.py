@@ -39,7 +39,13 @@ from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.measuring.wise_ft import WiseFt
 from helip.training.named_recipes import recipe_named, with_recipe
-from helip.training.options import RunOptions
+from helip.training.options import OwnPoolOptions, RunOptions
+from helip.training.own_pools import (
+    OwnPoolsTrainer,
+    check_own_pools,
+    no_pools_yet,
+    own_pools,
+)
 from helip.training.recipe import Recipe
 from helip.training.result import TrainResult
 from helip.training.terms import Teacher
@@ -50,7 +56,7 @@ from helip.verdicts.verdicts import Source, exclusions_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
+class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, OwnPoolOptions, LoopOptions):
     """What `train` is asked."""
 
     model: ModelBundle | nn.Module | Mapping[str, Any] | str | os.PathLike[str]
@@ -63,7 +69,8 @@ class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, LoopOptions):
     pairs: HardPairs | StreamingMiner | str | os.PathLike[str] | None = None
     """A HardPairs or its path, of whose communities batches are made unless another strategy is
     asked for; or a StreamingMiner, which is given each batch after its step, and whose finds the
-    next batches are drawn from. None trains plainly, with the CLIP loss alone."""
+    next batches are drawn from. None trains plainly, with the CLIP loss alone, unless pools is
+    given."""
     store: EmbeddingStore | str | os.PathLike[str] | None = None
     """The embeddings of the data, or their path, for similar_captions and similar_images, and for
     a loss of one's own that takes embeddings."""
@@ -123,12 +130,13 @@ def train(call: TrainCall) -> TrainResult:
 
 
 def make_trainer(
-    call: TrainCall, bundle: ModelBundle | None = None, kind: type[Trainer] = Trainer
+    call: TrainCall, bundle: ModelBundle | None = None, kind: type[Trainer] | None = None
 ) -> tuple[Trainer, WiseFt | None]:
     """The trainer of a call, and what mixes its end with its start; nothing is written yet.
 
     bundle: in place of the call's model.
     """
+    check_own_pools(call)
     if call.embed is not None and not isinstance(call.pairs, StreamingMiner):
         raise InvalidArgumentError(
             "embed makes what a StreamingMiner mines, but pairs is a "
@@ -136,7 +144,7 @@ def make_trainer(
         )
     recipe = Recipe.of(call)
     BatchLoss(recipe.loss, recipe)  # refuses a wrong one before a model and data are opened
-    if call.control or call.pairs is None:
+    if call.control or (call.pairs is None and call.pools is None):
         recipe = dataclasses.replace(recipe, gamma=0.0)
     bundle = bundle or bundle_of(call)
     mixture = None if call.wise_ft is None else WiseFt(bundle, call.wise_ft)
@@ -144,11 +152,15 @@ def make_trainer(
     table = call.pairs
     if isinstance(table, (str, os.PathLike)):
         table = HardPairs.open(table)
+    if call.pools is not None:
+        table = no_pools_yet(call, dataset)
     exclusions = _exclusions(call.verdicts, dataset)
     whole = isinstance(table, HardPairs)
     call = with_strategy(call, whole_table=whole, rows=len(dataset), step_rows=call.batch_size)
+    pools = None if call.pools is None else own_pools(call, bundle, dataset)
     loader, steps = _loader(call, bundle, dataset, table, exclusions)
     loader.gives_empty_batches = True
+    kind = kind or (Trainer if pools is None else OwnPoolsTrainer)
     trainer = kind(
         bundle,
         loader,
@@ -165,7 +177,8 @@ def make_trainer(
             "recipe": None if call.recipe is None else recipe_named(call.recipe).label,
             "control": call.control,
             "data": dataset.fingerprint,
-            "pairs": _digest(table) if isinstance(table, HardPairs) else None,
+            "pairs": _digest(table) if isinstance(table, HardPairs) and not pools else None,
+            **OwnPoolOptions.of(call).plain(),
             "verdicts": None if exclusions is None else exclusions.digest,
             **(mixture.identity() if mixture else {}),
         },
@@ -173,6 +186,8 @@ def make_trainer(
         progress=call.progress,
         **{**RunOptions.of(call).as_dict(), "steps": steps},
     )
+    if pools is not None and isinstance(trainer, OwnPoolsTrainer):
+        trainer.pools = pools
     return trainer, mixture
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from helip.common.options import DeviceOptions, Positive
+from helip.common.options import DeviceOptions, Options, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +47,13 @@ class RunOptions(DeviceOptions):
     def __post_init__(self) -> None:
         object.__setattr__(self, "log_to", tuple(self.log_to))
         super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnPoolOptions(Options):
+    """Pools that the model itself mines for its run."""
+
+    pools: Literal["own"] | None = None
+    """own: no table: the model encodes the data and mines each pair's hard pairs before the run."""
+    pools_every: Positive | None = None
+    """With pools: epochs after which the model, as it is then, does so again; None: never."""

@@ -27,6 +27,7 @@ from helip.training.checkpoints import random_states, restore_random_states
 from helip.training.fine_tuning import TrainCall, bundle_of, make_trainer
 from helip.training.named_recipes import with_recipe
 from helip.training.optimizing.weight_average import WeightAverage
+from helip.training.own_pools import minings
 from helip.training.step import bytes_of, states_of
 from helip.training.trainer import Trainer
 
@@ -58,6 +59,7 @@ class TrainingPlan:
     memory: StepMemory
     checkpoint_bytes: int  # of one; ``keep`` of them stay
     device: str
+    minings: int = 0  # with pools="own": how often the data are encoded and mined, on top of it all
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, JSON-able."""
@@ -129,6 +131,7 @@ def _planned(call: PlanTrainingCall) -> TrainingPlan:
         memory=memory,
         checkpoint_bytes=memory.weights + memory.optimizer + averages,
         device=str(trainer.device),
+        minings=0 if call.pools is None else minings(call.pools_every, steps, len(loader)),
     )
 
 

@@ -82,6 +82,9 @@ class TrainResult:
     validation: dict[str, Any] = field(default_factory=dict)
     # Of the batches before the first step: batches, rows of all processes, left_out, loss, seconds.
     warm_statistics: dict[str, Any] = field(default_factory=dict)
+    # With pools="own", of each mining: mining (its number), plain_targets (rows for which it found
+    # no hard pair), encode_seconds and mine_seconds, which `seconds` does not contain.
+    pools: list[dict[str, Any]] = field(default_factory=list)
     # What the guard says: verdict, words, tolerance, sets, step; looks: step and verdict of each;
     # failures: step, message.
     guard: dict[str, Any] = field(default_factory=dict)

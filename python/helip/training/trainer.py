@@ -286,7 +286,7 @@ class Trainer:
             while not self._over():
                 left = self.total_steps - at.step
                 with contextlib.closing(
-                    self._batches(meter, at.epoch, loader_state, states)
+                    self._batches(log, meter, at.epoch, loader_state, states)
                 ) as batches:
                     loader_state = states = None
                     for batch in itertools.islice(batches, left):
@@ -309,8 +309,12 @@ class Trainer:
                 self._save(log)
         return self._save(log)
 
+    def _prepare(self, epoch: int, log: RunLog, *, midway: bool) -> None:
+        """What a subclass does before the batches of an epoch come, or those left of it."""
+
     def _warm_statistics(self, log: RunLog) -> None:
         """Let the optimizer take its moments from the first batches, which the steps see again."""
+        self._prepare(0, log, midway=False)  # whose time is not that of these batches
         wanted, full, began = self.recipe.warm_statistics, self._full, time.perf_counter()
         losses: list[float] = []
         rows = left_out = 0
@@ -318,7 +322,7 @@ class Trainer:
         with (
             nothing_learned(self.model, self._loss),
             contextlib.closing(
-                first_batches(wanted, lambda epoch: self._batches(Meter(), epoch))
+                first_batches(wanted, lambda epoch: self._batches(log, Meter(), epoch))
             ) as batches,
             ProgressBar(
                 wanted, label="warm statistics", unit="batches", enabled=self._show_progress
@@ -352,12 +356,16 @@ class Trainer:
 
     def _batches(
         self,
+        log: RunLog,
         meter: Meter,
         epoch: int,
         loader_state: dict[str, Any] | None = None,
         states: dict[str, Any] | None = None,
     ) -> Generator[dict[str, Any]]:
         """What is left of the epoch, with the random generators as they were at this place."""
+        began = time.perf_counter()
+        self._prepare(epoch, log, midway=loader_state is not None)
+        meter.began += time.perf_counter() - began
         self.loader.set_epoch(epoch)
         if states is not None and loader_state is None:
             restore_random_states(states)

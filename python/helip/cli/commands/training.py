@@ -22,17 +22,19 @@ from helip.common.quantities import aligned, duration_words
 from helip.data.options import OpenOptions
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.models.options import ModelOptions
-from helip.training.options import RunOptions
+from helip.training.options import OwnPoolOptions, RunOptions
 from helip.training.recipe import Recipe
 
 _USUAL = (
-    "checkpoint", "from_scratch", "epochs", "steps", "batch_size", "hard_per_target", "strategy",
-    "loss", "gamma", "lr", "precision", "lora", "device", "threads", "seed",
+    "checkpoint", "from_scratch", "pools", "pools_every", "epochs", "steps", "batch_size",
+    "hard_per_target", "strategy", "loss", "gamma", "lr", "precision", "lora", "device", "threads",
+    "seed",
 )  # fmt: skip
 
 
 @command(
-    ModelOptions, BatchOptions, ReadOptions, Recipe, RunOptions, OpenOptions, ThreadOptions,
+    ModelOptions, BatchOptions, ReadOptions, Recipe, OwnPoolOptions, RunOptions, OpenOptions,
+    ThreadOptions,
     usual=_USUAL,
 )  # fmt: skip
 def train(
@@ -99,7 +101,7 @@ def train(
     if plan:
         show_training_plan(plan_training(**call), json)
         return Done()
-    if pairs is None and stream is None and launched_rank() <= 0:
+    if pairs is None and stream is None and not options["pools"] and launched_rank() <= 0:
         say("no --pairs and no --stream: batches without hard pairs, and no margin loss")
     checkpoints = list_checkpoints(out / CHECKPOINTS)
     if checkpoints and options["resume"] and launched_rank() <= 0:
@@ -114,17 +116,29 @@ def train(
             say(f"{name} failed at step {failure['step']}: {failure['message']}")
     names = (
         "validation", "guard", "warm_statistics", "steps", "seconds", "precision", "strategy",
-        "metrics", "cache",
+        "metrics", "cache", "pools",
     )  # fmt: skip
     facts = {name: getattr(result, name) for name in names}
     facts |= {"checkpoint": str(result.checkpoint), "loader": result.loader_stats}
     took = f"{duration_words(result.seconds)}, {result.precision}"
     took += f", {result.strategy}" if result.strategy else ""
+    took += _pools_time(result.pools)
     return Done(
         out, line_of("eval", data=[eval_data or "DATA"], model=[result.checkpoint]),
         facts=facts, text=_run_text(result),
         said=[f"{result.steps:,} steps in {took}; {result.checkpoint}"],
     )  # fmt: skip
+
+
+def _pools_time(pools: Any) -> str:
+    """What own pools have cost beside the training."""
+    if not pools:
+        return ""
+    encode, mine = (
+        duration_words(sum(each[name] for each in pools))
+        for name in ("encode_seconds", "mine_seconds")
+    )
+    return f", and beside it {encode} of encoding and {mine} of mining"
 
 
 def _draw_curves(run: Path) -> None:

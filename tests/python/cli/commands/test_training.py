@@ -131,6 +131,28 @@ def test_verdicts_are_obeyed_and_what_is_left_out_is_said(
     assert not (tmp_path / "other").exists()
 
 
+def test_the_model_mines_its_own_pools_and_says_what_that_took(
+    run: Run, call: tuple[object, ...], tmp_path
+) -> None:
+    given = [word for word in call if word != "--control"]
+    given += ["--pools", "own", "--pools-every", 1]
+    code, out, err = run(*given, "--out", tmp_path / "run", "--plan")
+    assert code == 0, err
+    assert "the model encodes all data 2 times and mines them; that time comes on top" in out
+    given.remove("--quiet")
+    code, out, err = run(*given, "--out", tmp_path / "run", "--json")
+    assert code == 0, err
+    assert [each["mining"] for each in json.loads(out)["pools"]] == [0, 1]
+    code, out, err = run(*given, "--out", tmp_path / "run")  # which is done already
+    assert code == 0, err
+    assert re.search(r"communities, and beside it .+ of encoding and .+ of mining; ", err), err
+    assert "no --pairs" not in err
+    assert HardPairs.open(tmp_path / "run" / "pools" / "1" / "pairs").k == 100
+    code, _, err = run(*given, "--out", tmp_path / "other", "--stream", 9)
+    assert (code, "no --pairs and no --stream" in err) == (2, True), err
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_model_without_weights_is_one_line(run: Run, call: tuple[object, ...], tmp_path) -> None:
     words = ["ViT-B-32" if word == tmp_path / "model" else word for word in call]
     code, _, err = run(*words, "--out", tmp_path / "run")
