@@ -39,8 +39,7 @@ LARGE = 0.55
 SOME = 0.2
 #: What is known below which hard batches are likely to do harm.
 LEARNED = 0.1
-#: Gain of a probe as a share of the control's recall, from which it is called large, and some; as
-#: much below 0 is harm.
+#: Gain of a probe as a share of the control's recall, from which it is called large, and some.
 PROBED_LARGE = 0.1
 PROBED_SOME = 0.02
 #: Recall@1 of a probe below which its heads tell nothing apart; ten times guessing is as little.
@@ -94,7 +93,7 @@ def _probed(probe: ProbeGain) -> tuple[Word, str]:
     share = 0.0 if found.share is None else found.share
     clear = found.low > 0 or found.high < 0
     why += "" if clear else "; the difference may be chance"
-    if found.high < 0 or share < -PROBED_SOME:
+    if found.high < 0:
         return "harm likely", why
     if not clear or share < PROBED_SOME:
         return "none", why

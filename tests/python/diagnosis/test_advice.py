@@ -127,8 +127,8 @@ def test_the_words_of_a_probe_go_by_their_bounds() -> None:
 
     assert word(0.11) == "large"
     assert word(0.09) == word(0.03) == "some"
-    assert word(0.015) == word(-0.015, half=0.005) == word(0.2, half=0.03) == "none"
-    assert word(-0.03, half=0.01) == word(-0.015) == "harm likely"
+    assert word(0.015) == word(-0.03, half=0.01) == word(0.2, half=0.03) == "none"
+    assert word(-0.015) == "harm likely"
 
 
 def test_heads_that_find_next_to_nothing_promise_nothing() -> None:
