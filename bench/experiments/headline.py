@@ -23,6 +23,10 @@ FIGURES = {
 }
 
 
+#: Results on photographs, and what is trained there.
+PHOTOS = {"photos-tower": "tower", "photos-heads": "heads", "photos-mixed": "heads"}
+
+
 def headline() -> list[list[str]]:
     """A row each setting: the mean alone."""
     titles = ["what is trained", "data", "steps", "plain batches", "hard pairs", "difference"]
@@ -46,6 +50,41 @@ def figures() -> list[list[str]]:
     return rows
 
 
+def photographs(figure: str) -> list[list[str]]:
+    """A row each set and size of batch: what ways gain over as many rows in plain batches."""
+    ways = {
+        "start": "the start",
+        "communities": "communities",
+        "control, distill": "plain, distill=1",
+        "default": "communities, distill=1",
+        "HELIP": "HELIP, p = 1, γ = 1",
+    }
+    rows = [["what is trained, photographs, rows of a batch", "by chance", "plain batches",
+             *ways.values(), "plain batches of 1,024"]]  # fmt: skip
+    for name, what in PHOTOS.items():
+        if name not in records.names():
+            continue
+        runs = records.read(name)["runs"]
+        for where in dict.fromkeys(trial.rpartition(", ")[0] for trial in runs):
+            if f"{where}, control" not in runs:  # of a name with a comma
+                continue
+            control = list(runs[f"{where}, control"].values())
+            before = [run["test"][figure] for run in control]
+            held = np.mean([run["held"] for run in control])
+            row = [f"{what}, {where}", f"{held:.1f}", f"{100 * np.mean(before):.1f}"]
+            largest = f"{where.partition(', ')[0]}, 1,024 rows, control"
+            for other in (*(f"{where}, {way}" for way in ways), largest):
+                if other not in runs or other == f"{where}, control":
+                    row.append("")
+                    continue
+                after = [run["test"][figure] for run in runs[other].values()]
+                found = summary.mean([b - a for a, b in zip(before, after, strict=True)])
+                share = np.mean(after) / np.mean(before) - 1
+                row.append(f"{summary.points(found)}, {100 * share:+.0f} %")
+            rows.append(row)
+    return rows
+
+
 def cells(name: str, way: str, figure: str) -> tuple[str, str, str]:
     """ "18.6", "21.1", "+2.51 [+2.29, +2.72]"."""
     result = records.read(name)
@@ -62,6 +101,8 @@ def main() -> None:
     for name, title, table in (
         ("headline", "README", headline()),
         ("headline-figures", "What communities gain", figures()),
+        ("photos-all", "Photographs: among all of a set", photographs("among all")),
+        ("photos-held-out", "Photographs: among held-out ones", photographs("published")),
     ):
         records.write(name, {"title": title, "table": table})
         print(records.markdown(table))

@@ -134,6 +134,51 @@ def gain_against_start(axes: Any) -> None:
     axes.set_ylabel("gain over the control, points")
 
 
+def gain_against_chance(axes: Any) -> None:
+    """Gain over the control, as a share of its recall, against how many of a row's first 50 hard
+    pairs plain batches hold: photographs and icons, by the set and what is trained."""
+    drawn: dict[str, list[tuple[float, float]]] = {}
+    for name in ("photos-heads", "photos-tower"):
+        if name not in records.names():
+            continue
+        result = records.read(name)
+        for trial, runs in result["runs"].items():
+            where, _, way = trial.rpartition(", ")
+            if way == "default":
+                control = result["runs"][f"{where}, control"]
+                of = "heads" if name == "photos-heads" else "tower"
+                label = f"{where.partition(', ')[0]}, {of}"
+                drawn.setdefault(label, []).append(_share(runs, control, "test", "among all"))
+    for name, label, way in (
+        ("icons-rows", "icons, heads", "{} rows, communities of 8"),
+        ("icons-all", "all icons, heads", "communities of 32"),
+        ("icons-lit", "icons, tower", "communities of 8"),
+    ):
+        result = records.read(name)
+        for rows in ("64", "256", "1,024") if "{}" in way else ("",):
+            tuned = result["runs"][way.format(rows)]
+            control = result["runs"][f"{rows} rows, control" if rows else "control"]
+            drawn.setdefault(label, []).append(_share(tuned, control, "test", "mean"))
+    marks = "osD^vPX*<>"
+    for mark, (label, dots) in zip(marks, drawn.items(), strict=False):
+        axes.plot(*zip(*sorted(dots), strict=True), mark, linestyle=":", label=label)
+    axes.axhline(0, color="#9ca3af", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xticks([0.1, 0.2, 0.5, 1, 2, 5, 10], ["0.1", "0.2", "0.5", "1", "2", "5", "10"])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("how many of a row's first 50 hard pairs a plain batch holds")
+    axes.set_ylabel("gain of the default, % of the control's recall@1")
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _share(tuned: Any, control: Any, part: str, figure: str) -> tuple[float, float]:
+    """What plain batches hold, and the gain in percent of the control's figure."""
+    before = np.mean([run[part][figure] for run in control.values()])
+    after = np.mean([run[part][figure] for run in tuned.values()])
+    held = np.mean([run["held"] for run in control.values()])
+    return float(held), float(100 * (after / before - 1))
+
+
 #: Name of the picture: how it is drawn, and the results that it takes.
 PLOTS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
     "recall-against-steps": (recall_against_steps, ("icons-steps",)),
@@ -142,6 +187,9 @@ PLOTS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
     ),
     "gain-against-ranks": (gain_against_ranks, ("icons-communities",)),
     "gain-against-start": (gain_against_start, ("icons-starts",)),
+    "gain-against-chance": (
+        gain_against_chance, ("photos-heads", "icons-rows", "icons-all", "icons-lit"),
+    ),
 }  # fmt: skip
 
 

@@ -13,18 +13,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import emoji_family
 import icon_family
+import photo_family
 import records
 from experiment import Experiment
 from workers import Workers
 
 from helip.common.machine import usable_processors
 
-FAMILIES: tuple[ModuleType, ...] = (emoji_family, icon_family)
+FAMILIES: tuple[ModuleType, ...] = (photo_family, emoji_family, icon_family)
 FAMILY_OF = {name: family for family in FAMILIES for name in family.EXPERIMENTS}
 
 
@@ -36,10 +39,16 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="say what would be run, and end")
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of those of the experiment")
     parser.add_argument("--jobs", type=int, default=usable_processors(), help="processes at once")
+    parser.add_argument("--data", type=Path, help="the photographs, see photos.py; else left out")
     args = parser.parse_args()
+    if args.data is not None:
+        os.environ["HELIP_PHOTOS"] = str(args.data.resolve())
     if unknown := set(args.experiments) - set(FAMILY_OF):
         parser.error(f"no experiment is called {', '.join(sorted(unknown))}")
-    chosen = args.experiments or list(FAMILY_OF)
+    there = "HELIP_PHOTOS" in os.environ
+    chosen = args.experiments or [
+        name for name, family in FAMILY_OF.items() if there or family is not photo_family
+    ]
     seeds = {name: args.seeds or list(experiment_of(name).seeds) for name in chosen}
     plan(chosen, seeds, args.jobs)
     if args.list:

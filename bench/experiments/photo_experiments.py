@@ -1,0 +1,191 @@
+"""The experiments on photographs: for each, what is varied, named as the tables name it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import photo_rivals
+from experiment import Experiment
+from photo_trials import Trial
+
+
+@dataclass(frozen=True)
+class PhotoExperiment(Experiment):
+    part: str = "test"
+    """Of the held-out photographs: "validation" where something is chosen by it."""
+
+
+SMALL = ("flickr8k", "paragraphs", "fashion")
+ALL = (*SMALL, "fashion44k")
+#: Learning rates by the rows of a batch, the best of "photos-lr" for the control.
+RATES = {64: 5e-4, 256: 2e-3, 1024: 4e-3}
+EIGHT = "communities of 8"
+#: What `helip train` does unless it is told otherwise.
+DEFAULT: dict[str, Any] = {"way": "communities", "distill": 1.0}
+OWN: dict[str, Any] = {**DEFAULT, "pool": "own", "refreshed": 4}
+
+
+def epochs(data: str, stage: str = "heads") -> float:
+    """So that a run stays in minutes."""
+    large = data in ("fashion44k", "mixed")
+    return {"heads": 8.0, "top": 4.0}[stage] / (2 if large else 1)
+
+
+def compared(
+    ways: dict[str, dict[str, Any]], data: Iterable[str], rows: Iterable[int], **options: Any
+) -> tuple[Trial, ...]:
+    """Each of the ways on each set with each size of batch, held to the first of them there."""
+    return tuple(_each(ways, tuple(data), tuple(rows), options))
+
+
+def _each(
+    ways: dict[str, dict[str, Any]],
+    data: tuple[str, ...],
+    sizes: tuple[int, ...],
+    options: dict[str, Any],
+) -> Iterator[Trial]:
+    first = next(iter(ways))
+    stage = options.get("stage", "heads")
+    for name in data:
+        for rows in sizes:
+            where = f"{name}, {rows:,} rows"
+            for way, told in ways.items():
+                setting = {"epochs": epochs(name, stage), **options, **told}
+                yield Trial(
+                    f"{where}, {way}", data=name, rows=rows, lr=RATES[rows],
+                    against="" if way == first else f"{where}, {first}", **setting,
+                )  # fmt: skip
+
+
+MAIN: dict[str, dict[str, Any]] = {
+    "control": {},
+    "start": {"way": "start"},
+    "control, distill": {"distill": 1.0},
+    "HELIP": {"way": "HELIP, p = 1", "loss": {"gamma": 1.0}},
+    "communities": {"way": "communities"},
+    "default": DEFAULT,
+}
+RIVALS: dict[str, dict[str, Any]] = {
+    **MAIN,
+    "default, own pools": OWN,
+    "communities, with replacement": {"way": photo_rivals.REPLACED},
+    "B3": {"way": "B3, parts of 32"},
+    **{way: {"way": way} for way in photo_rivals.CHOSEN},
+    **{
+        f"TuneCLIP's loss, γ = {gamma:g}": {"loss": {"kind": "hinged global", "gamma": gamma}}
+        for gamma in (0.9, 0.5)
+    },
+    "C2LIP's noun phrases": {"phrases": 0.5},
+    "NegCLIP's captions": {"loss": {"kind": "negclip"}},
+    "NegCLIP": {"way": "HELIP, p = 1", "pool": "image", "loss": {"kind": "negclip"}},
+    "SigLIP's loss": {"loss": {"kind": "siglip"}},
+    "SigLIP's loss, communities": {"way": "communities", "loss": {"kind": "siglip"}},
+}
+_CHOICES: dict[str, dict[str, Any]] = {
+    "control": {},
+    EIGHT: {"way": EIGHT},
+    **{f"{EIGHT}, {pool} pools": {"way": EIGHT, "pool": pool} for pool in ("sum", "text")},
+    **{
+        f"{EIGHT}, {pool} pools, mined {times} times": {
+            "way": EIGHT, "pool": pool, "refreshed": times,
+        }
+        for pool, times in (("own", 1), ("own", 4), ("cross", 4))
+    },
+    "communities of 16": {"way": "communities of 16"},
+    f"{EIGHT}, half of the batch": {"way": EIGHT, "loader": {"fraction": 0.5}},
+    f"{EIGHT}, distill = 1": {"way": EIGHT, "distill": 1.0},
+}  # fmt: skip
+
+_DISTILLED: dict[str, dict[str, Any]] = {
+    "control": {},
+    **{f"control, distill = {weight}": {"distill": float(weight)} for weight in (1, 3)},
+    **{
+        f"{EIGHT}, distill = {weight}": {"way": EIGHT, "distill": float(weight)}
+        for weight in (0, 1, 3)
+    },
+    **{
+        f"{EIGHT}, {pool} pools, distill = 1": {
+            "way": EIGHT, "pool": pool, "refreshed": times, "distill": 1.0,
+        }
+        for pool, times in (("text", 1), ("own", 4))
+    },
+    "communities of 16, distill = 1": {"way": "communities of 16", "distill": 1.0},
+}  # fmt: skip
+
+EXPERIMENTS: dict[str, PhotoExperiment] = {
+    "photos-lr": PhotoExperiment(
+        "Photographs, heads: learning rates",
+        tuple(
+            Trial(
+                f"{data}, {rows:,} rows, {way}, {factor:g} x", data=data, rows=rows,
+                lr=factor * RATES[rows], epochs=epochs(data),
+                against="" if way == "control" else f"{data}, {rows:,} rows, control, {factor:g} x",
+                way=way,
+            )
+            for data in ("flickr8k", "fashion")
+            for rows in RATES
+            for factor in (0.5, 1, 2)
+            for way in ("control", EIGHT)
+        ),
+        part="validation",
+        seeds=(0,),
+    ),
+    "photos-choices": PhotoExperiment(
+        "Photographs, heads: whose similarity, and how many",
+        compared(_CHOICES, SMALL, (64, 256)),
+        part="validation",
+        seeds=(0, 1),
+    ),
+    "photos-distill": PhotoExperiment(
+        "Photographs, heads: distillation from the start",
+        compared(_DISTILLED, SMALL, (64, 256)),
+        part="validation",
+    ),
+    "photos-weak-starts": PhotoExperiment(
+        "Photographs, heads: distillation from a start of one epoch",
+        compared(
+            {name: told for name, told in _DISTILLED.items() if "pools" not in name},
+            SMALL, (256,), start_epochs=1,
+        ),
+        part="validation",
+        seeds=(0, 1),
+    ),
+    "photos-heads": PhotoExperiment(
+        "Photographs, heads on frozen features",
+        compared(
+            MAIN, ALL, RATES,
+        ),
+    ),
+    "photos-mixed": PhotoExperiment(
+        "Photographs, heads: three sets as one",
+        compared(
+            MAIN, ("mixed",), (64, 256, 1024),
+        ),
+    ),
+    "photos-tower": PhotoExperiment(
+        "Photographs, the top of the image tower trains too",
+        compared(
+            MAIN, SMALL, (64, 256), stage="top",
+        ),
+        seeds=(0,),
+    ),
+    "photos-rivals": PhotoExperiment(
+        "Photographs, heads: rivals at equal steps and rows",
+        compared(RIVALS, ("flickr8k", "fashion"), (256,)),
+    ),
+    "photos-general": PhotoExperiment(
+        "Photographs, heads: a general start, tuned on one of its sets",
+        tuple(
+            Trial(
+                f"{only}, {name}", data="mixed", only=only, rows=256, lr=RATES[256] / 2, epochs=4,
+                against=None if name == "start" else f"{only}, control",
+                **told,
+            )
+            for only in ("flickr8k", "fashion44k")
+            for name, told in MAIN.items()
+            if name != "HELIP"
+        ),
+    ),
+}  # fmt: skip

@@ -1,0 +1,327 @@
+"""Runs on photographs: heads on frozen features, or with the top of the image tower, which train.
+
+A start is heads that plain batches trained on frozen features. From there each run takes as many
+rows as its trial says, with AdamW, warm-up and a cosine to 0. All times are those that
+the process computes on its one thread, so that what else the machine does is not counted.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import photo_features
+import photo_rivals
+import photo_scene
+import photos
+import setting
+import torch
+import ways
+from heads import Heads
+from photo_scene import Scene, scene
+from photo_trials import Trial
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import helip
+from helip.loading.strategy import community_rows_for
+from helip.losses.distillation import DistillationLoss
+
+VERSION = 6
+RUNS = "photo-runs"
+REFERENCE = 8  # epochs more than the start's, of the reference model
+WARM = 0.05  # share of the steps in which the learning rate rises
+START = {"rows": 256, "lr": 1e-3}
+OWN = ("own", "cross")  # pools of the model's own features
+DROPPED = 0.1
+TOP_LR = 0.3  # of the tower, as a share of that of the heads
+
+
+class Model(nn.Module):
+    """Heads, and under them the top of the image tower where it trains.
+
+    Training drops a share of the features that heads take, since heads learn fixed features by
+    heart otherwise."""
+
+    def __init__(self, heads: Heads, top: nn.Module | None = None) -> None:
+        super().__init__()
+        self.heads, self.top = heads, top
+        self.drop = nn.Dropout(DROPPED)
+
+    @property
+    def scale(self) -> nn.Parameter:
+        return self.heads.scale
+
+    def forward(self, image: torch.Tensor, text: torch.Tensor) -> tuple[Any, Any]:
+        """Unit rows of pooled features, or of what is kept below the top; and of captions."""
+        if self.top is not None:
+            image = self.top(image)
+        found: tuple[Any, Any] = self.heads(self.drop(image), self.drop(text))
+        return found
+
+
+def train(model: Model, seen: Scene, trial: Trial, seed: int) -> dict[str, float]:
+    parts = [{"params": list(model.heads.parameters()), "share": 1.0}]
+    if model.top is not None:
+        learnt = [weights for weights in model.top.parameters() if weights.requires_grad]
+        parts.append({"params": learnt, "share": TOP_LR})
+    optimizer = torch.optim.AdamW(parts, lr=trial.lr, weight_decay=0.1, fused=True)
+    steps = max(1, round(trial.epochs * len(seen.train) / trial.rows))
+    warm = max(20, round(WARM * steps))
+    rng = np.random.default_rng(seed)
+    teacher = copy.deepcopy(model).eval().requires_grad_(False) if trial.distill else None
+    distance = DistillationLoss(distill=trial.distill)
+    loss_of = losses(trial, model, seen)
+    images = image_source(seen, trial)
+    coming = batches(seen, model, trial, seed, steps, rng)
+    began = time.process_time()
+    held, told = [], []
+    window = seen.pairs("product").ids[:, : ways.WINDOW["rank_max"]]
+    counting = 0.0
+    for step in range(steps):
+        rate = min(1.0, (step + 1) / warm) * (1 + math.cos(math.pi * step / steps)) / 2
+        for group in optimizer.param_groups:
+            group["lr"] = trial.lr * rate * group["share"]
+        batch, beside = next(coming)
+        rows = seen.train[batch]
+        captions = seen.draw(rows, rng)
+        views = rng.integers(0, photo_features.VIEWS, len(rows))
+        texts = seen.texts[captions]
+        if trial.phrases:
+            captions, texts = phrases_for(seen, trial, captions, texts, rng)
+        features = images(rows, views), texts
+        image, text = model.train()(*features)
+        loss = loss_of(image, text, batch, captions, beside)
+        if teacher is not None:
+            with torch.no_grad():
+                before = teacher(*features)
+            loss = loss + distance(image, text, *before)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        told.append(float(loss.detach()))
+        if step % 16 == 0:
+            paused = time.process_time()
+            held.append(float(np.isin(window[batch], batch).sum(axis=1).mean()))
+            counting += time.process_time() - paused
+    return {
+        "held": float(np.mean(held)), "loss": float(np.mean(told[-max(1, steps // 10) :])),
+        "seconds": time.process_time() - began - counting, "steps": steps,
+    }  # fmt: skip
+
+
+def phrases_for(
+    seen: Scene, trial: Trial, captions: np.ndarray, texts: torch.Tensor, rng: np.random.Generator
+) -> tuple[np.ndarray, torch.Tensor]:
+    """For a share of the captions one of their noun phrases, and its features."""
+    features, flat, first = photo_rivals.phrases(trial.data)
+    count = first[captions + 1] - first[captions]
+    drawn = flat[first[captions] + rng.integers(0, count)]
+    instead = rng.random(len(captions)) < trial.phrases
+    texts = torch.where(torch.from_numpy(instead)[:, None], features[drawn], texts)
+    return np.where(instead, len(seen.texts) + drawn, captions), texts
+
+
+def image_source(seen: Scene, trial: Trial) -> Any:
+    """What the model takes of photographs and views."""
+    if trial.stage == "heads":
+        return lambda rows, views: seen.image[rows, views]
+    kept = kept_of(trial.data)
+    return lambda rows, views: torch.from_numpy(kept[rows, views]).view(torch.bfloat16)
+
+
+def kept_of(name: str) -> np.ndarray:
+    if name not in _KEPT:
+        parts = photos.MIXED if name == "mixed" else (name,)
+        found = [photo_features.encoded(part)[0] for part in parts]
+        _KEPT[name] = found[0] if len(found) == 1 else np.concatenate(found)
+    return _KEPT[name]
+
+
+_KEPT: dict[str, np.ndarray] = {}
+
+
+def batches(
+    seen: Scene, model: Model, trial: Trial, seed: int, steps: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    if trial.way in photo_rivals.CHOSEN:
+        yield from chosen_batches(seen, model, trial, seed)
+    if trial.way == photo_rivals.REPLACED:
+        yield from photo_rivals.replaced(seen.pairs(trial.pool), trial.rows, seed)
+    way = trial.way
+    if way == "communities":
+        way += f" of {community_rows_for(len(seen.train), trial.rows)}"
+    for part in itertools.count():
+        own = trial.pool in OWN
+        pairs = own_pairs(seen, model, trial) if own else seen.pairs(trial.pool)
+        coming = ways.batches(way, seen.data, pairs, trial.rows, seed + 1000 * part, **trial.loader)
+        yield from itertools.islice(coming, math.ceil(steps / trial.refreshed) if own else None)
+
+
+def chosen_batches(
+    seen: Scene, model: Model, trial: Trial, seed: int
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Of JEST and CABS. The reference model is what plain batches make of the start, of heads."""
+    images, zeros = image_source(seen, trial), np.zeros(len(seen.shown), np.int64)
+    firsts = seen.caption[seen.first[seen.train]]
+
+    @torch.no_grad()
+    def features(places: np.ndarray) -> Any:
+        rows = seen.train[places]
+        model.eval()
+        parts = [
+            model(images(part, zeros[part]), seen.texts[:1])[0]
+            for part in np.array_split(rows, -(-len(rows) // 512))
+        ]
+        return torch.cat(parts), model.heads(seen.image[:1, 0], seen.texts[firsts[places]])[1]
+
+    reference: Any = None
+    if trial.way.startswith("JEST"):
+        plain = starts(trial)[1]
+        taught = loaded(start_of(plain, seed), seen)
+        with torch.no_grad():
+            image, text = encoded(taught, seen, plain)
+        reference = (image[seen.train], text[firsts]), taught.scale.exp().clamp(max=100)
+    scale = lambda: model.scale.exp().clamp(max=100).detach()  # noqa: E731
+    yield from photo_rivals.chosen(seen, trial.way, trial.rows, seed, features, reference, scale)
+
+
+@torch.no_grad()
+def own_pairs(seen: Scene, model: Model, trial: Trial) -> helip.HardPairs:
+    """Of the model as it is: photographs as they are, and the mean of their captions."""
+    image, text = encoded(model, seen, trial)
+    owner = torch.from_numpy(np.repeat(np.arange(len(seen.shown)), np.diff(seen.first)))
+    means = torch.zeros_like(image).index_add_(0, owner, text[seen.caption])
+    pool = "product" if trial.pool == "own" else trial.pool
+    return photo_scene.mined(seen, image[seen.train], means[seen.train], pool)
+
+
+@torch.no_grad()
+def encoded(model: Model, seen: Scene, trial: Trial) -> tuple[torch.Tensor, torch.Tensor]:
+    images, zeros = image_source(seen, trial), np.zeros(len(seen.shown), np.int64)
+    model.eval()
+    found = [
+        model(images(part, zeros[part]), seen.texts[:1])[0]
+        for part in np.array_split(np.arange(len(seen.shown)), -(-len(seen.shown) // 512))
+    ]
+    text = [model.heads(seen.image[:1, 0], part)[1] for part in seen.texts.split(4096)]
+    return torch.cat(found), torch.cat(text)
+
+
+def losses(trial: Trial, model: Model, seen: Scene) -> Any:
+    """(image, text, batch, captions, beside) -> loss."""
+    options = dict(trial.loss)
+    if "kind" in options:
+        return photo_rivals.loss_of(options.pop("kind"), model, seen, **options)
+    helip_loss = helip.HelipLoss(**{"gamma": 0.0, **options})
+
+    def of(image: Any, text: Any, batch: np.ndarray, captions: np.ndarray, beside: Any) -> Any:
+        scale = model.scale.exp().clamp(max=100)
+        roles = {name: torch.from_numpy(rows) for name, rows in beside.items()}
+        groups = torch.from_numpy(captions) + 1
+        return helip_loss(image, text, scale, **roles, groups=groups)["loss"]
+
+    return of
+
+
+def start_trial(trial: Trial) -> Trial:
+    return Trial("start", data=trial.data, rows=START["rows"], lr=START["lr"],
+                 epochs=trial.start_epochs)  # fmt: skip
+
+
+def start_of(plain: Trial, seed: int) -> Path:
+    """The folder of heads that plain batches trained, on the whole set."""
+
+    def make(folder: Path) -> None:
+        seen = scene(plain.data)
+        torch.manual_seed(seed)
+        model = Model(Heads(seen.image.shape[-1], seen.texts.shape[1]))
+        told = train(model, seen, plain, seed) if plain.epochs else {"seconds": 0.0}
+        setting.keep(folder, told)
+        save_file(model.heads.state_dict(), folder / "heads.safetensors")
+
+    return setting.cached("photo-starts", start_identity(plain, seed), make)
+
+
+def start_identity(plain: Trial, seed: int) -> dict[str, Any]:
+    return {**plain.identity, "seed": seed, "v": VERSION}
+
+
+def starts(trial: Trial) -> list[Trial]:
+    """The plain runs that a trial needs: its start, and the reference model of JEST."""
+    plain = start_trial(trial)
+    taught = replace(plain, epochs=trial.start_epochs + REFERENCE)
+    return [plain, taught] if trial.way.startswith("JEST") else [plain]
+
+
+def loaded(folder: Path, seen: Scene) -> Model:
+    heads = Heads(seen.image.shape[-1], seen.texts.shape[1])
+    heads.load_state_dict(load_file(folder / "heads.safetensors"))
+    return Model(heads)
+
+
+def begun(trial: Trial, seed: int) -> Model:
+    model = loaded(start_of(start_trial(trial), seed), scene(trial.data))
+    if trial.stage == "top":
+        model.top = photo_features.Top(copy.deepcopy(photo_features.network()))
+    return model
+
+
+def run(trial: Trial, seed: int) -> dict[str, Any]:
+    def make(folder: Path) -> None:
+        seen = scene(trial.data, trial.only)
+        model = begun(trial, seed)
+        told: dict[str, Any] = {}
+        torch.manual_seed(seed)
+        if trial.way != "start":
+            told.update(train(model, seen, trial, seed))
+            told["before"] = before(trial, seen, seed)
+        image, text = encoded(model, seen, trial)
+        told |= {part: photo_scene.recall(seen, image, text, part) for part in photo_scene.PARTS}
+        told["general"] = general(model, trial)
+        setting.keep(folder, told)
+
+    return setting.result(setting.cached(RUNS, identity(trial, seed), make))
+
+
+def before(trial: Trial, seen: Scene, seed: int) -> float:
+    """Seconds that a run needs before it begins: of mining, or to train JEST's reference model.
+
+    Unimodal features are not counted, since heads train on them."""
+    if trial.way.startswith("JEST"):
+        return float(setting.result(start_of(starts(trial)[1], seed))["seconds"])
+    plain = trial.way == "control" or trial.way.startswith("CABS")
+    return 0.0 if plain or trial.pool in OWN else seen.mining_seconds(trial.pool)
+
+
+@torch.no_grad()
+def general(model: Model, trial: Trial) -> dict[str, float]:
+    """Zero-shot accuracy, the mean over classes, on sets that nothing is trained on."""
+    found = {}
+    model.eval()
+    for name in photos.CLASSES:
+        pooled, of = photo_scene.of_classes(name)
+        told = photo_scene.prompts(name)
+        classes = model.heads(pooled[:1], told.flatten(0, 1))[1].unflatten(0, told.shape[:2])
+        if trial.stage == "top":
+            kept = photo_features.encoded(name)[0][:, 0]
+            shown = torch.cat([
+                model(torch.from_numpy(part).view(torch.bfloat16), told[0, :1])[0]
+                for part in np.array_split(kept, -(-len(kept) // 512))
+            ])  # fmt: skip
+        else:
+            shown = model(pooled, told[0, :1])[0]
+        right = (shown @ classes.mean(dim=1).T).argmax(dim=1) == of
+        found[name] = float(np.mean([right[of == each].float().mean() for each in of.unique()]))
+    return found
+
+
+def identity(trial: Trial, seed: int) -> dict[str, Any]:
+    return {**trial.identity, "seed": seed, "v": VERSION}
