@@ -105,6 +105,7 @@ def train(
     *,
     on: Dataset | None = None,
     equal_captions: str = "separate",  # what docs/results-emoji.md was made with
+    distill: float = 0.0,  # likewise, and towers of icons
     **options: Any,
 ) -> TrainResult:
     """`helip.train` as every run of the experiments calls it, on the emoji if not ``on`` others."""
@@ -120,6 +121,7 @@ def train(
         keep=1,
         progress=False,
         equal_captions=equal_captions,
+        distill=distill,
         **options,
     )
 

@@ -94,6 +94,12 @@ def hard_pairs_of(options: PairOptions) -> int:
     return 1 if options.hard_per_target is None else options.hard_per_target
 
 
+def makes_communities(options: PairOptions) -> bool:
+    """Whether batches of options from `with_strategy` hold communities, at any time of a run."""
+    some = options.fraction > 0 or options.schedule is not None
+    return options.strategy == "communities" and hard_pairs_of(options) > 0 and some
+
+
 def _why_drawn(options: PairOptions, whole_table: bool) -> str:
     """What asks for hard pairs to be drawn; empty where nothing does."""
     if options.community_rows is not None:

@@ -25,7 +25,7 @@ from helip.losses.options import DistillOptions
 
 
 class DistillationLoss(nn.Module):
-    """``distill`` x the distance to a teacher. No parameters, no state.
+    """``distill`` x the distance to a teacher; None is 0. No parameters, no state.
 
     Of several processes each calls it with rows of its own; the mean over processes of what is
     returned, and of gradients, is that of one process with the whole batch.
@@ -34,7 +34,7 @@ class DistillationLoss(nn.Module):
     @method_keywords(DistillOptions)
     def __init__(self, options: DistillOptions) -> None:
         super().__init__()
-        self.options = options
+        self.weight = options.distill or 0.0
 
     def forward(
         self,
@@ -62,7 +62,7 @@ class DistillationLoss(nn.Module):
             rows = rank_rows or [1]
             weight = len(distance) * len(rows) / sum(rows) if len(rows) > 1 else 1.0
             distance = weight * distance.mean()
-        return {"loss": self.options.distill * distance, "distill": distance.detach()}
+        return {"loss": self.weight * distance, "distill": distance.detach()}
 
     def extra_repr(self) -> str:
-        return f"distill={self.options.distill}"
+        return f"distill={self.weight}"

@@ -97,5 +97,6 @@ class SslOptions(Options):
 class DistillOptions(Options):
     """Distillation: the tuned model keeps what a teacher, by default the start model, gives."""
 
-    distill: Annotated[float, Ge(0)] = 0.0
-    """Weight of the distance to the teacher; 0 has no teacher."""
+    distill: Annotated[float, Ge(0)] | None = None
+    """Weight of the distance to the teacher; 0 has no teacher. None: 1 where helip.train makes
+    communities of hard pairs for a trained model, otherwise 0; a run goes on with its own."""

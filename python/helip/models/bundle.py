@@ -65,6 +65,7 @@ class ModelBundle:
     name: str
     config: dict[str, Any] = field(default_factory=dict)  # what `save_model` writes; {}: unknown
     precision: str = "float32"  # of the weights
+    untrained: bool = False  # random weights of create_model, until a run of helip has ended
 
     def __repr__(self) -> str:
         count = sum(p.numel() for p in self.model.parameters())
@@ -191,6 +192,7 @@ def create_model(call: ModelCall) -> ModelBundle:
         without = f"{HEAD}." if call.ssl_head is False else None
         load_weights(bundle.model, source.weights, without=without)
     merge_lora(bundle.model)
+    bundle.untrained = call.from_scratch
     if bundle.config and (head := ssl_head_of(bundle.model)):
         bundle.config["ssl_head"] = head
     return bundle

@@ -88,10 +88,10 @@ def check_chunks(model: nn.Module, run: RunOptions) -> None:
         )
 
 
-def given_again(call: TrainerCall, recipe: Recipe, parallel: str | None) -> str:
+def given_again(call: TrainerCall, parallel: str | None) -> str:
     """How the call that goes on with a run differs from the one that began it, in words."""
     needed = [] if call.resume else ["resume=True"]
-    if "start" in (call.identity or {}) or (recipe.distill and call.teacher is None):
+    if "start" in (call.identity or {}):
         needed.append("the start model")
     elif parallel == "fsdp":
         needed.append("a model made anew")

@@ -26,7 +26,12 @@ from helip.data.opening import open_dataset
 from helip.loading.loader import HardPairLoader
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.loading.row_facts import require_rows_of
-from helip.loading.strategy import STRATEGIES, hard_pairs_of, with_strategy
+from helip.loading.strategy import (
+    STRATEGIES,
+    hard_pairs_of,
+    makes_communities,
+    with_strategy,
+)
 from helip.loading.views import TwoViews, slip_augmentation
 from helip.losses.loss import BatchLoss
 from helip.losses.options import LOSSES
@@ -34,6 +39,7 @@ from helip.mining.streaming import StreamingMiner
 from helip.models.bundle import ModelBundle, bundle_of_transformers, create_model
 from helip.models.hugging_face import is_transformers_clip
 from helip.models.options import ModelOptions
+from helip.models.run_folder import CHECKPOINTS
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore, store_of
@@ -48,7 +54,7 @@ from helip.training.own_pools import (
 )
 from helip.training.recipe import Recipe
 from helip.training.result import TrainResult
-from helip.training.terms import Teacher
+from helip.training.terms import Teacher, with_distill
 from helip.training.trainer import Trainer
 from helip.training.trainer_call import LoopOptions
 from helip.verdicts.exclusions import Exclusions
@@ -97,7 +103,8 @@ def train(call: TrainCall) -> TrainResult:
     """Fine-tune ``model`` on ``data`` with the hard pairs of ``pairs``; write into ``out``.
 
     With a table batches are made of communities of hard pairs (docs/loader.md), and those of the
-    rows of its batch that are in its pool are the hard rows of a row in the margin loss. With
+    rows of its batch that are in its pool are the hard rows of a row in the margin loss; a frozen
+    copy of the start model, OUT/teacher.safetensors, holds the features near its own. With
     ``from_scratch=True`` a model by name or configuration starts with random weights of ``seed``.
 
     With ``verdicts`` hard pairs that people took out are left out of the pools, and counted in
@@ -107,12 +114,13 @@ def train(call: TrainCall) -> TrainResult:
     Under torchrun batch_size and targets_per_batch are those of all processes together, multiples
     of their number.
 
-    With ``control`` all rows are plain shuffled targets under the CLIP loss alone, for as many
-    optimizer steps with as many rows a batch as the run with the same arguments has. Where a run
-    draws hard pairs its epochs spend rows on them, and the control sees each pair as a target
-    about (1 + hard_per_target) times as often; of communities, as often. Both see all rows, but
-    where ``short`` is "skip", as it is by default where hard pairs are drawn; loader_stats of both
-    has ``target_rows`` and ``rows``. It needs ``pairs``, to count the steps, or ``steps``.
+    With ``control`` all rows are plain shuffled targets under the CLIP loss alone, with a teacher
+    where ``distill`` is given, for as many optimizer steps with as many rows a batch as the run
+    with the same arguments has. Where a run draws hard pairs its epochs spend rows on them, and the
+    control sees each pair as a target about (1 + hard_per_target) times as often; of communities,
+    as often. Both see all rows, but where ``short`` is "skip", as it is by default where hard pairs
+    are drawn; loader_stats of both has ``target_rows`` and ``rows``. It needs ``pairs``, to count
+    the steps, or ``steps``.
 
     A model with SLIP's head is trained with CLIP + ssl_scale x SSL + gamma x HNML. A run whose
     options have changed is refused, naming them.
@@ -157,6 +165,12 @@ def make_trainer(
     exclusions = _exclusions(call.verdicts, dataset)
     whole = isinstance(table, HardPairs)
     call = with_strategy(call, whole_table=whole, rows=len(dataset), step_rows=call.batch_size)
+    hard = table is not None and not call.control
+    recipe = with_distill(
+        recipe,
+        1.0 if hard and makes_communities(call) and not bundle.untrained else 0.0,
+        checkpoints=Path(call.out) / CHECKPOINTS if call.resume else None,
+    )
     pools = None if call.pools is None else own_pools(call, bundle, dataset)
     loader, steps = _loader(call, bundle, dataset, table, exclusions)
     loader.gives_empty_batches = True

@@ -2,14 +2,19 @@
 teacher.
 
 A teacher gives the features of a batch before the batch is cut into chunks, as entries of it:
-``teacher_image`` and ``teacher_text`` [b, t].
+``teacher_image`` and ``teacher_text`` [b, t]. A copy of the start model that teaches stays with its
+run, in OUT/teacher.safetensors: the model that the run goes on with may have been trained since.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,14 +22,25 @@ from torch import Tensor, nn
 
 from helip.common.collectives import gather_rows
 from helip.common.devices import autocast
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import (
+    CorruptError,
+    InvalidArgumentError,
+    MismatchError,
+    StorageError,
+    UnsupportedError,
+)
+from helip.common.files import replace_by
 from helip.common.processes import Processes
 from helip.common.weights_digest import weights_digest
 from helip.losses.distillation import DistillationLoss
 from helip.losses.ssl import SslLoss
 from helip.models.bundle import ModelBundle
+from helip.models.lora import merge_lora
+from helip.models.run_folder import CHECKPOINTS
 from helip.models.slip import has_ssl_head
+from helip.models.weights import fit_state_dict, read_tensors, write_tensors
 from helip.store.embedding_store import EmbeddingStore, store_of
+from helip.training.checkpoints import recorded_options
 from helip.training.grad_cache import split_rows
 from helip.training.network import named_outputs, share_weights
 from helip.training.precision import precision_of
@@ -33,6 +49,25 @@ from helip.training.tuning import ModelCopy
 
 #: A store whose rows are those of the data set, or its path.
 Teacher = EmbeddingStore | str | os.PathLike[str]
+
+
+_log = logging.getLogger(__name__)
+
+#: Of a run: what the start model was, where a copy of it teaches.
+_KEPT = "teacher.safetensors"
+
+
+def with_distill(recipe: Recipe, usual: float = 0.0, *, checkpoints: Path | None = None) -> Recipe:
+    """The recipe with a weight of the distance to a teacher: its own, else that which the run in
+    ``checkpoints`` began with, else the usual one. All processes call it together."""
+    if recipe.distill is not None:
+        return recipe
+    if checkpoints is not None:
+        begun = Processes().exchange(recorded_options(checkpoints).get("distill"))[0]
+        usual = usual if begun is None else begun
+    if usual:
+        _log.info("distill: %g, by which features stay near those of the start model", usual)
+    return dataclasses.replace(recipe, distill=usual)
 
 
 class SslTerm:
@@ -79,8 +114,8 @@ class SslTerm:
 class Distillation:
     """The features of a teacher for each batch, and the distance of the model's to them."""
 
-    def __init__(self, distill: float, teacher: _CopiedTeacher | _StoredTeacher) -> None:
-        self._loss, self.teacher = DistillationLoss(distill=distill), teacher
+    def __init__(self, recipe: Recipe, teacher: _Teacher) -> None:
+        self._loss, self.teacher = DistillationLoss(distill=recipe.distill), teacher
 
     @classmethod
     def of(
@@ -90,17 +125,23 @@ class Distillation:
         teacher: Teacher | None,
         processes: Processes,
         device: torch.device,
+        *,
         chunks: int,
+        out: Path,
+        resume: bool,
     ) -> Distillation | None:
         """None with distill = 0; all processes call it together.
 
-        bundle: its model is as at the start, before anything is done to it.
-        teacher: None for a copy of the model. chunks: that a batch is encoded in.
+        bundle: its model is as it was given, before anything is done to it.
+        teacher: None for a copy of the start model. chunks: that a batch is encoded in.
+        out, resume: of the run.
         """
-        if recipe.distill > 0 and teacher is not None:
-            return cls(recipe.distill, _StoredTeacher(store_of(teacher), device))
-        if recipe.distill > 0:
-            return cls(recipe.distill, _CopiedTeacher(bundle, recipe, processes, device, chunks))
+        if recipe.distill and teacher is not None:
+            return cls(recipe, _StoredTeacher(store_of(teacher), device))
+        if recipe.distill:
+            begun = recorded_options(out / CHECKPOINTS).get("teacher") if resume else None
+            copied = _CopiedTeacher(bundle, recipe, processes, device, chunks, out / _KEPT, begun)
+            return cls(recipe, copied)
         if teacher is not None:
             raise InvalidArgumentError(
                 "teacher is given and distill is 0.0, which has no teacher; give distill, such as "
@@ -131,8 +172,21 @@ class Distillation:
         return {**losses, **term, "loss": losses["loss"] + term["loss"]}
 
 
+class _Teacher(Protocol):
+    nbytes: int  # on the device
+    digest: str  # a run is resumed with the same teacher
+
+    def keep(self) -> None:
+        """Put into the run what it needs to go on."""
+
+    def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]: ...
+
+
 class _CopiedTeacher:
-    """A frozen copy of the model at the start, which sees the same pictures and captions."""
+    """A frozen copy of the model at the start, which sees the same pictures and captions.
+
+    kept: the file of its weights. begun: the digest of those that the run began with, if it did.
+    """
 
     def __init__(
         self,
@@ -141,13 +195,30 @@ class _CopiedTeacher:
         processes: Processes,
         device: torch.device,
         chunks: int,
+        kept: Path,
+        begun: str | None,
     ) -> None:
-        self._model = ModelCopy(bundle).bundle.model.to(device)
+        self._model, self._kept = _copy_of(bundle), kept
+        processes.leader_does(lambda: self._become(begun))
+        self._model.to(device)
         if processes.count > 1:
             share_weights(self._model)
         self._precision, self._device, self._chunks = precision_of(recipe), device, chunks
-        self.digest = weights_digest(self._model)  # a run is resumed with the same teacher
+        self.digest = weights_digest(self._model)
         self.nbytes = sum(p.nbytes for p in (*self._model.parameters(), *self._model.buffers()))
+
+    def keep(self) -> None:
+        replace_by(self._kept, lambda path: write_tensors(self._model.state_dict(), Path(path)))
+
+    def _become(self, begun: str | None) -> None:
+        """Take the kept weights, where the model is not the start of the run that it goes on with.
+
+        Where they cannot be read the digest says that they are others, and the run is refused.
+        """
+        if begun is None or weights_digest(self._model) == begun:
+            return
+        with contextlib.suppress(CorruptError, MismatchError, StorageError):
+            fit_state_dict(self._model, read_tensors(self._kept), str(self._kept))
 
     @torch.no_grad()
     def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -161,6 +232,20 @@ class _CopiedTeacher:
         return image, text
 
 
+def _copy_of(bundle: ModelBundle) -> nn.Module:
+    try:
+        model = ModelCopy(bundle).bundle.model
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError) as error:  # what deepcopy refuses
+        raise UnsupportedError(
+            f"the model cannot be copied, and a copy of it teaches ({error}); give distill=0, or "
+            "a store of the data by the start model as teacher"
+        ) from error
+    merge_lora(model)  # of an interrupted run of this process
+    return model.requires_grad_(False)
+
+
 class _StoredTeacher:
     """Embeddings of one dual encoder in a store whose rows are those of the data set."""
 
@@ -169,6 +254,9 @@ class _StoredTeacher:
     def __init__(self, store: EmbeddingStore, device: torch.device) -> None:
         self._store, self._deleted, self._device = store, store.deleted, device
         self.digest = store.fingerprint
+
+    def keep(self) -> None:
+        """It lies where it is."""
 
     def __call__(self, index: Tensor, ready: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         rows: np.ndarray = index.cpu().numpy()

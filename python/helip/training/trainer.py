@@ -52,7 +52,7 @@ from helip.training.result import Progress, TrainResult
 from helip.training.state import RunState
 from helip.training.step import OptimizerStep, QueuedStep, captions_that_fill, on_device
 from helip.training.stream import StepMiner
-from helip.training.terms import Distillation, SslTerm
+from helip.training.terms import Distillation, SslTerm, with_distill
 from helip.training.trainer_call import TrainerCall
 from helip.training.tuning import ModelTuning
 from helip.training.warm_statistics import first_batches, nothing_learned
@@ -90,7 +90,7 @@ class Trainer:
         self.hooks = dict(call.hooks or {})
         self.options = RunOptions.of(call)
         self.recipe = with_precision(
-            call.recipe or Recipe(),
+            with_distill(call.recipe or Recipe()),
             self.device,
             self.processes,
             self.checkpoints if call.resume else None,
@@ -110,8 +110,9 @@ class Trainer:
         )
         self.loss = self._loss.loss
         self._distillation = Distillation.of(
-            model, self.recipe, call.teacher, self.processes, self.device, call.accumulate
-        )
+            model, self.recipe, call.teacher, self.processes, self.device,
+            chunks=call.accumulate, out=self.out, resume=call.resume,
+        )  # fmt: skip
         self._measuring = Measuring(call, model, self.out, self.processes)
         scale_bound = logit_scale_bound(model.model)
         self._tuning = ModelTuning(model, self.recipe)
@@ -149,7 +150,7 @@ class Trainer:
             "compiled": call.compiled,
             **({"teacher": self._distillation.teacher.digest} if self._distillation else {}),
         }
-        self._again = given_again(call, self.recipe, self.network.parallel)
+        self._again = given_again(call, self.network.parallel)
         self._state = RunState(
             root=self.checkpoints,
             processes=self.processes,
@@ -248,6 +249,8 @@ class Trainer:
             log.write(step=self._at.step, event="warning", message=message)
         for line in self._measuring.begin(self._at, resumed=checkpoint is not None):
             log.write(**line)
+        if checkpoint is None and self._distillation:
+            self.processes.leader_does(self._distillation.teacher.keep)
         if checkpoint is None and self.recipe.warm_statistics:
             self._warm_statistics(log)
         return log, loader_state, states

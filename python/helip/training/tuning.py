@@ -76,6 +76,7 @@ class ModelTuning:
         """Merge what was adapted, and give the model back, in eval mode."""
         self._give_back(merge=self._adapted)
         self._bundle.model.eval()
+        self._bundle.untrained = False
 
     def _give_back(self, *, merge: bool) -> None:
         if merge:

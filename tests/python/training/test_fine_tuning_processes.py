@@ -326,6 +326,8 @@ def distilled_by_two(rank: int, folder: Path) -> None:
     for parallel in ("ddp", "fsdp"):
         # All start as rank 0 does, and so does the teacher.
         distilled(folder / parallel, seed=3 + rank, parallel=parallel)
+        # Goes on with what taught, whatever the models are by then.
+        distilled(folder / parallel, seed=8 + rank, parallel=parallel)
 
 
 @pytest.mark.slow

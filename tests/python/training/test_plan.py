@@ -181,6 +181,18 @@ def test_weights_and_states_are_those_of_adamw():
     assert memory.peak > memory.weights + memory.optimizer + 4 * numbers  # gradients
 
 
+def test_the_copy_that_teaches_by_default_is_counted():
+    data, trained = Colours(24), model()
+    trained.untrained = False
+    call = calls(data, pairs=table(data))
+    memory = helip.plan_training(model=trained, **call).memory
+    assert memory.copies == memory.weights
+    free = helip.plan_training(model=trained, **call, distill=0.0).memory
+    assert free.copies == 0
+    assert memory.peak > free.peak + 0.99 * memory.copies
+    assert helip.plan_training(model=model(), **call).memory.copies == 0  # of random weights
+
+
 def test_a_checkpoint_has_the_bytes_of_the_plan(tmp_path):
     call = calls(Colours(24), hard_per_target=0, steps=1)
     for name, options in (("plain", {}), ("ema", {"ema": 0.9})):

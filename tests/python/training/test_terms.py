@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from helip.common.errors import CancelledError, InvalidArgumentError, MismatchError
+from helip.common.errors import (
+    CancelledError,
+    InvalidArgumentError,
+    MismatchError,
+    UnsupportedError,
+)
+from helip.models.weights import read_tensors
 from helip.store.embedding_store import EmbeddingStore
 from helip.training.fine_tuning import train
 from helip.training.metrics import read_metrics
@@ -85,15 +91,55 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, teacher):
     assert same(weights(whole.model.model), weights(resumed.model.model))
 
 
-def test_a_run_wants_the_teacher_that_it_began_with(tmp_path):
-    calls = iter(range(1, 100))
+def cut(out, **options):
+    """A run stopped after its third step; the model as that has left it."""
+    calls, model = iter(range(1, 100)), tiny()
+    with pytest.raises(CancelledError, match="the same call goes on from"):
+        run(out, model, should_stop=lambda: next(calls) == 3, **options)
+    return model
+
+
+@pytest.mark.parametrize("lora", [None, 2])
+def test_a_run_goes_on_with_its_own_teacher_whatever_the_model_has_become(tmp_path, lora):
+    if lora:
+        pytest.importorskip("peft")
+    whole = run(tmp_path / "whole", lora=lora)
+    for name, trained_since in (("trained", True), ("other", False)):
+        model = cut(tmp_path / name, lora=lora)
+        resumed = run(tmp_path / name, model if trained_since else tiny(seed=9), lora=lora)
+        assert resumed.resumed_from == 3
+        assert same(weights(whole.model.model), weights(resumed.model.model))
+        assert run(tmp_path / name, resumed.model, lora=lora).resumed_from == 6
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_text("?")])
+def test_where_the_kept_teacher_is_gone_the_start_model_is_asked_for(tmp_path, damage):
+    model = cut(tmp_path)
+    damage(tmp_path / "teacher.safetensors")
+    with pytest.raises(MismatchError, match=r"teacher was .*the model as it was at the start"):
+        run(tmp_path, model)
+    assert run(tmp_path).resumed_from == 3
+
+
+def test_a_run_that_begins_anew_in_a_folder_takes_the_model_that_is_given(tmp_path):
+    run(tmp_path / "first", steps=1)
+    (tmp_path / "again").mkdir()
+    kept = tmp_path / "again" / "teacher.safetensors"
+    kept.write_bytes((tmp_path / "first" / "teacher.safetensors").read_bytes())
+    run(tmp_path / "again", tiny(seed=9), steps=1)
+    assert same(read_tensors(kept), weights(tiny(seed=9).model))
+
+
+def test_a_model_that_cannot_be_copied_cannot_teach(tmp_path):
     model = tiny()
-    with pytest.raises(CancelledError):
-        run(tmp_path / "run", model, should_stop=lambda: next(calls) == 3)
-    trained_since = model
-    for other in (trained_since, tiny(seed=9)):
-        with pytest.raises(MismatchError, match="teacher was"):
-            run(tmp_path / "run", other)
+    model.model.latest = model.model.logit_scale * 2  # has a graph, which deepcopy refuses
+    with pytest.raises(UnsupportedError, match=r"cannot be copied.*give distill=0"):
+        run(tmp_path / "run", model)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_wants_the_teacher_and_the_weight_that_it_began_with(tmp_path):
+    cut(tmp_path / "run")
     store = stored(tmp_path / "store", *encoded(tiny(), Colours()))
     with pytest.raises(MismatchError, match="teacher was"):
         run(tmp_path / "run", teacher=store)
