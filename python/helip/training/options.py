@@ -54,6 +54,6 @@ class OwnPoolOptions(Options):
     """Pools that the model itself mines for its run."""
 
     pools: Literal["own"] | None = None
-    """own: no table: the model encodes the data and mines each pair's hard pairs before the run."""
+    """own: no table; the model mines its own hard pairs first."""
     pools_every: Positive | None = None
-    """With pools: epochs after which the model, as it is then, does so again; None: never."""
+    """With pools: epochs after which the model, as it is then, mines again; None: never."""

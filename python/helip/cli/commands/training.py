@@ -26,7 +26,7 @@ from helip.training.options import OwnPoolOptions, RunOptions
 from helip.training.recipe import Recipe
 
 _USUAL = (
-    "checkpoint", "from_scratch", "pools", "pools_every", "epochs", "steps", "batch_size",
+    "checkpoint", "from_scratch", "pools", "epochs", "steps", "batch_size",
     "hard_per_target", "strategy", "loss", "gamma", "lr", "precision", "lora", "device", "threads",
     "seed",
 )  # fmt: skip
