@@ -65,7 +65,7 @@ def photographs(figure: str) -> list[list[str]]:
         if name not in records.names():
             continue
         runs = records.read(name)["runs"]
-        for where in dict.fromkeys(trial.rpartition(", ")[0] for trial in runs):
+        for where in sorted({trial.rpartition(", ")[0] for trial in runs}, key=_by_rows):
             if f"{where}, control" not in runs:  # of a name with a comma
                 continue
             control = list(runs[f"{where}, control"].values())
@@ -85,6 +85,42 @@ def photographs(figure: str) -> list[list[str]]:
     return rows
 
 
+def at_their_best() -> list[list[str]]:
+    """A row each set and size of batch: ways at the epochs that are best for each on validation."""
+    runs = records.read("photos-epochs")["runs"]
+    figure = "among all"
+    ways = {"default": "communities, distill=1"}
+    rows = [["photographs, rows of a batch", "plain batches", "epochs",
+             *(title for way in ways.values() for title in (way, "epochs"))]]  # fmt: skip
+    places = {trial.rpartition(", ")[0].rpartition(", ")[0] for trial in runs}
+    for where in sorted(places, key=_by_rows):
+        best = {}
+        for way in ("control", *ways):
+            tried = {name: found for name, found in runs.items()
+                     if name.startswith(f"{where}, {way}, ")}  # fmt: skip
+            best[way] = max(tried, key=lambda name: np.mean(
+                [run["validation"][figure] for run in tried[name].values()]
+            ))  # fmt: skip
+        before = [run["test"][figure] for run in runs[best["control"]].values()]
+        row = [where, f"{100 * np.mean(before):.1f}", _epochs(best["control"])]
+        for way in ways:
+            after = [run["test"][figure] for run in runs[best[way]].values()]
+            found = summary.mean([b - a for a, b in zip(before, after, strict=True)])
+            share = np.mean(after) / np.mean(before) - 1
+            row += [f"{summary.points(found)}, {100 * share:+.0f} %", _epochs(best[way])]
+        rows.append(row)
+    return rows
+
+
+def _by_rows(where: str) -> tuple[str, int]:
+    data, _, rows = where.partition(", ")
+    return data, int(rows.partition(" ")[0].replace(",", ""))
+
+
+def _epochs(name: str) -> str:
+    return name.rpartition(", ")[2].removesuffix(" epochs")
+
+
 def cells(name: str, way: str, figure: str) -> tuple[str, str, str]:
     """ "18.6", "21.1", "+2.51 [+2.29, +2.72]"."""
     result = records.read(name)
@@ -101,6 +137,7 @@ def main() -> None:
     for name, title, table in (
         ("headline", "README", headline()),
         ("headline-figures", "What communities gain", figures()),
+        ("photos-best", "Photographs, each way at its best", at_their_best()),
         ("photos-all", "Photographs: among all of a set", photographs("among all")),
         ("photos-held-out", "Photographs: among held-out ones", photographs("published")),
     ):

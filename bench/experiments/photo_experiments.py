@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import photo_rivals
@@ -18,7 +18,6 @@ class PhotoExperiment(Experiment):
 
 
 SMALL = ("flickr8k", "paragraphs", "fashion")
-ALL = (*SMALL, "fashion44k")
 #: Learning rates by the rows of a batch, the best of "photos-lr" for the control.
 RATES = {64: 5e-4, 256: 2e-3, 1024: 4e-3}
 EIGHT = "communities of 8"
@@ -154,20 +153,28 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
     ),
     "photos-heads": PhotoExperiment(
         "Photographs, heads on frozen features",
-        compared(
-            MAIN, ALL, RATES,
+        compared(MAIN, SMALL, RATES),
+    ),
+    "photos-epochs": PhotoExperiment(
+        "Photographs, heads: epochs, from a start of two",
+        tuple(
+            replace(trial, name=f"{trial.name}, {count} epochs", epochs=float(count), against="")
+            for count in (1, 2, 4, 8)
+            for trial in compared(
+                {name: MAIN[name] for name in ("control", "default")},
+                SMALL, (64, 256), start_epochs=2,
+            )
         ),
     ),
-    "photos-mixed": PhotoExperiment(
-        "Photographs, heads: three sets as one",
-        compared(
-            MAIN, ("mixed",), (64, 256, 1024),
-        ),
+    "photos-large": PhotoExperiment(
+        "Photographs, heads: more rows, and three sets as one",
+        compared(MAIN, ("fashion44k", "mixed"), RATES),
     ),
     "photos-tower": PhotoExperiment(
         "Photographs, the top of the image tower trains too",
         compared(
-            MAIN, SMALL, (64, 256), stage="top",
+            {name: told for name, told in MAIN.items() if name != "HELIP"},
+            SMALL, (64, 256), stage="top",
         ),
         seeds=(0,),
     ),

@@ -19,7 +19,7 @@ import photo_scene
 import records
 import setting
 import torch
-from photo_experiments import ALL, EXPERIMENTS
+from photo_experiments import EXPERIMENTS, SMALL
 from scipy import stats
 
 from helip.diagnosis import expected_gain, probe_gain
@@ -56,7 +56,7 @@ def probed(data: str, rows: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="the photographs, see photos.py")
-    parser.add_argument("--sets", nargs="+", default=ALL, help="of which settings are probed")
+    parser.add_argument("--sets", nargs="+", default=SMALL, help="of which settings are probed")
     args = parser.parse_args()
     os.environ["HELIP_PHOTOS"] = str(args.data.resolve())
     torch.set_num_threads(1)
