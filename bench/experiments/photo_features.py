@@ -79,7 +79,7 @@ class Top(nn.Module):
 
 
 def encoded(name: str, jobs: Workers | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Of a set: what is kept, uint16 bits of bfloat16 [n, views, 192, 5, 5], mapped; and pooled
+    """Of a set: what is kept, uint16 bits of bfloat16 [n, views, 192, 5, 5]; and pooled
     features, float16 [n, views, 1280], of unit elements."""
     paths = photos.classes(name)[0] if name in photos.CLASSES else photos.load(name).paths
     parts = [paths[first : first + PART] for first in range(0, len(paths), PART)]

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def train(model: Model, seen: Scene, trial: Trial, seed: int) -> dict[str, float
     distance = DistillationLoss(distill=trial.distill)
     loss_of = losses(trial, model, seen)
     images = image_source(seen, trial)
-    coming = batches(seen, model, trial, seed, steps, rng)
+    coming = batches(seen, model, trial, seed, steps)
     began = time.process_time()
     held, told = [], []
     window = seen.pairs("product").ids[:, : ways.WINDOW["rank_max"]]
@@ -137,19 +138,14 @@ def image_source(seen: Scene, trial: Trial) -> Any:
     return lambda rows, views: torch.from_numpy(kept[rows, views]).view(torch.bfloat16)
 
 
+@cache
 def kept_of(name: str) -> np.ndarray:
-    if name not in _KEPT:
-        parts = photos.MIXED if name == "mixed" else (name,)
-        found = [photo_features.encoded(part)[0] for part in parts]
-        _KEPT[name] = found[0] if len(found) == 1 else np.concatenate(found)
-    return _KEPT[name]
-
-
-_KEPT: dict[str, np.ndarray] = {}
+    parts = photos.MIXED if name == "mixed" else (name,)
+    return np.concatenate([photo_features.encoded(part)[0] for part in parts])
 
 
 def batches(
-    seen: Scene, model: Model, trial: Trial, seed: int, steps: int, rng: np.random.Generator
+    seen: Scene, model: Model, trial: Trial, seed: int, steps: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     if trial.way in photo_rivals.CHOSEN:
         yield from chosen_batches(seen, model, trial, seed)

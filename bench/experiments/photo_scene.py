@@ -54,13 +54,13 @@ class Scene:
     def pairs(self, pool: str) -> HardPairs:
         """The table of a pool of unimodal features, of the photographs that are trained on."""
         if pool not in self.tables:
-            self.tables[pool] = HardPairs.open(self.mined(pool) / "pairs")
+            self.tables[pool] = HardPairs.open(self._table(pool) / "pairs")
         return self.tables[pool]
 
     def mining_seconds(self, pool: str) -> float:
-        return float(setting.result(self.mined(pool))["seconds"])
+        return float(setting.result(self._table(pool))["seconds"])
 
-    def mined(self, pool: str) -> Path:
+    def _table(self, pool: str) -> Path:
         """The folder of the table; made if it is not there."""
 
         def make(folder: Path) -> None:
@@ -69,7 +69,7 @@ class Scene:
             mined(self, image, text, pool).save(folder / "pairs")
             setting.keep(folder, {"seconds": time.process_time() - began})
 
-        identity = {"rows": str(self.data.fingerprint), "pool": pool, "k": K, "timed": True}
+        identity = {"rows": str(self.data.fingerprint), "pool": pool, "k": K}
         return setting.cached("photo-pools", identity, make)
 
 
