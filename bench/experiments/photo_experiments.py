@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import photo_rivals
+import photos
 from experiment import Experiment
 from photo_trials import Trial
 
@@ -18,8 +19,12 @@ class PhotoExperiment(Experiment):
 
 
 SMALL = ("flickr8k", "paragraphs", "fashion")
-#: Learning rates by the rows of a batch: near the best of "photos-lr" for the control, one seed.
-RATES = {64: 5e-4, 256: 2e-3, 1024: 4e-3}
+LARGE = ("fashion44k", "mixed")
+#: Learning rates by the rows of a batch: near the best of "photos-lr" for the control, one seed. Of
+#: large sets a quarter, by the same measure.
+RATES = {64: 5e-4, 256: 2e-3, 1024: 4e-3, 4096: 8e-3}
+SIZES = (64, 256, 1024)
+FIVE = (0, 1, 2, 3, 4)
 EIGHT = "communities of 8"
 #: What `helip train` does unless it is told otherwise.
 DEFAULT: dict[str, Any] = {"way": "communities", "distill": 1.0}
@@ -28,8 +33,11 @@ OWN: dict[str, Any] = {**DEFAULT, "pool": "own", "refreshed": 4}
 
 def epochs(data: str, stage: str = "heads") -> float:
     """So that a run stays in minutes."""
-    large = data in ("fashion44k", "mixed")
-    return {"heads": 8.0, "top": 4.0}[stage] / (2 if large else 1)
+    return {"heads": 8.0, "top": 4.0}[stage] / (2 if data in LARGE else 1)
+
+
+def rate(data: str, rows: int) -> float:
+    return RATES[rows] / (4 if data in LARGE else 1)
 
 
 def compared(
@@ -52,8 +60,9 @@ def _each(
             where = f"{name}, {rows:,} rows"
             for way, told in ways.items():
                 setting = {"epochs": epochs(name, stage), **options, **told}
+                setting = {"lr": rate(name, rows), **setting}
                 yield Trial(
-                    f"{where}, {way}", data=name, rows=rows, lr=RATES[rows],
+                    f"{where}, {way}", data=name, rows=rows,
                     against="" if way == first else f"{where}, {first}", **setting,
                 )  # fmt: skip
 
@@ -66,6 +75,7 @@ MAIN: dict[str, dict[str, Any]] = {
     "communities": {"way": "communities"},
     "default": DEFAULT,
 }
+PLAIN = {"control": MAIN["control"]}
 RIVALS: dict[str, dict[str, Any]] = {
     **MAIN,
     "default, own pools": OWN,
@@ -82,6 +92,20 @@ RIVALS: dict[str, dict[str, Any]] = {
     "SigLIP's loss": {"loss": {"kind": "siglip"}},
     "SigLIP's loss, communities": {"way": "communities", "loss": {"kind": "siglip"}},
 }
+FEW = {name: told for name, told in MAIN.items() if name != "HELIP"}
+TOWER = {name: MAIN[name] for name in ("control", "start", "default")}
+GENERAL: dict[str, dict[str, Any]] = {
+    **{name: MAIN[name] for name in ("control", "start", "default")},
+    "default, distill = 3": {**DEFAULT, "distill": 3.0},
+    "default, plain first": {
+        **DEFAULT, "loader": {"fraction": 0.0, "schedule": {"epochs": 2, "fraction": 1.0}},
+    },
+}  # fmt: skip
+#: What is trained for as long as others: the ways of batches of 256 rows.
+TIMED = {
+    name: told for name, told in RIVALS.items()
+    if name not in ("start", "communities, with replacement", "TuneCLIP's loss, γ = 0.5")
+}  # fmt: skip
 _CHOICES: dict[str, dict[str, Any]] = {
     "control": {},
     EIGHT: {"way": EIGHT},
@@ -119,14 +143,14 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
         tuple(
             Trial(
                 f"{data}, {rows:,} rows, {way}, {factor:g} x", data=data, rows=rows,
-                lr=factor * RATES[rows], epochs=epochs(data),
+                lr=factor * rate(data, rows), epochs=epochs(data),
                 against="" if way == "control" else f"{data}, {rows:,} rows, control, {factor:g} x",
-                way=way,
+                **told,
             )
-            for data in ("flickr8k", "fashion")
-            for rows in RATES
-            for factor in (0.5, 1, 2)
-            for way in ("control", EIGHT)
+            for data in ("flickr8k", "fashion", "fashion44k")
+            for rows in SIZES
+            for factor in ((0.125, 0.5, 1, 2) if data not in LARGE else (0.5, 1, 2, 4))
+            for way, told in (("control", {}), ("default", DEFAULT))
         ),
         part="validation",
         seeds=(0,),
@@ -153,7 +177,8 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
     ),
     "photos-heads": PhotoExperiment(
         "Photographs, heads on frozen features",
-        compared(MAIN, SMALL, RATES),
+        compared(MAIN, SMALL, SIZES) + compared(PLAIN, SMALL, (4096,)),
+        seeds=FIVE,
     ),
     "photos-epochs": PhotoExperiment(
         "Photographs, heads: epochs, from a start of two",
@@ -165,34 +190,44 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
                 SMALL, (64, 256), start_epochs=2,
             )
         ),
+        seeds=FIVE,
     ),
     "photos-large": PhotoExperiment(
         "Photographs, heads: more rows, and three sets as one",
-        compared(MAIN, ("fashion44k", "mixed"), RATES),
+        compared(FEW, ("fashion44k",), SIZES) + compared(FEW, ("mixed",), (256,))
+        + compared({name: MAIN[name] for name in ("control", "default")}, ("mixed",), (1024,))
+        + compared(PLAIN, LARGE, (4096,)),
     ),
     "photos-tower": PhotoExperiment(
         "Photographs, the top of the image tower trains too",
-        compared(
-            {name: told for name, told in MAIN.items() if name != "HELIP"},
-            SMALL, (64, 256), stage="top",
-        ),
-        seeds=(0,),
+        compared(TOWER, SMALL, (64, 256), stage="top")
+        + compared(PLAIN, SMALL, (1024,), stage="top")
+        + compared(TOWER, ("fashion44k",), (256,), stage="top"),
     ),
     "photos-rivals": PhotoExperiment(
         "Photographs, heads: rivals at equal steps and rows",
         compared(RIVALS, ("flickr8k", "fashion"), (256,)),
     ),
-    "photos-general": PhotoExperiment(
-        "Photographs, heads: a general start, tuned on one of its sets",
+    "photos-time": PhotoExperiment(
+        "Photographs, heads: for as long",
         tuple(
-            Trial(
-                f"{only}, {name}", data="mixed", only=only, rows=256, lr=RATES[256] / 2, epochs=4,
-                against=None if name == "start" else f"{only}, control",
-                **told,
-            )
-            for only in ("flickr8k", "fashion44k")
-            for name, told in MAIN.items()
-            if name != "HELIP"
+            replace(trial, name=f"{trial.name}, {count} epochs", epochs=float(count), against="")
+            for count in (4, 8, 16)
+            for trial in compared(TIMED, ("fashion",), (256,))
+            + compared({name: MAIN[name] for name in ("control", "default")},
+                       ("fashion",), (64, 1024))
+            + compared(PLAIN, ("fashion",), (4096,))
+            if not (count > 8 and trial.way.startswith("JEST"))
+            if not (count > 4 and trial.way == "JEST, factor 10")
+        ),
+    ),
+    "photos-general": PhotoExperiment(
+        "Photographs, heads: a start of other sets, tuned on one more",
+        tuple(
+            replace(trial, only=only, name=trial.name.replace("mixed, 256 rows", only),
+                    against=trial.against and f"{only}, control")
+            for only in photos.MIXED
+            for trial in compared(GENERAL, ("mixed",), (256,), lr=1e-3, epochs=epochs(only))
         ),
     ),
 }  # fmt: skip

@@ -228,15 +228,16 @@ def losses(trial: Trial, model: Model, seen: Scene) -> Any:
 
 
 def start_trial(trial: Trial) -> Trial:
-    return Trial("start", data=trial.data, rows=START["rows"], lr=START["lr"],
+    only = f"not {trial.only}" if trial.only else ""
+    return Trial("start", data=trial.data, only=only, rows=START["rows"], lr=START["lr"],
                  epochs=trial.start_epochs)  # fmt: skip
 
 
 def start_of(plain: Trial, seed: int) -> Path:
-    """The folder of heads that plain batches trained, on the whole set."""
+    """The folder of heads that plain batches trained."""
 
     def make(folder: Path) -> None:
-        seen = scene(plain.data)
+        seen = scene(plain.data, plain.only)
         torch.manual_seed(seed)
         model = Model(Heads(seen.image.shape[-1], seen.texts.shape[1]))
         told = train(model, seen, plain, seed) if plain.epochs else {"seconds": 0.0}

@@ -75,11 +75,11 @@ class Scene:
 
 @cache
 def scene(name: str, only: str = "") -> Scene:
-    """Of a set. only: of mixed, the set whose photographs alone are trained on."""
+    """Of a set. only: of mixed, the set whose photographs alone are trained on; or "not " and
+    the set whose photographs are left out."""
     if only:
         whole = scene(name)
-        of_source = whole.shown.sources[whole.train] == photos.MIXED.index(only)
-        train = whole.train[of_source]
+        train = whole.train[those_of(whole.shown.sources[whole.train], only)]
         return replace(whole, train=train, data=data_of(whole.shown, train), tables={})
     shown = photos.load(name)
     parts = photos.MIXED if name == "mixed" else (name,)
@@ -99,6 +99,12 @@ def scene(name: str, only: str = "") -> Scene:
     else:
         texts = photo_features.texts([str(text) for text in distinct])
     return Scene(shown, torch.cat(pooled), texts, caption, first, train, data_of(shown, train))
+
+
+def those_of(sources: np.ndarray, only: str) -> np.ndarray:
+    """bool, as ``sources``: which rows are of the set ``only``, or are not."""
+    inside = sources == photos.MIXED.index(only.removeprefix("not "))
+    return inside != only.startswith("not ")
 
 
 def data_of(shown: photos.Photos, train: np.ndarray) -> Dataset:

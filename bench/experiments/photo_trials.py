@@ -15,7 +15,7 @@ class Trial:
     """Of `ways`; or "start", the model as it was."""
     data: str = "flickr8k"
     only: str = ""
-    """Of mixed: the set that is trained on; the start is of all of them."""
+    """Of mixed: the set that is trained on; the start is of the others, "not " and its name."""
     epochs: float = 8
     """How often as many rows are seen as there are to train on."""
     rows: int = 256

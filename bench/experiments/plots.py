@@ -138,7 +138,7 @@ def gain_against_chance(axes: Any) -> None:
     """Gain over the control, as a share of its recall, against how many of a row's first 50 hard
     pairs plain batches hold: photographs and icons, by the set and what is trained."""
     drawn: dict[str, list[tuple[float, float]]] = {}
-    for name in ("photos-heads", "photos-tower"):
+    for name in ("photos-heads", "photos-large", "photos-tower"):
         if name not in records.names():
             continue
         result = records.read(name)
@@ -146,7 +146,7 @@ def gain_against_chance(axes: Any) -> None:
             where, _, way = trial.rpartition(", ")
             if way == "default":
                 control = result["runs"][f"{where}, control"]
-                of = "heads" if name == "photos-heads" else "tower"
+                of = "tower" if name == "photos-tower" else "heads"
                 label = f"{where.partition(', ')[0]}, {of}"
                 drawn.setdefault(label, []).append(_share(runs, control, "test", "among all"))
     for name, label, way in (

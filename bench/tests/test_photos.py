@@ -130,6 +130,15 @@ def test_experiments_on_photographs_compare_what_they_hold(experiments: Any) -> 
         assert set(experiment.compared.values()) <= set(names), name
 
 
+def test_a_start_of_other_sets_has_not_seen_the_set_that_is_tuned_on(experiments: Any) -> None:
+    trial = experiments("photo_trials").Trial("", data="mixed", only="paragraphs")
+    start = experiments("photo_runs").start_trial(trial)
+    chosen = experiments("photo_scene").those_of
+    sources = np.array([0, 1, 2, 1])
+    assert chosen(sources, trial.only).tolist() == [False, True, False, True]
+    assert chosen(sources, start.only).tolist() == [True, False, True, False]
+
+
 def test_communities_with_replacement_leave_rows_out(experiments: Any) -> None:
     rivals = experiments("photo_rivals")
     rng = np.random.default_rng(3)

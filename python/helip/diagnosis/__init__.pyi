@@ -3,7 +3,7 @@ from .diagnosing import diagnose
 from .draws import planned_batches
 from .features import FeatureMeasures, WindowAccuracy, measure_features
 from .options import DiagnoseOptions
-from .probe import ProbeGain, ProbeRecall, probe_gain
+from .probe import ProbeFigure, ProbeGain, probe_gain
 from .result import Diagnosis
 from .table import Hubs, TableMeasures, WindowMeasures, measure_table, measure_windows
 
@@ -14,7 +14,7 @@ __all__ = [
     "FeatureMeasures",
     "Hubs",
     "ProbeGain",
-    "ProbeRecall",
+    "ProbeFigure",
     "Suggestion",
     "TableMeasures",
     "WindowAccuracy",

@@ -39,7 +39,8 @@ LARGE = 0.55
 SOME = 0.2
 #: What is known below which hard batches are likely to do harm.
 LEARNED = 0.1
-#: Gain of a probe as a share of the control's recall, from which it is called large, and some.
+#: Gain of a probe as a share of the control's mean reciprocal rank, from which it is called large, and
+#: some.
 PROBED_LARGE = 0.1
 PROBED_SOME = 0.02
 #: Recall@1 of a probe below which its heads tell nothing apart; ten times guessing is as little.
@@ -83,12 +84,13 @@ def expected_gain(
 
 
 def _probed(probe: ProbeGain) -> tuple[Word, str]:
-    found = probe.all_rows
+    found, recall = probe.reciprocal_rank, probe.recall
     why = (
-        f"small heads on the store's features find {found.hard_pairs:.1%} of held-out pairs among "
-        f"{found.candidates:,} rows with hard pairs, {found.control:.1%} with plain batches"
+        f"with hard pairs small heads on the store's features reach a mean reciprocal rank of "
+        f"{found.hard_pairs:.3f} of held-out pairs among {found.candidates:,} rows, with plain "
+        f"batches {found.control:.3f}"
     )
-    if max(found.control, found.hard_pairs) < max(PROBED_LEAST, 10 / found.candidates):
+    if max(recall.control, recall.hard_pairs) < max(PROBED_LEAST, 10 / recall.candidates):
         return "none", f"{why}, which is next to nothing"
     share = 0.0 if found.share is None else found.share
     clear = found.low > 0 or found.high < 0

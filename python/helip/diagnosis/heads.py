@@ -117,12 +117,18 @@ def train_heads(
         bar.update()
 
 
+@dataclass(frozen=True)
+class Found:
+    """Of held-out pairs, 0 to 1: means of both directions."""
+
+    recall: float  # at 1, among held-out and other rows
+    recall_held_out: float  # at 1, among held-out rows alone
+    reciprocal_rank: float  # the mean, among held-out and other rows
+
+
 @torch.no_grad()
-def recalls(
-    heads: Heads, features: FrozenFeatures, held: Ints, others: Ints
-) -> tuple[float, float]:
-    """Recall@1 of the pairs ``held`` [h], the mean of both directions: among these and ``others``,
-    and among these alone.
+def found_of(heads: Heads, features: FrozenFeatures, held: Ints, others: Ints) -> Found:
+    """What the heads find of the pairs ``held`` [h], among these and ``others``.
 
     What is equal to a query is right among ``held``, and left out among ``others``. Ties count
     against the heads.
@@ -135,7 +141,7 @@ def recalls(
     ]
     image, text = (torch.cat(side) for side in zip(*parts, strict=True))
     groups = features.groups[rows]
-    found = np.zeros(2)
+    told = torch.zeros(3, dtype=torch.float64)
     for first in range(0, len(held), _QUERIES):
         at = torch.arange(first, min(first + _QUERIES, len(held)))
         own = groups[at, None]
@@ -144,9 +150,9 @@ def recalls(
         for queries, sought in ((image, text), (text, image)):
             cosines = queries[at] @ sought.T
             right = cosines[:, : len(held)].masked_fill(~same[:, : len(held)], -math.inf)
-            bound = right.amax(dim=1) - TIE
-            wrong = cosines.masked_fill(same, -math.inf)
-            for place, width in enumerate((len(rows), len(held))):
-                found[place] += float((wrong[:, :width].amax(dim=1) < bound).sum())
-    among_all, among_held = (found / (2 * len(held))).tolist()
-    return among_all, among_held
+            before = cosines.masked_fill(same, -math.inf) >= right.amax(dim=1)[:, None] - TIE
+            rank = 1 + before.sum(dim=1)
+            rank_held_out = 1 + before[:, : len(held)].sum(dim=1)
+            for place, part in enumerate((rank == 1, rank_held_out == 1, 1 / rank)):
+                told[place] += part.sum()
+    return Found(*(told / (2 * len(held))).tolist())

@@ -25,7 +25,7 @@ from helip.common.options import Positive, check
 from helip.common.progress import ProgressBar
 from helip.diagnosis.draws import Ints
 from helip.diagnosis.features import pools_and_groups, whole_numbers
-from helip.diagnosis.heads import FrozenFeatures, Heads, embedded_rows, recalls, train_heads
+from helip.diagnosis.heads import FrozenFeatures, Heads, embedded_rows, found_of, train_heads
 from helip.diagnosis.options import DiagnoseOptions
 from helip.loading.options import BatchOptions
 from helip.loading.sampling import Plans, make_sampler
@@ -34,7 +34,7 @@ from helip.mining.stages.rows import one_torch_thread
 from helip.pairs.hard_pairs import HardPairs
 
 #: Held out is one row in so many, and no more than HELD_OUT.
-PART = 10
+PART = 5
 HELD_OUT = 2000
 LEAST_ROWS = 500
 #: Of Student's distribution, two-sided, 95 %, of 1, 2, ... degrees of freedom.
@@ -42,8 +42,8 @@ STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 @dataclass(frozen=True)
-class ProbeRecall:
-    """Recall@1 of held-out pairs, 0 to 1: the mean of both directions and of all seeds."""
+class ProbeFigure:
+    """A figure of held-out pairs, 0 to 1: the mean of both directions and of all seeds."""
 
     candidates: int  # rows that a pair is sought among
     control: float  # of plain batches
@@ -51,7 +51,7 @@ class ProbeRecall:
     difference: float
     low: float  # 95 % interval of the difference over seeds, by Student's t
     high: float
-    share: float | None  # the difference as a share of the control's; None where that found nothing
+    share: float | None  # the difference as a share of the control's; None where that is 0
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,9 @@ class ProbeGain:
     seeds: int
     start_steps: int  # of plain batches, before both sides
     steps: int  # of each side
-    all_rows: ProbeRecall  # among held-out and training rows: what the gain is told by
-    among_held_out: ProbeRecall  # among held-out rows alone
+    recall: ProbeFigure  # at 1, among held-out and training rows
+    recall_held_out: ProbeFigure  # at 1, among held-out rows alone
+    reciprocal_rank: ProbeFigure  # among held-out and training rows: what the gain is told by
     seconds: float = field(compare=False)
 
 
@@ -105,7 +106,7 @@ def probe_gain(
         window: ranks from the first, of what is left of a pool.
         community_rows: of a community; None for the loader's default.
         seeds: 2 to 10.
-        held_out: int [h], rows not to be trained on; None for a tenth of the rows, at most 2,000,
+        held_out: int [h], rows not to be trained on; None for a fifth of the rows, at most 2,000,
             drawn anew by each seed. With rows of one's own the interval leaves out that they are a
             sample.
         epochs: of each side, over the rows that are trained on.
@@ -150,14 +151,17 @@ def probe_gain(
             draw = np.random.default_rng([seed, number, 4])
             others = _others(pools, *split, window, candidates, draw)
             sides = _sides(features, pools, split[1], options, start, steps, seed + number, bar)
-            found.append([recalls(heads, features, split[0], others) for heads in sides])
-    told = np.array(found)  # [seeds, control and hard pairs, all rows and held out]
+            found.append([found_of(heads, features, split[0], others) for heads in sides])
     sought = len(held) + min(len(train), max(0, candidates - len(held)))
+
+    def figure(name: str, among: int) -> ProbeFigure:
+        return _summary(np.array([[getattr(side, name) for side in each] for each in found]), among)
+
     return ProbeGain(
         rows=len(train), held_out=len(held), batch_size=batch_size, window=options.rank_max or 0,
         community_rows=options.community_rows or 0, seeds=seeds, start_steps=start, steps=steps,
-        all_rows=_summary(told[:, :, 0], sought), among_held_out=_summary(told[:, :, 1], len(held)),
-        seconds=time.perf_counter() - began,
+        recall=figure("recall", sought), recall_held_out=figure("recall_held_out", len(held)),
+        reciprocal_rank=figure("reciprocal_rank", sought), seconds=time.perf_counter() - began,
     )  # fmt: skip
 
 
@@ -167,7 +171,7 @@ def _split(
     """Of the embedded ``rows`` those that are held out and those that are trained on, ascending."""
     if given is None and len(rows) < LEAST_ROWS:
         raise InvalidArgumentError(
-            f"{len(rows):,} rows are embedded, of which a probe holds out a tenth; that needs at "
+            f"{len(rows):,} rows are embedded, of which a probe holds out a fifth; that needs at "
             f"least {LEAST_ROWS}"
         )
     held = rows[_held_out(groups[rows], seed)] if given is None else given
@@ -183,7 +187,7 @@ def _split(
 def _held_out(groups: Ints, seed: list[int]) -> Ints:
     """Random places of ``groups`` [n, m], those that are equal together or not at all.
 
-    Where more than five are equal, and than a tenth of what is held out, they are trained on.
+    Where more than five are equal, and than a fifth of what is held out, they are trained on.
     """
     most = min(HELD_OUT, len(groups) // PART)
     _, family, sizes = np.unique(_families(groups), return_inverse=True, return_counts=True)
@@ -266,13 +270,13 @@ def _batches(table: HardPairs, train: Ints, options: BatchOptions, seed: int) ->
             yield train[np.asarray(plan.index)]
 
 
-def _summary(found: Any, candidates: int) -> ProbeRecall:
-    """Of the recalls of both sides, float64 [seeds, 2]."""
+def _summary(found: Any, candidates: int) -> ProbeFigure:
+    """Of what both sides found, float64 [seeds, 2]."""
     differences = found[:, 1] - found[:, 0]
     mean = float(differences.mean())
     half = STUDENT[len(found) - 2] * float(differences.std(ddof=1)) / len(found) ** 0.5
     control, hard_pairs = found.mean(axis=0).tolist()
-    return ProbeRecall(
+    return ProbeFigure(
         candidates=candidates, control=control, hard_pairs=hard_pairs, difference=mean,
         low=mean - half, high=mean + half, share=mean / control if control > 0 else None,
     )  # fmt: skip

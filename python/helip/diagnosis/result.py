@@ -10,7 +10,7 @@ from typing import Any
 from helip.common.quantities import aligned
 from helip.diagnosis.advice import ExpectedGain, Suggestion
 from helip.diagnosis.features import Estimate, FeatureMeasures, ModelMeasures
-from helip.diagnosis.probe import ProbeGain, ProbeRecall
+from helip.diagnosis.probe import ProbeFigure, ProbeGain
 from helip.diagnosis.table import TableMeasures, WindowMeasures
 
 Rows = list[tuple[str, str]]
@@ -155,13 +155,17 @@ def _rows_of_probe(probe: ProbeGain) -> Rows:
             f"ones; communities of {probe.community_rows}; {probe.seconds:.0f} s in all",
         ),
         *(
-            (f"recall@1 of {each.candidates:,}", _said_of_recall(each))
-            for each in (probe.all_rows, probe.among_held_out)
+            (f"{name} of {each.candidates:,}", _said_of_figure(each))
+            for name, each in (
+                ("recall@1", probe.recall_held_out),
+                ("recall@1", probe.recall),
+                ("mean 1/rank", probe.reciprocal_rank),
+            )
         ),
     ]
 
 
-def _said_of_recall(found: ProbeRecall) -> str:
+def _said_of_figure(found: ProbeFigure) -> str:
     points = [100 * each for each in (found.difference, found.low, found.high)]
     share = "" if found.share is None else f", {found.share:+.1%} of the control's"
     return (

@@ -20,7 +20,7 @@ from helip.diagnosis.advice import (
     warnings,
 )
 from helip.diagnosis.features import Estimate, FeatureMeasures, ModelMeasures, WindowAccuracy
-from helip.diagnosis.probe import ProbeGain, ProbeRecall
+from helip.diagnosis.probe import ProbeFigure, ProbeGain
 from helip.diagnosis.result import _lines_of_gain
 from helip.diagnosis.table import ByChance, Hubs, TableMeasures, WindowMeasures
 from helip.loading.options import PairOptions
@@ -108,13 +108,14 @@ def test_without_a_linear_map_it_is_judged_as_it_is() -> None:
 def probed(share: float, half: float = 0.001, control: float = 0.1) -> ProbeGain:
     """Of a gain that is this share of the control's recall, and half the width of its interval."""
     gain = share * control
-    recall = ProbeRecall(
+    figure = ProbeFigure(
         candidates=9000, control=control, hard_pairs=control + gain, difference=gain,
         low=gain - half, high=gain + half, share=share,
     )  # fmt: skip
     return ProbeGain(
         rows=8100, held_out=900, batch_size=256, window=50, community_rows=8, seeds=5,
-        start_steps=31, steps=253, all_rows=recall, among_held_out=recall, seconds=60.0,
+        start_steps=31, steps=253, recall=figure, recall_held_out=figure, reciprocal_rank=figure,
+        seconds=60.0,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from helip.common.errors import InvalidArgumentError
 from helip.data.dataset import Dataset
 from helip.diagnosis import diagnosing, probe
 from helip.diagnosis.advice import expected_gain
-from helip.diagnosis.heads import FrozenFeatures, Heads, embedded_rows, recalls
+from helip.diagnosis.heads import FrozenFeatures, Heads, embedded_rows, found_of
 from helip.diagnosis.probe import STUDENT, ProbeGain, probe_gain
 from support.diagnosis_samples import ROWS, table, write_pictures, write_store
 
@@ -49,7 +49,7 @@ def fine() -> ProbeGain:
 
 
 def test_rows_that_differ_by_little_promise_a_gain(fine: ProbeGain) -> None:
-    found = fine.all_rows
+    found = fine.reciprocal_rank
     assert found.low > 0 and found.share is not None and found.share > 0.1
     assert found.difference == pytest.approx(found.hard_pairs - found.control)
     gain = expected_gain(None, fine)
@@ -57,17 +57,17 @@ def test_rows_that_differ_by_little_promise_a_gain(fine: ProbeGain) -> None:
 
 
 def test_what_was_trained_and_measured_is_told(fine: ProbeGain) -> None:
-    assert (fine.held_out, fine.rows) == (N // 10, N - N // 10)
+    assert (fine.held_out, fine.rows) == (N // 5, N - N // 5)
     assert (fine.batch_size, fine.window, fine.community_rows, fine.seeds) == (32, 9, 8, 3)
-    assert (fine.start_steps, fine.steps) == (33, 62)
-    assert (fine.all_rows.candidates, fine.among_held_out.candidates) == (N, N // 10)
-    assert fine.among_held_out.control > fine.all_rows.control
+    assert (fine.start_steps, fine.steps) == (30, 62)
+    assert (fine.recall.candidates, fine.recall_held_out.candidates) == (N, N // 5)
+    assert fine.recall_held_out.control > fine.recall.control
     assert fine.seconds > 0
 
 
 def test_captions_that_tell_nothing_of_their_picture_promise_nothing() -> None:
     found = probe_gain(*grown(told=False), **SMALL)
-    assert found.all_rows.hard_pairs < 0.01
+    assert found.recall.hard_pairs < 0.01
     gain = expected_gain(None, found)
     assert gain is not None and gain.word == "none" and "next to nothing" in gain.why
 
@@ -89,14 +89,14 @@ def test_the_same_seed_gives_the_same_and_another_seed_another() -> None:
 
 def test_equal_rows_are_held_out_together_or_not_at_all() -> None:
     captions = np.arange(N) // 3 + 1
-    captions[:200] = 7  # more than a tenth of what is held out
+    captions[:200] = 7  # more than a fifth of what is held out
     pictures = np.zeros(N, dtype=int)
     pictures[[300, 900]] = 4  # which connects two captions
     groups = np.stack([captions, pictures], axis=1)
     for seed in range(20):
         held = probe._held_out(groups, [seed, 0])
         rest = np.setdiff1d(np.arange(N), held)
-        assert 100 < len(held) <= 120 and held.min() >= 200
+        assert 200 < len(held) <= 240 and held.min() >= 200
         assert not np.intersect1d(captions[held], captions[rest]).size
         assert (300 in held) is (900 in held)
 
@@ -141,14 +141,14 @@ def test_few_candidates_are_first_the_hard_pairs_of_what_is_sought() -> None:
     assert len(mixed) == 10 and {1, 2, 5} < set(mixed)
     assert len(probe._others(pools, held, train, 3, 1000, draw)) == 99
     found = probe_gain(*grown(), **SMALL | {"rows_seen": 64}, candidates=300)
-    assert (found.all_rows.candidates, found.among_held_out.candidates) == (300, N // 10)
+    assert (found.recall.candidates, found.recall_held_out.candidates) == (300, N // 5)
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:
     return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
 
 
-def test_recall_is_that_of_a_plain_loop() -> None:
+def test_recall_and_ranks_are_those_of_a_plain_loop() -> None:
     random = np.random.default_rng(0)
     image, text = random.normal(size=(60, 6)), random.normal(size=(60, 5))
     groups = np.zeros((60, 2), dtype=np.int64)
@@ -158,7 +158,7 @@ def test_recall_is_that_of_a_plain_loop() -> None:
     torch.manual_seed(0)
     heads = Heads(6, 5)
     features = FrozenFeatures(image, text, torch.from_numpy(groups))
-    found = recalls(heads, features, held, others)
+    found = found_of(heads, features, held, others)
     heads.eval()
     with torch.no_grad():
         sides = [side.double().numpy() for side in heads(*features.of(np.arange(60)))]
@@ -166,16 +166,21 @@ def test_recall_is_that_of_a_plain_loop() -> None:
     def equal(one: int, other: int) -> bool:
         return one == other or bool(((groups[one] == groups[other]) & (groups[one] != 0)).any())
 
-    for recall, rows in zip(found, ([*held, *others], [*held]), strict=True):
-        right = 0
+    def ranks(rows: list[int]) -> np.ndarray:
+        told = []
         for queries, sought in (sides, sides[::-1]):
             for row in held:
                 scores = {o: cosine(queries[row], sought[o]) for o in rows}
                 best = max(score for o, score in scores.items() if equal(row, o) and o in held)
-                wrong = max(score for o, score in scores.items() if not equal(row, o))
-                right += best > wrong + 1e-6
-        assert recall == pytest.approx(right / (2 * len(held)))
-    assert 0 < found[0] < found[1] < 1
+                wrong = [score for o, score in scores.items() if not equal(row, o)]
+                told.append(1 + sum(score >= best - 1e-6 for score in wrong))
+        return np.array(told)
+
+    among_all, among_held_out = ranks([*held, *others]), ranks([*held])
+    assert found.recall == pytest.approx((among_all == 1).mean())
+    assert found.recall_held_out == pytest.approx((among_held_out == 1).mean())
+    assert found.reciprocal_rank == pytest.approx((1 / among_all).mean())
+    assert 0 < found.recall < found.recall_held_out < 1
 
 
 def test_heads_that_give_all_the_same_find_nothing() -> None:
@@ -183,7 +188,9 @@ def test_heads_that_give_all_the_same_find_nothing() -> None:
     for weights in heads.parameters():
         torch.nn.init.constant_(weights, 0.1)
     features = FrozenFeatures(np.ones((9, 4)), np.ones((9, 4)), torch.zeros(9, 1).long())
-    assert recalls(heads, features, np.arange(5), np.arange(5, 9)) == (0.0, 0.0)
+    found = found_of(heads, features, np.arange(5), np.arange(5, 9))
+    assert (found.recall, found.recall_held_out) == (0.0, 0.0)
+    assert found.reciprocal_rank == pytest.approx(1 / 9)
 
 
 def test_the_interval_is_that_of_student() -> None:
@@ -209,7 +216,7 @@ def test_the_interval_is_that_of_student() -> None:
         ({"pools": np.full((N, 4), -1)}, "no row to train on has a hard pair"),
         ({"pools": np.full((N, 4), N)}, "the span of pools"),
         ({"groups": np.ones(N, dtype=int)}, "hold out 0 and train on 1,200"),
-        ({"batch_size": 600}, "hold out 120 and train on 1,080; .* two batches of 600"),
+        ({"batch_size": 600}, "hold out 240 and train on 960; .* two batches of 600"),
         ({"held_out": np.arange(N)}, "hold out 1,200 and train on 0"),
         ({"held_out": [-1]}, r"the span of held_out is \[-1"),
         ({"held_out": np.arange(0)}, "the dtype of held_out|hold out 0"),
@@ -267,7 +274,7 @@ def test_a_diagnosis_probes_the_store_that_was_mined(
         f"expected gain: {found.gain.word} (probe)", "heads on frozen features stand for the model",
     ):  # fmt: skip
         assert words in page
-    assert found.to_dict()["probe"]["all_rows"] == dataclasses.asdict(found.probe.all_rows)
+    assert found.to_dict()["probe"]["recall"] == dataclasses.asdict(found.probe.recall)
 
 
 @pytest.mark.usefixtures("few_rows")

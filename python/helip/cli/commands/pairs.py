@@ -92,6 +92,9 @@ def diagnose(
     dataset, options = open_data(data, options)
     found = diagnose(table, dataset, bundle, store=store, **options)
     trained = {"model": model or "MODEL", "checkpoint": checkpoint, "out": "RUN"}
+    trained |= {each.option: each.value for each in found.suggestions}
+    if "similar_captions" in trained:
+        trained["store"] = store
     proceed = line_of("train", data=data, pairs=pairs, **trained, **opening)
     return Done(next=proceed, facts=found.to_dict(), text=str(found))
 

@@ -47,12 +47,14 @@ def test_the_page_is_that_of_python_and_json_has_its_fields(run: Run, place: Pat
 def test_without_a_model_the_table_and_the_data_are_told(run: Run, place: Path) -> None:
     code, out, err = run(
         *("diagnose", place / "pairs", "--data", place / "data.csv", "--store", place / "store"),
-        *("--batch-size", 64, "--quiet"),
+        *("--batch-size", 64),
     )
     assert code == 0, err
     assert "near captions" in out
     assert "expected gain" not in out
     assert "--control" in out  # 64 of 96 rows hold hard pairs by chance
+    line = next(line for line in err.splitlines() if "helip train" in line)
+    assert "--control" in line  # what is suggested
 
 
 @pytest.mark.parametrize(
