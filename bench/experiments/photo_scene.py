@@ -179,12 +179,12 @@ def recall(scene: Scene, image: torch.Tensor, text: torch.Tensor, part: str) -> 
             captions = np.unique(scene.caption[gallery[owner]])
             # bool by photograph and caption would be large: a set of pairs in one number.
             having = owner * len(scene.texts) + scene.caption
-            answers = captions[_first(image[rows], text[captions])]
+            answers = captions[first_of(image[rows], text[captions])]
             hits = np.isin(rows * len(scene.texts) + answers, having)
             figures[f"{label}I→T, {told}"] = float(hits.mean())
             others = np.flatnonzero((gallery & ~asked)[owner])
             left_out = scene.caption[others], np.searchsorted(those, owner[others])
-            answers = those[_first(text[queries], image[those], _places(queries, *left_out))]
+            answers = those[first_of(text[queries], image[those], places(queries, *left_out))]
             hits = np.isin(answers * len(scene.texts) + queries, having)
             figures[f"{label}T→I, {told}"] = float(hits.mean())
     means = {
@@ -194,14 +194,14 @@ def recall(scene: Scene, image: torch.Tensor, text: torch.Tensor, part: str) -> 
     return {**means, **figures}
 
 
-def _places(queries: np.ndarray, captions: np.ndarray, columns: np.ndarray) -> torch.Tensor:
+def places(queries: np.ndarray, captions: np.ndarray, columns: np.ndarray) -> torch.Tensor:
     """int64 [2, m]: the query and the column of each caption that is asked for."""
     place = np.searchsorted(queries, captions).clip(max=len(queries) - 1)
     there = queries[place] == captions
     return torch.from_numpy(np.stack([place[there], columns[there]]))
 
 
-def _first(
+def first_of(
     queries: torch.Tensor, gallery: torch.Tensor, left_out: torch.Tensor | None = None
 ) -> np.ndarray:
     """The nearest row of the gallery, but for pairs of query and row that are left out."""

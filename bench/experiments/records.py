@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     ROOT / "docs" / "results.md",
     ROOT / "docs" / "results-emoji.md",
+    ROOT / "docs" / "examples-of-answers.md",
     ROOT / "docs" / "when-it-helps.md",
     ROOT / "docs" / "curation.md",
     ROOT / "README.md",
