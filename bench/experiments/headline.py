@@ -175,23 +175,23 @@ def _validated(found: Any, figure: str) -> float:
 
 
 def general() -> list[list[str]]:
-    """A row each set that a general start is tuned on, and each way: what it finds there, of the
-    other sets, and by zero-shot classification; with the difference to the start."""
+    """A row each set that a start of the others is tuned on, and each way: what it finds there, of
+    the other sets, and by zero-shot classification; with the difference to the control."""
     runs = records.read("photos-general")["runs"]
     rows = [["tuned on, way", "that set, among all", "that set, among held-out",
              "other sets, among all", *photos.CLASSES]]  # fmt: skip
     for name, found in runs.items():
         only = name.partition(", ")[0]
-        start = runs[f"{only}, start"]
+        control = runs[f"{only}, control"]
         row = [name]
         others = [data for data in photos.MIXED if data != only]
         for sets, gallery in (([only], "among all"), ([only], "published"), (others, "among all")):
             keys = [f"{data} {way}, {gallery}" for data in sets for way in ("I→T", "T→I")]
             before, after = (
                 [float(np.mean([run["test"][key] for key in keys])) for run in side.values()]
-                for side in (start, found)
+                for side in (control, found)
             )
-            gap = "" if name.endswith(", start") else f", {gained(before, after)}"
+            gap = "" if found is control else f", {gained(before, after)}"
             row.append(f"{100 * np.mean(after):.1f}{gap}")
         for data in photos.CLASSES:
             row.append(f"{100 * np.mean([run['test'][data] for run in found.values()]):.1f}")
@@ -252,7 +252,7 @@ def main() -> None:
         ("photos-all", "Photographs: among all of a set", photographs("among all")),
         ("photos-held-out", "Photographs: among held-out ones", photographs("published")),
         ("photos-within", "Photographs: in equal time, among all", within("among all")),
-        ("photos-domains", "Photographs: a general start, tuned on one set", general()),
+        ("photos-domains", "Photographs: a start of other sets, tuned on one more", general()),
     ):
         records.write(name, {"title": title, "table": table})
         print(records.markdown(table))

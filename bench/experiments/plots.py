@@ -159,8 +159,8 @@ def gain_against_chance(axes: Any) -> None:
             tuned = result["runs"][way.format(rows)]
             control = result["runs"][f"{rows} rows, control" if rows else "control"]
             drawn.setdefault(label, []).append(_share(tuned, control, "test", "mean"))
-    marks = "osD^vPX*<>"
-    for mark, (label, dots) in zip(marks, drawn.items(), strict=False):
+    marks = "osD^vPX*<>hd"
+    for mark, (label, dots) in zip(marks, drawn.items(), strict=True):
         axes.plot(*zip(*sorted(dots), strict=True), mark, linestyle=":", label=label)
     axes.axhline(0, color="#9ca3af", linewidth=0.8)
     axes.set_xscale("log")

@@ -39,8 +39,7 @@ LARGE = 0.55
 SOME = 0.2
 #: What is known below which hard batches are likely to do harm.
 LEARNED = 0.1
-#: Gain of a probe as a share of the control's mean reciprocal rank, from which it is called large, and
-#: some.
+#: Share of the control's mean reciprocal rank from which a probe's gain is large, and some.
 PROBED_LARGE = 0.1
 PROBED_SOME = 0.02
 #: Recall@1 of a probe below which its heads tell nothing apart; ten times guessing is as little.
@@ -86,9 +85,9 @@ def expected_gain(
 def _probed(probe: ProbeGain) -> tuple[Word, str]:
     found, recall = probe.reciprocal_rank, probe.recall
     why = (
-        f"with hard pairs small heads on the store's features reach a mean reciprocal rank of "
-        f"{found.hard_pairs:.3f} of held-out pairs among {found.candidates:,} rows, with plain "
-        f"batches {found.control:.3f}"
+        "with hard pairs small heads on the store's features reach a mean reciprocal rank of "
+        f"{found.hard_pairs:.1%} of held-out pairs among {found.candidates:,} rows, with plain "
+        f"batches {found.control:.1%}"
     )
     if max(recall.control, recall.hard_pairs) < max(PROBED_LEAST, 10 / recall.candidates):
         return "none", f"{why}, which is next to nothing"

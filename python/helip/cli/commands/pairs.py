@@ -91,7 +91,9 @@ def diagnose(
     opening = opening_of(options)
     dataset, options = open_data(data, options)
     found = diagnose(table, dataset, bundle, store=store, **options)
-    trained = {"model": model or "MODEL", "checkpoint": checkpoint, "out": "RUN"}
+    trained: dict[str, Any] = {
+        "model": model or "MODEL", "checkpoint": checkpoint, "out": "RUN",
+    }  # fmt: skip
     trained |= {each.option: each.value for each in found.suggestions}
     if "similar_captions" in trained:
         trained["store"] = store
