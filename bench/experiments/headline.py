@@ -252,6 +252,7 @@ def main() -> None:
         ("photos-all", "Photographs: among all of a set", photographs("among all")),
         ("photos-held-out", "Photographs: among held-out ones", photographs("published")),
         ("photos-within", "Photographs: in equal time, among all", within("among all")),
+        ("photos-within-held-out", "The same, among held-out ones", within("published")),
         ("photos-domains", "Photographs: a start of other sets, tuned on one more", general()),
     ):
         records.write(name, {"title": title, "table": table})

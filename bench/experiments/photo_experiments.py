@@ -20,8 +20,8 @@ class PhotoExperiment(Experiment):
 
 SMALL = ("flickr8k", "paragraphs", "fashion")
 LARGE = ("fashion44k", "mixed")
-#: Learning rates by the rows of a batch: near the best of "photos-lr" for the control, one seed. Of
-#: large sets a quarter, by the same measure.
+#: Learning rates by the rows of a batch: near the best of "photos-lr" for the control on fashion,
+#: one seed. Of large sets a quarter, by the same measure.
 RATES = {64: 5e-4, 256: 2e-3, 1024: 4e-3, 4096: 8e-3}
 SIZES = (64, 256, 1024)
 EIGHT = "communities of 8"
