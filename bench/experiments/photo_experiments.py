@@ -19,7 +19,7 @@ class PhotoExperiment(Experiment):
 
 
 SMALL = ("flickr8k", "paragraphs", "fashion")
-LARGE = ("fashion44k", "mixed")
+LARGE = ("fashion44k", "icons", "mixed", "all")
 #: Learning rates by the rows of a batch: near the best of "photos-lr" for the control on fashion,
 #: one seed. Of large sets a quarter, by the same measure.
 RATES = {64: 5e-4, 256: 2e-3, 1024: 4e-3, 4096: 8e-3}
@@ -27,6 +27,8 @@ SIZES = (64, 256, 1024)
 EIGHT = "communities of 8"
 #: What `helip train` does unless it is told otherwise.
 DEFAULT: dict[str, Any] = {"way": "communities", "distill": 1.0}
+#: From the general start, by "photos-general-lr".
+TUNED = 2.5e-4
 OWN: dict[str, Any] = {**DEFAULT, "pool": "own", "refreshed": 4}
 
 
@@ -194,13 +196,15 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
     "photos-large": PhotoExperiment(
         "Photographs, heads: more rows, and three sets as one",
         compared(FEW, ("fashion44k",), SIZES) + compared(FEW, ("mixed",), (256,))
-        + compared(PLAIN, ("mixed",), (1024,)) + compared(PLAIN, ("fashion44k",), (4096,)),
+        + compared(PLAIN, ("mixed",), (1024,)) + compared(PLAIN, ("fashion44k",), (4096,))
+        + compared(FEW, ("all",), (256,)) + compared(PLAIN, ("all",), (1024, 4096)),
     ),
     "photos-tower": PhotoExperiment(
         "Photographs, the top of the image tower trains too",
         compared(FEW, SMALL, (64, 256), stage="top")
         + compared(PLAIN, SMALL, (1024,), stage="top")
         + compared(FEW, ("fashion44k",), (256,), stage="top"),
+        seeds=(0, 1, 2, 3, 4),
     ),
     "photos-rivals": PhotoExperiment(
         "Photographs, heads: rivals at equal steps and rows",
@@ -211,12 +215,33 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
         tuple(
             replace(trial, name=f"{trial.name}, {count} epochs", epochs=float(count), against="")
             for count in (4, 8, 16)
-            for trial in compared(TIMED, ("fashion",), (256,))
-            + compared({name: MAIN[name] for name in ("control", "default")},
-                       ("fashion",), (64, 1024))
-            + compared(PLAIN, ("fashion",), (4096,))
+            for trial in compared(TIMED, SMALL, (256,))
+            + compared({name: MAIN[name] for name in ("control", "default")}, SMALL, (64, 1024))
+            + compared(PLAIN, SMALL, (4096,))
             if not (count > 8 and trial.way.startswith("JEST"))
         ),
+    ),
+    "photos-from-general": PhotoExperiment(
+        "Photographs and icons, a tower: the start of all sets, tuned on one of them, and on all",
+        tuple(
+            replace(trial, only=only, name=trial.name.replace("all, 256 rows", only or "all"),
+                    against=trial.against and f"{only or 'all'}, control")
+            for only in (*photos.SOURCES, "")
+            for trial in compared(FEW, ("all",), (256,), stage="top", general=True, lr=TUNED,
+                                  epochs=epochs(only or "all", "top") / 2)
+        ),
+    ),
+    "photos-general-lr": PhotoExperiment(
+        "Photographs, a tower: learning rates from the start of all sets",
+        tuple(
+            Trial(f"{only}, {way}, {lr:g}", data="all", only=only, general=True, stage="top",
+                  lr=lr, epochs=epochs(only, "top") / 2, against="", **told)
+            for only in ("flickr8k", "fashion44k")
+            for lr in (1e-4, 2.5e-4, 1e-3)
+            for way, told in (("control", {}), ("default", DEFAULT))
+        ),
+        part="validation",
+        seeds=(0,),
     ),
     "photos-general": PhotoExperiment(
         "Photographs, heads: a start of other sets, tuned on one more",

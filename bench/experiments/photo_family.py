@@ -22,7 +22,10 @@ __all__ = ["EXPERIMENTS", "done", "identity", "prepare", "record", "run", "secon
 #: Of a row that is trained on, and of measuring a set, one thread of an AMD EPYC.
 ROW = {"heads": 1.0e-4, "top": 2.6e-3}
 MEASURED = {"heads": 4.0, "top": 20.0}
-ROWS = {"flickr8k": 6000, "paragraphs": 5715, "fashion": 7000, "fashion44k": 32000, "mixed": 44000}
+ROWS = {
+    "flickr8k": 6000, "paragraphs": 5715, "fashion": 7000, "fashion44k": 32000, "mixed": 44000,
+    "icons": 30761, "all": 75000,
+}  # fmt: skip
 
 #: What runs call a figure: how tables name it.
 FIGURES = {"among all": "among all", "published": "among held-out"}
@@ -38,14 +41,17 @@ def done(trial: Trial, seed: int) -> bool:
 def seconds(trial: Trial) -> float:
     """About what a run takes on one thread."""
     epochs = 0.0 if trial.way == "start" else trial.epochs
-    return MEASURED[trial.stage] + ROW[trial.stage] * epochs * ROWS[trial.data]
+    measured = MEASURED[trial.stage] * (4 if trial.data in photos.MIXTURES else 1)
+    return measured + ROW[trial.stage] * epochs * ROWS[trial.only or trial.data]
 
 
 def prepare(workers: Workers, trials: Iterable[Trial], seeds: Sequence[int]) -> None:
     """What several runs need, before the runs: two of them would make it twice."""
     trials = list(trials)
     sets = {trial.data for trial in trials}
-    for name in sorted({part for each in sets for part in parts(each)} | set(photos.CLASSES)):
+    for name in sorted(
+        {part for each in sets for part in photos.parts_of(each)} | {*photos.CLASSES}
+    ):
         photo_features.encoded(name, workers)
     tables = {(trial.data, pool) for trial in trials for pool in (trial.pool, "product")
               if pool not in photo_runs.OWN}  # fmt: skip
@@ -59,16 +65,24 @@ def prepare(workers: Workers, trials: Iterable[Trial], seeds: Sequence[int]) -> 
     plain = {}
     for trial in trials:
         for seed in seeds:
-            for begun in photo_runs.starts(trial):
+            for begun in all_starts(trial):
                 plain[setting.place("photo-starts", photo_runs.start_identity(begun, seed))] = (
                     begun, seed,
                 )  # fmt: skip
     waiting = [each for place, each in plain.items() if not place.exists()]
-    workers.finish("starts", [workers.submit(photo_runs.start_of, *each) for each in waiting])
+    # Heads before the general start, which begins with them.
+    for stage in ("heads", "top"):
+        workers.finish("starts", [
+            workers.submit(photo_runs.start_of, *each) for each in waiting if each[0].stage == stage
+        ])  # fmt: skip
 
 
-def parts(name: str) -> tuple[str, ...]:
-    return photos.MIXED if name == "mixed" else (name,)
+def all_starts(trial: Trial) -> list[Trial]:
+    """What it starts from, and before each of these what that starts from."""
+    found = []
+    for begun in photo_runs.starts(trial):
+        found += [*(photo_runs.starts(begun) if begun.stage == "top" else ()), begun]
+    return found
 
 
 def _captions(name: str) -> None:

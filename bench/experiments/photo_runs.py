@@ -40,6 +40,7 @@ RUNS = "photo-runs"
 REFERENCE = 8  # epochs more than the start's, of the reference model
 WARM = 0.05  # share of the steps in which the learning rate rises
 START = {"rows": 256, "lr": 1e-3}
+GENERAL = {"lr": 5e-4, "epochs": 2.0}  # of the general start, after its heads
 OWN = ("own", "cross")  # pools of the model's own features
 DROPPED = 0.1
 TOP_LR = 0.3  # of the tower, as a share of that of the heads
@@ -140,8 +141,7 @@ def image_source(seen: Scene, trial: Trial) -> Any:
 
 @cache
 def kept_of(name: str) -> np.ndarray:
-    parts = photos.MIXED if name == "mixed" else (name,)
-    return np.concatenate([photo_features.encoded(part)[0] for part in parts])
+    return np.concatenate([photo_features.encoded(part)[0] for part in photos.parts_of(name)])
 
 
 def batches(
@@ -228,21 +228,31 @@ def losses(trial: Trial, model: Model, seen: Scene) -> Any:
 
 
 def start_trial(trial: Trial) -> Trial:
+    if trial.general:
+        return Trial("general", data=trial.data, rows=START["rows"], lr=GENERAL["lr"], stage="top",
+                     epochs=GENERAL["epochs"], start_epochs=trial.start_epochs)  # fmt: skip
     only = f"not {trial.only}" if trial.only else ""
     return Trial("start", data=trial.data, only=only, rows=START["rows"], lr=START["lr"],
                  epochs=trial.start_epochs)  # fmt: skip
 
 
 def start_of(plain: Trial, seed: int) -> Path:
-    """The folder of heads that plain batches trained."""
+    """The folder of a model that plain batches trained: of heads, from random weights; or of heads
+    and the top of the tower, from heads."""
 
     def make(folder: Path) -> None:
         seen = scene(plain.data, plain.only)
-        torch.manual_seed(seed)
-        model = Model(Heads(seen.image.shape[-1], seen.texts.shape[1]))
+        if plain.stage == "top":
+            model = begun(plain, seed)
+            torch.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
+            model = Model(Heads(seen.image.shape[-1], seen.texts.shape[1]))
         told = train(model, seen, plain, seed) if plain.epochs else {"seconds": 0.0}
         setting.keep(folder, told)
         save_file(model.heads.state_dict(), folder / "heads.safetensors")
+        if model.top is not None:
+            save_file(model.top.state_dict(), folder / "top.safetensors")
 
     return setting.cached("photo-starts", start_identity(plain, seed), make)
 
@@ -265,9 +275,12 @@ def loaded(folder: Path, seen: Scene) -> Model:
 
 
 def begun(trial: Trial, seed: int) -> Model:
-    model = loaded(start_of(start_trial(trial), seed), scene(trial.data))
+    folder = start_of(start_trial(trial), seed)
+    model = loaded(folder, scene(trial.data))
     if trial.stage == "top":
         model.top = photo_features.Top(copy.deepcopy(photo_features.network()))
+        if trial.general:
+            model.top.load_state_dict(load_file(folder / "top.safetensors"))
     return model
 
 

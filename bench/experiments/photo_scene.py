@@ -1,11 +1,18 @@
 """A set of photographs as an experiment sees it: features, captions, hard pairs, and the figures.
 
+    python bench/experiments/photo_scene.py --data DIR --out FOLDER
+
+writes ``image.npy`` and ``text.npy`` there, float16 unit rows of photographs and icons in random
+order, which other benchmarks take as real data.
+
 Recall@1 is measured in two galleries: of the photographs and captions of the held-out half, as
 others report it, and of all of the set, where near twins of what is asked were trained on.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import time
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -75,14 +82,14 @@ class Scene:
 
 @cache
 def scene(name: str, only: str = "") -> Scene:
-    """Of a set. only: of mixed, the set whose photographs alone are trained on; or "not " and
-    the set whose photographs are left out."""
+    """Of a set or a mixture. only: of a mixture, the set whose photographs alone are trained on; or
+    "not " and the set whose photographs are left out."""
     if only:
         whole = scene(name)
         train = whole.train[those_of(whole.shown.sources[whole.train], only)]
         return replace(whole, train=train, data=data_of(whole.shown, train), tables={})
     shown = photos.load(name)
-    parts = photos.MIXED if name == "mixed" else (name,)
+    parts = photos.parts_of(name)
     pooled = []
     for part in parts:
         features = torch.from_numpy(photo_features.encoded(part)[1]).float()
@@ -92,7 +99,7 @@ def scene(name: str, only: str = "") -> Scene:
     distinct, caption = np.unique(flat, return_inverse=True)
     first = np.cumsum([0, *(len(texts) for texts in shown.captions)])
     train = shown.rows("train")
-    if name == "mixed":
+    if name in photos.MIXTURES:
         # Of the parts, so that no caption is encoded twice.
         known = {text: row for part in parts for text, row in captions_of(part).items()}
         texts = torch.stack([known[str(text)] for text in distinct])
@@ -103,7 +110,7 @@ def scene(name: str, only: str = "") -> Scene:
 
 def those_of(sources: np.ndarray, only: str) -> np.ndarray:
     """bool, as ``sources``: which rows are of the set ``only``, or are not."""
-    inside = sources == photos.MIXED.index(only.removeprefix("not "))
+    inside = sources == photos.SOURCES.index(only.removeprefix("not "))
     return inside != only.startswith("not ")
 
 
@@ -172,7 +179,7 @@ def recall(scene: Scene, image: torch.Tensor, text: torch.Tensor, part: str) -> 
     for source in np.unique(shown.sources):
         inside = shown.sources == source
         asked = inside & (shown.splits == photos.SPLITS.index(part))
-        label = f"{photos.MIXED[source]} " if shown.name == "mixed" else ""
+        label = f"{photos.SOURCES[source]} " if shown.name in photos.MIXTURES else ""
         for gallery, told in ((asked, "published"), (inside, "among all")):
             rows, those = np.flatnonzero(asked), np.flatnonzero(gallery)
             queries = np.unique(scene.caption[asked[owner]])
@@ -229,3 +236,23 @@ def of_classes(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     features = torch.from_numpy(photo_features.encoded(name)[1][:, 0]).float()
     scaled = normalize(features, dim=-1) * features.shape[-1] ** 0.5
     return scaled.bfloat16(), torch.from_numpy(photos.classes(name)[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the photographs, see photos.py")
+    parser.add_argument("--set", choices=(*photos.SETS, *photos.MIXTURES), default="all")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    os.environ["HELIP_PHOTOS"] = str(args.data.resolve())
+    seen = scene(args.set)
+    order = np.random.default_rng(0).permutation(len(seen.shown))
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name, rows in (("image", seen.image[:, 0].float()), ("text", seen.text_mean)):
+        np.save(args.out / f"{name}.npy", normalize(rows, dim=-1).half().numpy()[order])
+
+
+if __name__ == "__main__":
+    main()

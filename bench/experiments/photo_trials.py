@@ -15,7 +15,10 @@ class Trial:
     """Of `ways`; or "start", the model as it was."""
     data: str = "flickr8k"
     only: str = ""
-    """Of mixed: the set that is trained on; the start is of the others, "not " and its name."""
+    """Of a mixture: the set that is trained on; the start is of the others, "not " and its name,
+    unless it is the general one."""
+    general: bool = False
+    """The start is the general one: heads and tower, trained on all of a mixture."""
     epochs: float = 8
     """How often as many rows are seen as there are to train on."""
     rows: int = 256
@@ -42,5 +45,5 @@ class Trial:
     @property
     def identity(self) -> dict[str, Any]:
         told = {f.name: getattr(self, f.name) for f in fields(self)}
-        later = {name for name in ("phrases", "only") if not told[name]}
+        later = {name for name in ("phrases", "only", "general") if not told[name]}
         return {k: v for k, v in told.items() if k not in {"name", "against", *later}}

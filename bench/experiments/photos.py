@@ -1,6 +1,7 @@
 """Photographs with captions, from folders, and how they are split.
 
-    python bench/experiments/photos.py --data DIR     what is there, and how it is split
+    python bench/experiments/photos.py --data DIR             what is there, and how it is split
+    python bench/experiments/photos.py --data DIR --icons     lays out the icons there, too
 
 DIR holds a folder for each set, laid out as ``NAME/images/`` and ``NAME/captions.tsv`` (lines of
 file, number and text, with tabs between). All of it lies in public repositories of GitHub, as files
@@ -15,8 +16,9 @@ in git; it is for measuring only, and nothing of it is kept in this one:
 - ``grocery``: the folder ``dataset`` of marcusklasson/GroceryStoreDataset, as it is (MIT);
 - ``clothing``: ``images`` and ``images.csv`` of alexeygrigorev/clothing-dataset.
 
-The last two have classes and no captions: nothing is trained on them. ``mixed`` is flickr8k,
-paragraphs and fashion44k together; nearly all photographs of fashion are in fashion44k too.
+The last two have classes and no captions: nothing is trained on them. ``icons`` are the icons in
+colour of ``icons.py``, as files. ``mixed`` is flickr8k, paragraphs and fashion44k together, ``all``
+is these and the icons; nearly all photographs of fashion are in fashion44k too.
 """
 
 from __future__ import annotations
@@ -32,15 +34,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import icons
 import numpy as np
 from PIL import Image
 
-SETS = ("flickr8k", "paragraphs", "fashion", "fashion44k")
+import helip
+
+SETS = ("flickr8k", "paragraphs", "fashion", "fashion44k", "icons")
 MIXED = ("flickr8k", "paragraphs", "fashion44k")
+#: Those that are part of mixtures, in the order in which rows of a mixture name them.
+SOURCES = (*MIXED, "icons")
+MIXTURES = {"mixed": MIXED, "all": SOURCES}
 CLASSES = ("grocery", "clothing")
 SPLITS = ("train", "validation", "test")
 UNCLEAR = ("Not sure", "Skip", "Other")
-PUBLISHED = {"flickr8k": ("train", "dev", "test"), "paragraphs": ("train", "val", "test")}
+#: What the lists are called that come with a set.
+PUBLISHED = {
+    "flickr8k": ("train", "dev", "test"), "paragraphs": ("train", "val", "test"), "icons": SPLITS,
+}  # fmt: skip
 # Percent in each of two halves.
 HELD_TITLES = 10
 HELD_PHOTOS = 5  # of those whose title is not held out
@@ -55,7 +66,7 @@ class Photos:
     captions: list[tuple[str, ...]]
     splits: np.ndarray  # int64 [n], places in SPLITS
     known: np.ndarray  # bool [n]: the first caption stands at a photograph that is trained on
-    sources: np.ndarray  # int64 [n]: of which set, in the order of MIXED where they are several
+    sources: np.ndarray  # int64 [n]: of which set, places in SOURCES
     left_out: dict[str, int]
 
     def __len__(self) -> int:
@@ -75,10 +86,10 @@ def folder() -> Path:
 
 @functools.cache
 def load(name: str) -> Photos:
-    if name == "mixed":
-        return together([load(part) for part in MIXED])
+    if name in MIXTURES:
+        return together(name, [load(part) for part in MIXTURES[name]])
     if name not in SETS:
-        raise ValueError(f"no set is called {name!r}; there are {', '.join((*SETS, 'mixed'))}")
+        raise ValueError(f"no set is called {name!r}; there are {', '.join((*SETS, *MIXTURES))}")
     root = folder() / name
     listed, left_out = read_captions(root)
     there = {path.name for path in os.scandir(root / "images") if path.is_file()}
@@ -103,19 +114,24 @@ def load(name: str) -> Photos:
     splits = splits[kept]
     trained = {captions[i][0] for i in np.flatnonzero(splits == 0)}
     known = np.array([texts[0] in trained for texts in captions])
-    sources = np.full(len(paths), MIXED.index(name) if name in MIXED else 0)
+    sources = np.full(len(paths), SOURCES.index(name) if name in SOURCES else 0)
     return Photos(
         name, paths, captions, splits, known, sources, {k: n for k, n in left_out.items() if n}
     )
 
 
-def together(parts: Sequence[Photos]) -> Photos:
+def parts_of(name: str) -> tuple[str, ...]:
+    """The sets that a mixture is of; of a set itself."""
+    return MIXTURES.get(name, (name,))
+
+
+def together(name: str, parts: Sequence[Photos]) -> Photos:
     """Several sets as one."""
     left_out: Counter[str] = Counter()
     for part in parts:
         left_out.update(part.left_out)
     return Photos(
-        "mixed",
+        name,
         [path for part in parts for path in part.paths],
         [texts for part in parts for texts in part.captions],
         *(
@@ -223,13 +239,35 @@ def classes(name: str) -> tuple[list[Path], np.ndarray, list[str]]:
     return [path for path, _ in there], np.array([n for _, n in there]), names
 
 
+def lay_out_icons(root: Path) -> None:
+    """Write the icons in colour as a set like the others; what is there is left as it is."""
+    shown = icons.load()
+    data = helip.open_dataset(shown.shards(), progress=False)
+    images = root / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    files = [f"{key.replace('/', '_')}.png" for key in shown.keys]
+    for row, file in enumerate(files):
+        if not (images / file).exists():
+            data.image(row).save(images / file)
+    lines = [f"{file}\t0\t{text}\n" for file, text in zip(files, shown.captions, strict=True)]
+    (root / "captions.tsv").write_text("".join(lines), encoding="utf-8")
+    for split in SPLITS:
+        inside = [name.endswith(split) for name in shown.split_names]
+        rows = np.flatnonzero(np.array(inside)[shown.splits])
+        told = "".join(f"{files[row]}\n" for row in rows)
+        (root / f"{split}.txt").write_text(told, encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder of the sets")
+    parser.add_argument("--icons", action="store_true", help="lay out the icons of icons.py there")
     args = parser.parse_args()
     os.environ["HELIP_PHOTOS"] = str(args.data.resolve())
+    if args.icons:
+        lay_out_icons(args.data / "icons")
     for name in SETS:
         if not (args.data / name).is_dir():
             print(f"{name}: not there")
