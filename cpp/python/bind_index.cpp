@@ -100,6 +100,14 @@ void bind_index(py::module_& module) {
             });
           },
           py::arg("image"), py::arg("text"), py::arg("ids"), py::arg("threads"))
+      .def(
+          "remove",
+          [](PairIndex& self, const Ids& ids) {
+            const std::vector<std::int64_t> gone = values_of(ids);
+            const py::gil_scoped_release release;
+            self.remove(gone);
+          },
+          py::arg("ids"))
       // add() may hold the lock for long.
       .def("__len__", &PairIndex::size, py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("nbytes",

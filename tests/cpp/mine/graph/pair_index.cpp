@@ -381,6 +381,57 @@ TEST_CASE("a child that is forked amid an addition is told", "[pair_index]") {
 }
 #endif
 
+TEST_CASE("what was removed is found no more, and its id is free", "[pair_index]") {
+  const Data data = data_of(1200);
+  const TemporaryFolder folder;
+  PairIndex index = built(data, 1000);
+  std::vector<std::int64_t> gone;
+  for (std::int64_t row = 0; row < 1000; row += 3) gone.push_back(row);
+  index.remove(gone);
+  REQUIRE(index.size() == 666);
+  const auto finds_gone = [&](const PairIndex& of) {
+    const PairMatches found = of.query(data.image.view(), data.text.view(), 10, 128);
+    return std::any_of(found.ids.begin(), found.ids.end(),
+                       [](std::int64_t id) { return id >= 0 && id < 1000 && id % 3 == 0; });
+  };
+  REQUIRE(!finds_gone(index));
+  index.save(folder / "index");
+  PairIndex opened = PairIndex::open(folder / "index");
+  REQUIRE(opened.size() == 666);
+  REQUIRE(!finds_gone(opened));
+  expect_error(ErrorCode::invalid_argument, "id 3, number 1 of those to be removed, is not in",
+               [&] { opened.remove({1, 3}); });
+  expect_error(ErrorCode::invalid_argument, "id 4 is that of row 0 and of row 1",
+               [&] { opened.remove({4, 4}); });
+  REQUIRE(opened.size() == 666);
+  opened.remove({1});
+  REQUIRE(opened.size() == 665);
+  // The same pairs again, under their ids.
+  std::vector<std::int64_t> again;
+  for (std::int64_t row = 0; row < 1000; row += 3) {
+    index.add(part_of(data.image, row, row + 1), part_of(data.text, row, row + 1), {row}, 1);
+  }
+  REQUIRE(index.size() == 1000);
+  REQUIRE(recall(index, data, 1000, 1000, 1200, 10, 1e-6) > 0.98);
+}
+
+TEST_CASE("an addition that is stopped adds nothing", "[pair_index]") {
+  const Data data = data_of(8000);
+  PairIndex index = built(data, 600);
+  const PairMatches before = index.query(part_of(data.image, 0, 50), part_of(data.text, 0, 50), 5);
+  expect_error(ErrorCode::cancelled, "build", [&] {
+    index.add(
+        part_of(data.image, 600, 8000), part_of(data.text, 600, 8000), {}, 1,
+        [&](const Progress& progress) { return progress.stage != "build" || !progress.done; });
+  });
+  REQUIRE(index.size() == 600);
+  const PairMatches after = index.query(part_of(data.image, 0, 50), part_of(data.text, 0, 50), 5);
+  REQUIRE(same(before, after));
+  index.add(part_of(data.image, 600, 1200), part_of(data.text, 600, 1200));
+  REQUIRE(index.size() == 1200);
+  REQUIRE(recall(index, data, 1200, 0, 100, 10, 1e-6) > 0.98);
+}
+
 TEST_CASE("an index that was moved from is empty and refuses to answer", "[pair_index]") {
   const Data data = clustered_data(40, 6, 4);
   PairIndex index = PairIndex::build(data.image.view(), data.text.view());
