@@ -370,6 +370,10 @@ HELIP_EXPORT helip_status helip_index_save(const helip_index* index, const char*
 HELIP_EXPORT helip_status helip_index_add(helip_index* index, const helip_matrix* image,
                                           const helip_matrix* text, const int64_t* ids,
                                           int32_t threads, const helip_control* control);
+/* Pairs of these ids get other embeddings. All or none. */
+HELIP_EXPORT helip_status helip_index_replace(helip_index* index, const helip_matrix* image,
+                                              const helip_matrix* text, const int64_t* ids,
+                                              int32_t threads, const helip_control* control);
 /* Pairs of these `count` ids are found no more. All or none. */
 HELIP_EXPORT helip_status helip_index_remove(helip_index* index, const int64_t* ids, int64_t count);
 /* The k best of each of the n rows: `ids` [n, k], `scores` [n, k], `counts` [n], of the caller's

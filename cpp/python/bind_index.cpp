@@ -101,6 +101,16 @@ void bind_index(py::module_& module) {
           },
           py::arg("image"), py::arg("text"), py::arg("ids"), py::arg("threads"))
       .def(
+          "replace",
+          [](PairIndex& self, const BoundView& image, const BoundView& text, const Ids& ids,
+             int threads) {
+            const std::vector<std::int64_t> own = values_of(ids);
+            run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+              self.replace(image.view, text.view, own, threads, callback);
+            });
+          },
+          py::arg("image"), py::arg("text"), py::arg("ids"), py::arg("threads"))
+      .def(
           "remove",
           [](PairIndex& self, const Ids& ids) {
             const std::vector<std::int64_t> gone = values_of(ids);

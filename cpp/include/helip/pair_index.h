@@ -97,8 +97,14 @@ class HELIP_EXPORT PairIndex {
            const std::vector<std::int64_t>& ids = {}, int threads = 0,
            const ProgressCallback& progress = {});
 
-  // Pairs of these ids are found no more. All or none. An opened index is copied into memory first.
-  // Throws Error: invalid_argument (an id that is not there, or is given twice), out_of_memory.
+  // Pairs of these ids get other embeddings: the new ones are added, then the old ones are removed.
+  // All or none. Throws as add() does, and where an id is not there.
+  void replace(const MatrixView& image, const MatrixView& text,
+               const std::vector<std::int64_t>& ids, int threads = 0,
+               const ProgressCallback& progress = {});
+  // Pairs of these ids are found no more; the next that are added take their memory. All or none.
+  // An opened index is copied into memory first. Throws Error: invalid_argument (an id that is not
+  // there, or is given twice), out_of_memory.
   void remove(const std::vector<std::int64_t>& ids);
 
   [[nodiscard]] std::int64_t size() const;  // without what was removed

@@ -201,11 +201,20 @@ class PairIndex:
         matrices = inputs_of(None, image, text, _BOTH).matrices
         self._core.add(*matrices, _ids(ids, matrices[0].rows), threads or 0)
 
+    def replace(self, *, image: Any, text: Any, ids: Any, threads: int | None = None) -> None:
+        """Pairs of these ids get other embeddings, all or none; queries go on meanwhile.
+
+        Raises:
+            InvalidArgumentError: as in :meth:`build`, or an id that is not there.
+        """
+        check("threads", threads, Threads | None)
+        matrices = inputs_of(None, image, text, _BOTH).matrices
+        self._core.replace(*matrices, _ids(ids, matrices[0].rows), threads or 0)
+
     def remove(self, ids: Any) -> None:
         """Pairs of these ids are found no more; queries go on meanwhile. All or none.
 
-        Their rows stay in memory, and in what is saved. An opened index is copied into memory
-        first.
+        What is added next takes their memory. An opened index is copied into memory first.
 
         Args:
             ids: int64 [n], each in the index, once.

@@ -49,8 +49,6 @@ bool fits_codes(std::int64_t dimensions) {
   return dimensions >= 1 && dimensions <= kMostCodeDimensions;
 }
 
-constexpr std::int64_t kCopyGrain = 256;
-
 // float16 as it is, anything else as a unit vector.
 void keep(const MatrixView& given, const Rows& rows, std::int64_t row, std::vector<float>& unit,
           LoadedRow& buffer, char* out) {
@@ -205,18 +203,12 @@ void IndexRows::reserve(std::int64_t capacity) {
   capacity_ = capacity;
 }
 
-void IndexRows::write(std::int64_t first, const Corpus& corpus, const MatrixView& image,
-                      const MatrixView& text, std::span<const std::int64_t> ids, Team& team) {
-  if (ids.empty()) return;
-  std::memcpy(ids_.mutable_row(first), ids.data(), ids.size_bytes());
-  team.for_blocks(corpus.size(), kCopyGrain, [&](std::int64_t row, std::int64_t end, int) {
-    std::vector<float> unit;
-    LoadedRow buffer;
-    for (; row < end && !team.stopped(); ++row) {
-      keep(image, *corpus.image(), row, unit, buffer, image_.mutable_row(first + row));
-      keep(text, *corpus.text(), row, unit, buffer, text_.mutable_row(first + row));
-    }
-  });
+void IndexRows::write(std::int64_t row, const Corpus& corpus, const MatrixView& image,
+                      const MatrixView& text, std::int64_t from, std::int64_t id,
+                      Buffers& buffers) {
+  std::memcpy(ids_.mutable_row(row), &id, sizeof id);
+  keep(image, *corpus.image(), from, buffers.unit, buffers.image, image_.mutable_row(row));
+  keep(text, *corpus.text(), from, buffers.unit, buffers.text, text_.mutable_row(row));
 }
 
 void check_range(const char* name, std::int64_t value, std::int64_t least, std::int64_t most) {

@@ -73,9 +73,14 @@ class IndexRows {
   void show(std::int64_t size, const IndexRows& others) noexcept;
   // Room for so many rows; what moves is what readers must not look at meanwhile.
   void reserve(std::int64_t capacity);
-  // Of the pairs of a measured corpus, whose matrices these are, from row `first` on.
-  void write(std::int64_t first, const Corpus& corpus, const MatrixView& image,
-             const MatrixView& text, std::span<const std::int64_t> ids, Team& team);
+  // A thread's buffers.
+  struct Buffers {
+    std::vector<float> unit;
+    LoadedRow image, text;
+  };
+  // Row `from` of a measured corpus, whose matrices these are.
+  void write(std::int64_t row, const Corpus& corpus, const MatrixView& image,
+             const MatrixView& text, std::int64_t from, std::int64_t id, Buffers& buffers);
   void publish(std::int64_t size) noexcept { size_ = size; }
 
  private:

@@ -56,7 +56,6 @@ struct PairIndex::State {
   State(mining::IndexFile file, const mining::Kernel& kernel_)
       : options(file.options), kernel(kernel_), parts(std::move(file.parts)) {
     parts->graph.settle(parts->rows.size());
-    removed = parts->graph.removed();
   }
   ~State();
   State(const State&) = delete;
@@ -92,11 +91,14 @@ struct PairIndex::State {
   std::unique_lock<std::shared_mutex> lock_to_move() const;
 
   // By the thread that writes.
-  void append(const Corpus& corpus, const MatrixView& image, const MatrixView& text,
-              const std::vector<std::int64_t>& ids, Team& team);
+  std::vector<std::uint32_t> append(const Corpus& corpus, const MatrixView& image,
+                                    const MatrixView& text, const std::vector<std::int64_t>& ids,
+                                    Team& team);
   void make_room(std::int64_t rows);
-  const std::unordered_map<std::int64_t, std::uint32_t>& rows_of_ids();
+  void know_rows();
+  std::vector<std::uint32_t> rows_of(const std::vector<std::int64_t>& ids);
   void refuse_known(const std::vector<std::int64_t>& ids);
+  void remove(const std::vector<std::uint32_t>& rows);
 
   void find(const Corpus& queries, std::int64_t query, const Corpus& pairs, std::int64_t breadth,
             PairMatches& out, Searcher& searcher) const;
@@ -106,11 +108,10 @@ struct PairIndex::State {
   const PairIndexOptions options;
   const mining::Kernel& kernel;
   std::unique_ptr<IndexParts> parts;
-  // Of the pairs that are not removed, and the id after the greatest; made by the first that
-  // writes.
+  // By the first that writes: rows of ids, rows of removed pairs, and the id after the greatest.
   std::optional<std::unordered_map<std::int64_t, std::uint32_t>> known;
+  std::vector<std::uint32_t> free_rows;
   std::int64_t next_id = 0;
-  std::atomic<std::int64_t> removed = 0;
   std::atomic<bool> writing = false;
   mutable std::atomic<Locks*> locks{first_locks()};
 
@@ -183,10 +184,15 @@ void PairIndex::State::make_room(std::int64_t rows) {
   }
 }
 
-// Where it fails, what was added is removed: the graph may lead through it already.
-void PairIndex::State::append(const Corpus& corpus, const MatrixView& image, const MatrixView& text,
-                              const std::vector<std::int64_t>& ids, Team& team) {
-  const std::int64_t before = parts->rows.size(), after = before + corpus.size();
+// The rows of new pairs: those of removed ones first. Where it fails, what was added is removed:
+// the graph may lead through it already.
+std::vector<std::uint32_t> PairIndex::State::append(const Corpus& corpus, const MatrixView& image,
+                                                    const MatrixView& text,
+                                                    const std::vector<std::int64_t>& ids,
+                                                    Team& team) {
+  const std::int64_t count = corpus.size(), size = parts->rows.size();
+  const auto reused = std::min(count, static_cast<std::int64_t>(free_rows.size()));
+  const std::int64_t after = size + count - reused;
   if (after > mining::kMostPairs) {
     throw Error(ErrorCode::unsupported, "the index would have " + std::to_string(after) +
                                             " pairs, but can hold " +
@@ -194,51 +200,92 @@ void PairIndex::State::append(const Corpus& corpus, const MatrixView& image, con
   }
   make_room(after);
   mining::ProductGraph& graph = parts->graph;
-  team.begin_stage("build", corpus.size(), corpus.size());
-  parts->rows.write(before, corpus, image, text, ids, team);
-  team.for_blocks(corpus.size(), kEncodeGrain, [&](std::int64_t row, std::int64_t end, int) {
-    mining::PairCodec::Buffers coding;
-    for (; row < end && !team.stopped(); ++row) {
-      graph.codec().encode(corpus, row, coding, graph.mutable_code(before + row));
-    }
+  std::vector<std::uint32_t> rows(free_rows.end() - reused, free_rows.end());
+  for (std::int64_t row = size; row < after; ++row) rows.push_back(static_cast<std::uint32_t>(row));
+  struct Buffers {
+    IndexRows::Buffers row;
+    mining::PairCodec::Buffers code;
+  };
+  const auto write = [&](std::int64_t i, Buffers& buffers) {
+    const std::uint32_t row = rows[static_cast<std::size_t>(i)];
+    parts->rows.write(row, corpus, image, text, i, ids[static_cast<std::size_t>(i)], buffers.row);
+    graph.codec().encode(corpus, i, buffers.code, graph.mutable_code(row));
+  };
+  team.begin_stage("build", count, count);
+  team.for_blocks(count - reused, kEncodeGrain, [&](std::int64_t i, std::int64_t end, int) {
+    Buffers buffers;
+    for (; i < end && !team.stopped(); ++i) write(reused + i, buffers);
   });
-  corpus.require_whole();
-  std::vector<std::uint32_t> order;
-  for (const std::uint32_t row : mining::random_order(corpus.size(), options.seed)) {
-    const std::int64_t node = before + row;
-    if (!parts->rows.is_zero(node)) order.push_back(static_cast<std::uint32_t>(node));
-  }
+  free_rows.resize(free_rows.size() - static_cast<std::size_t>(reused));
+  free_rows.reserve(free_rows.size() + rows.size());
   try {
+    Buffers buffers;
+    for (std::int64_t i = 0; i < reused;) {
+      // Queries may be at these rows: for the time of some of them there are none.
+      const auto lock = lock_to_move();
+      for (const std::int64_t end = std::min(reused, i + kEncodeGrain); i < end; ++i) {
+        write(i, buffers);
+        graph.restore(rows[static_cast<std::size_t>(i)]);
+      }
+    }
+    corpus.require_whole();
+    std::vector<std::uint32_t> order;
+    for (const std::uint32_t i : mining::random_order(count, options.seed)) {
+      if (!parts->rows.is_zero(rows[i])) order.push_back(rows[i]);
+    }
     graph.add(order, team);
   } catch (...) {
-    for (std::int64_t row = before; row < after; ++row) graph.remove(row);
-    removed += corpus.size();
+    remove(rows);
     parts->rows.publish(after);
     throw;
   }
   parts->rows.publish(after);
   graph.settle(after);
   team.end_stage();
+  return rows;
 }
 
-const std::unordered_map<std::int64_t, std::uint32_t>& PairIndex::State::rows_of_ids() {
-  if (!known) {
-    std::unordered_map<std::int64_t, std::uint32_t> found;
-    found.reserve(static_cast<std::size_t>(parts->rows.size()));
-    for (std::int64_t row = 0; row < parts->rows.size(); ++row) {
-      if (parts->graph.is_removed(row)) continue;
-      found.emplace(parts->rows.id(row), static_cast<std::uint32_t>(row));
-      next_id = std::max(next_id, parts->rows.id(row) + 1);
+void PairIndex::State::know_rows() {
+  if (known) return;
+  std::unordered_map<std::int64_t, std::uint32_t> found;
+  found.reserve(static_cast<std::size_t>(parts->rows.size()));
+  for (std::int64_t row = 0; row < parts->rows.size(); ++row) {
+    if (parts->graph.is_removed(row)) {
+      free_rows.push_back(static_cast<std::uint32_t>(row));
+      continue;
     }
-    known = std::move(found);
+    found.emplace(parts->rows.id(row), static_cast<std::uint32_t>(row));
+    next_id = std::max(next_id, parts->rows.id(row) + 1);
   }
-  return *known;
+  known = std::move(found);
+}
+
+std::vector<std::uint32_t> PairIndex::State::rows_of(const std::vector<std::int64_t>& ids) {
+  static_cast<void>(mining::checked_ids(ids, static_cast<std::int64_t>(ids.size()), 0));
+  know_rows();
+  std::vector<std::uint32_t> rows;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto found = known->find(ids[i]);
+    if (found == known->end()) {
+      throw Error(ErrorCode::invalid_argument, "id " + std::to_string(ids[i]) + ", number " +
+                                                   std::to_string(i) +
+                                                   " of those given, is not in the index");
+    }
+    rows.push_back(found->second);
+  }
+  return rows;
+}
+
+void PairIndex::State::remove(const std::vector<std::uint32_t>& rows) {
+  for (const std::uint32_t row : rows) {
+    if (!parts->graph.is_removed(row)) parts->graph.remove(row);
+  }
+  free_rows.insert(free_rows.end(), rows.begin(), rows.end());
 }
 
 void PairIndex::State::refuse_known(const std::vector<std::int64_t>& ids) {
-  const auto& there = rows_of_ids();
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (there.count(ids[i]) == 0) continue;
+    if (known->count(ids[i]) == 0) continue;
     throw Error(ErrorCode::invalid_argument,
                 "id " + std::to_string(ids[i]) + " of row " + std::to_string(i) +
                     " is in the index already; give new pairs ids of their own");
@@ -432,20 +479,42 @@ void PairIndex::add(const MatrixView& image, const MatrixView& text,
     corpus.measure(team);
 
     const State::Writing turn(own);
-    const std::int64_t before = own.parts->rows.size();
-    own.rows_of_ids();
+    own.know_rows();
     const auto all = mining::checked_ids(ids, image.rows, ids.empty() ? own.next_id : 0);
     own.refuse_known(all);
+    auto& known = *own.known;
     try {
-      for (std::size_t i = 0; i < all.size(); ++i) {
-        own.known->emplace(all[i], static_cast<std::uint32_t>(before) + static_cast<unsigned>(i));
-      }
-      own.append(corpus, image, text, all, team);
+      for (const std::int64_t id : all) known.emplace(id, 0);
+      const auto rows = own.append(corpus, image, text, all, team);
+      for (std::size_t i = 0; i < rows.size(); ++i) known[all[i]] = rows[i];
     } catch (...) {
-      for (const std::int64_t id : all) own.known->erase(id);
+      for (const std::int64_t id : all) known.erase(id);
       throw;
     }
     own.next_id = std::max(own.next_id, 1 + *std::max_element(all.begin(), all.end()));
+  });
+}
+
+void PairIndex::replace(const MatrixView& image, const MatrixView& text,
+                        const std::vector<std::int64_t>& ids, int threads,
+                        const ProgressCallback& progress) {
+  mining::entry_point([&] {
+    State& own = state();
+    const MineOptions mine = mining::checked_matrices(image, text, own.options, threads);
+    const auto all = mining::checked_ids(ids, image.rows, 0);
+    if (ids.empty()) return;
+    mining::check_dimensions("image", image.cols, image_dimensions());
+    mining::check_dimensions("text", text.cols, text_dimensions());
+    Team team(threads, progress);
+    Corpus corpus(image, text, mining::rules_of(mine), own.kernel);
+    corpus.measure(team);
+
+    const State::Writing turn(own);
+    const auto before = own.rows_of(all);
+    own.free_rows.reserve(own.free_rows.size() + before.size());
+    const auto rows = own.append(corpus, image, text, all, team);
+    for (std::size_t i = 0; i < rows.size(); ++i) (*own.known)[all[i]] = rows[i];
+    own.remove(before);
   });
 }
 
@@ -453,27 +522,18 @@ void PairIndex::remove(const std::vector<std::int64_t>& ids) {
   mining::entry_point([&] {
     State& own = state();
     const State::Writing turn(own);
-    static_cast<void>(mining::checked_ids(ids, static_cast<std::int64_t>(ids.size()), 0));
-    const auto& there = own.rows_of_ids();
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      if (there.count(ids[i]) > 0) continue;
-      throw Error(ErrorCode::invalid_argument,
-                  "id " + std::to_string(ids[i]) + ", number " + std::to_string(i) +
-                      " of those to be removed, is not in the index; nothing was removed");
-    }
+    own.know_rows();
+    const auto rows = own.rows_of(ids);
     own.make_room(own.parts->rows.size());
-    for (const std::int64_t id : ids) {
-      own.parts->graph.remove(own.known->at(id));
-      own.known->erase(id);
-    }
-    own.removed += static_cast<std::int64_t>(ids.size());
+    own.remove(rows);
+    for (const std::int64_t id : ids) own.known->erase(id);
   });
 }
 
 std::int64_t PairIndex::size() const {
   if (!state_) return 0;
   const auto lock = state_->lock_to_read();
-  return state_->parts->rows.size() - state_->removed;
+  return state_->parts->rows.size() - state_->parts->graph.removed();
 }
 std::int64_t PairIndex::image_dimensions() const noexcept {
   return state_ ? state_->parts->rows.image_dimensions() : 0;

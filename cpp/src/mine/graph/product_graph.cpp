@@ -104,6 +104,11 @@ void ProductGraph::remove(std::int64_t node) noexcept {
   num_deleted_ += 1;
 }
 
+void ProductGraph::restore(std::int64_t node) noexcept {
+  mark(node).fetch_and(static_cast<unsigned char>(~DELETE_MARK), std::memory_order_release);
+  num_deleted_ -= 1;
+}
+
 void ProductGraph::show(const void* nodes, std::int64_t count) {
   data_level0_memory_ = static_cast<char*>(const_cast<void*>(nodes));
   max_elements_ = static_cast<std::size_t>(count);
@@ -216,6 +221,24 @@ void ProductGraph::search_from(std::uint32_t node, std::int64_t breadth,
   walk(code(node), breadth, maxima, search);
 }
 
+// Nodes that it leads to no longer lead back. Others still may, which does no harm: a search passes
+// on, and a full list of links keeps what is close.
+void ProductGraph::drop_links(std::uint32_t node) {
+  std::vector<std::uint32_t> others;
+  {
+    const std::lock_guard lock(link_list_locks_[node]);
+    const auto own = links(node);
+    others.assign(own.begin(), own.end());
+    setListCount(get_linklist0(node), 0);
+  }
+  for (const std::uint32_t other : others) {
+    const std::lock_guard lock(link_list_locks_[other]);
+    unsigned* list = get_linklist0(other);
+    unsigned* end = list + 1 + getListCount(list);
+    setListCount(list, static_cast<std::uint16_t>(std::remove(list + 1, end, node) - list - 1));
+  }
+}
+
 // The links of a new node to nodes that are there, at most hnswlib's M.
 void ProductGraph::find_links(std::uint32_t node, std::span<const std::uint32_t> starts,
                               GraphSearch& search, std::span<std::uint32_t> out) {
@@ -224,7 +247,7 @@ void ProductGraph::find_links(std::uint32_t node, std::span<const std::uint32_t>
   walk(code(node), options_.breadth, {}, search);
   Candidates candidates;
   for (const Neighbour& other : search.best()) {
-    candidates.emplace(1.0F - other.similarity, other.node);
+    if (other.node != node) candidates.emplace(1.0F - other.similarity, other.node);
   }
   getNeighborsByHeuristic2(candidates, M_);
   for (std::size_t i = candidates.size(); i-- > 0; candidates.pop()) {
@@ -237,8 +260,14 @@ void ProductGraph::take_links(std::uint32_t node, std::span<const Link> more) {
   const std::lock_guard lock(link_list_locks_[node]);
   unsigned* list = get_linklist0(node);
   std::size_t count = getListCount(list);
+  // A link to an earlier code of the node may be there.
+  const auto is_new = [&, end = list + 1 + count](const Link& link) {
+    return std::find(list + 1, end, link.from) == end;
+  };
   if (count + more.size() <= maxM0_) {
-    for (const Link& link : more) list[1 + count++] = link.from;
+    for (const Link& link : more) {
+      if (is_new(link)) list[1 + count++] = link.from;
+    }
   } else {
     Candidates candidates;
     const auto consider = [&](std::uint32_t other) {
@@ -247,7 +276,9 @@ void ProductGraph::take_links(std::uint32_t node, std::span<const Link> more) {
           other);
     };
     for (std::size_t i = 0; i < count; ++i) consider(list[1 + i]);
-    for (const Link& link : more) consider(link.from);
+    for (const Link& link : more) {
+      if (is_new(link)) consider(link.from);
+    }
     getNeighborsByHeuristic2(candidates, maxM0_);
     for (count = 0; !candidates.empty(); candidates.pop()) {
       list[1 + count++] = candidates.top().second;
@@ -301,6 +332,9 @@ void ProductGraph::add(std::span<const std::uint32_t> nodes, Team& team) {
   std::vector<std::uint32_t> starts;
   for (std::int64_t i = 0, most = std::min(before, kStartsOfBuilding); i < most; ++i) {
     starts.push_back(static_cast<std::uint32_t>(i * before / most));
+  }
+  for (const std::uint32_t node : nodes) {
+    if (!links(node).empty()) drop_links(node);
   }
   for (std::int64_t done = 0, round; done < count; done += round) {
     const std::int64_t there = before + done;

@@ -140,15 +140,18 @@ class ProductGraph : private ProductSpace, private hnswlib::HierarchicalNSW<floa
   // Whether a node can be searched from, as one of a saved graph of `count` must be.
   bool is_sound(std::int64_t node, std::int64_t count) const noexcept;
 
-  // It stays in the graph, to be passed through, and is found no more.
+  // It stays in the graph, to be passed through, and is found no more; until it is restored, with
+  // the same code or, if nobody looks meanwhile, another one.
   void remove(std::int64_t node) noexcept;
+  void restore(std::int64_t node) noexcept;
   std::int64_t removed() const noexcept { return static_cast<std::int64_t>(num_deleted_); }
   bool is_removed(std::int64_t node) const noexcept {
     return (mark(node).load(std::memory_order_acquire) & DELETE_MARK) != 0;
   }
 
-  // Links these nodes, whose codes are there, in this order; best in random order. Adds
-  // nodes.size() to the team's work. The same links for any team. Where it fails some are linked.
+  // Links these nodes, whose codes are there, in this order; best in random order. Those that have
+  // links, of an earlier code, lose them. Adds nodes.size() to the team's work. The same links for
+  // any team. Where it fails some are linked.
   void add(std::span<const std::uint32_t> nodes, Team& team);
   // Nodes that a search begins with: some √N of the first `settled` ones, at equal distances.
   void settle(std::int64_t settled) noexcept { settled_ = settled; }
@@ -177,6 +180,7 @@ class ProductGraph : private ProductSpace, private hnswlib::HierarchicalNSW<floa
   using Candidates =
       std::priority_queue<std::pair<float, hnswlib::tableint>,
                           std::vector<std::pair<float, hnswlib::tableint>>, CompareByFirst>;
+  void drop_links(std::uint32_t node);
   void find_links(std::uint32_t node, std::span<const std::uint32_t> starts, GraphSearch& search,
                   std::span<std::uint32_t> out);
   void take_links(std::uint32_t node, std::span<const Link> more);

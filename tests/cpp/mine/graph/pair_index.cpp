@@ -399,7 +399,7 @@ TEST_CASE("what was removed is found no more, and its id is free", "[pair_index]
   PairIndex opened = PairIndex::open(folder / "index");
   REQUIRE(opened.size() == 666);
   REQUIRE(!finds_gone(opened));
-  expect_error(ErrorCode::invalid_argument, "id 3, number 1 of those to be removed, is not in",
+  expect_error(ErrorCode::invalid_argument, "id 3, number 1 of those given, is not in",
                [&] { opened.remove({1, 3}); });
   expect_error(ErrorCode::invalid_argument, "id 4 is that of row 0 and of row 1",
                [&] { opened.remove({4, 4}); });
@@ -413,6 +413,42 @@ TEST_CASE("what was removed is found no more, and its id is free", "[pair_index]
   }
   REQUIRE(index.size() == 1000);
   REQUIRE(recall(index, data, 1000, 1000, 1200, 10, 1e-6) > 0.98);
+}
+
+TEST_CASE("a third that is removed and added again is found as in a fresh index", "[pair_index]") {
+  const Data data = data_of(3200);
+  PairIndex index = built(data, 3000);
+  const double fresh = recall(index, data, 3000, 3000, 3200, 10, 1e-6);
+  const std::int64_t bytes = index.bytes();
+  std::vector<std::int64_t> gone(1000);
+  std::iota(gone.begin(), gone.end(), 500);
+  for (int round = 0; round < 3; ++round) {
+    index.remove(gone);
+    index.add(part_of(data.image, 500, 1500), part_of(data.text, 500, 1500), gone);
+  }
+  REQUIRE(index.size() == 3000);
+  REQUIRE(index.bytes() == bytes);
+  REQUIRE(recall(index, data, 3000, 3000, 3200, 10, 1e-6) > fresh - 0.01);
+}
+
+TEST_CASE("pairs that are replaced are found by what they are now", "[pair_index]") {
+  const Data data = data_of(1200);
+  PairIndex index = built(data, 1000);
+  std::vector<std::int64_t> ids(500);
+  std::iota(ids.begin(), ids.end(), 0);
+  // Others take the ids, and then the former ones again.
+  index.replace(part_of(data.image, 500, 1000), part_of(data.text, 500, 1000), ids);
+  const PairMatches found =
+      index.query(part_of(data.image, 500, 1000), part_of(data.text, 500, 1000), 10, 128);
+  REQUIRE(index.size() == 1000);
+  REQUIRE(recall(index, data, 1000, 0, 50, 10, 1e-6) < 0.7);
+  index.replace(part_of(data.image, 0, 500), part_of(data.text, 0, 500), ids);
+  REQUIRE(index.size() == 1000);
+  REQUIRE(recall(index, data, 1000, 1000, 1200, 10, 1e-6) > 0.98);
+  expect_error(ErrorCode::invalid_argument, "id 1000, number 1 of those given, is not in", [&] {
+    index.replace(part_of(data.image, 0, 2), part_of(data.text, 0, 2), {1, 1000});
+  });
+  REQUIRE(index.size() == 1000);
 }
 
 TEST_CASE("an addition that is stopped adds nothing", "[pair_index]") {
