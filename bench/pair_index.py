@@ -1,7 +1,8 @@
 """What ``method="hnsw"`` and ``helip.PairIndex`` cost, against plain hnswlib.
 
-Mining: both sides find the k best of every one of N grown rows (bench/grown.py), from matrices in
-memory. ``helip`` is ``helip.mine(method="hnsw")``, the measuring of its own recall included.
+Mining: both sides find the k best of every one of N rows, from matrices in memory: grown ones
+(bench/grown.py), or with --matrices the first N of ``image.npy`` and ``text.npy`` of that folder.
+``helip`` is ``helip.mine(method="hnsw")``, the measuring of its own recall included.
 ``hnswlib`` is its ``ip`` space over the float32 concatenation [u; v] / √2 with M = 16 and 200
 candidates while building; each row's ``ef`` nearest count as candidates whose product would be
 computed, which is not timed. ``ef`` is the least of those tried that gives the recall@k that helip
@@ -12,6 +13,10 @@ counts.
 Queries: an index of N rows is asked for 1,000 new pairs; recall@10, error of the scores, time of
 one query in one thread, and of a batch.
 
+Serving: some threads ask one pair at a time, for as long alone as while another thread adds a pair
+300 times a second. Then three tenths of the rows are removed and added again: recall@10, and that
+of an index that is built afresh.
+
     pip install hnswlib
     python bench/pair_index.py --rows 20000 60000
 """
@@ -19,12 +24,14 @@ one query in one thread, and of a batch.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -38,6 +45,7 @@ CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
 DUPLICATE = 0.98
 TARGETS = 500
 QUERIES = 1000
+ADDED, ADDS_A_SECOND, SERVED = 4000, 300, 10
 BREADTHS = (50, 75, 100, 125, 150, 200, 250, 300, 400, 600, 800)
 
 
@@ -52,6 +60,10 @@ class Clock:
 
 
 def matrices(arguments: argparse.Namespace, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    if arguments.matrices:
+        image, text = (np.load(arguments.matrices / f"{name}.npy", mmap_mode="r")
+                       for name in ("image", "text"))  # fmt: skip
+        return image[:rows].astype(np.float32), text[:rows].astype(np.float32)
     dims = tuple(int(d) for d in arguments.dims.split("x"))
     whole = max(rows, arguments.of or rows)
     folder = grown_folder(arguments.cache, dims, whole)
@@ -182,12 +194,79 @@ def child_queries(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-CHILDREN = {"helip": child_helip, "hnswlib": child_hnswlib, "queries": child_queries}
+def child_serving(arguments: argparse.Namespace) -> dict[str, Any]:
+    rows = arguments.rows[0]
+    image, text = matrices(arguments, rows)
+    new_image, new_text = grow(image, text, QUERIES + ADDED, seed=7)
+    index = helip.PairIndex.build(image=image, text=text, threads=arguments.threads, progress=False)
+    done = threading.Event()
+
+    def ask(first: int, times: list[float]) -> None:
+        for i in itertools.count(first, arguments.threads):
+            if done.is_set():
+                return
+            one = slice(i % QUERIES, i % QUERIES + 1)
+            began = time.perf_counter()
+            index.query(image=new_image[one], text=new_text[one], k=10, threads=1)
+            times.append(time.perf_counter() - began)
+
+    def add() -> None:
+        began = time.perf_counter()
+        for i in range(ADDED):
+            if done.wait(max(0.0, began + i / ADDS_A_SECOND - time.perf_counter())):
+                return
+            one = slice(QUERIES + i, QUERIES + i + 1)
+            index.add(image=new_image[one], text=new_text[one], threads=1)
+
+    result: dict[str, Any] = {}
+    for name in ("alone", "beside adds"):
+        done.clear()
+        times: list[list[float]] = [[] for _ in range(arguments.threads)]
+        threads = [threading.Thread(target=ask, args=each) for each in enumerate(times)]
+        threads += [threading.Thread(target=add)] if name == "beside adds" else []
+        before = len(index)
+        for thread in threads:
+            thread.start()
+        time.sleep(SERVED)
+        done.set()
+        for thread in threads:
+            thread.join()
+        all_times = np.concatenate(times)
+        result[name] = {
+            "queries_per_second": len(all_times) / SERVED,
+            "adds_per_second": (len(index) - before) / SERVED,
+            **{f"p{p}_ms": 1e3 * float(np.percentile(all_times, p)) for p in (50, 99, 99.9)},
+            "longest_ms": 1e3 * float(all_times.max()),
+        }
+
+    exact = scores(image, text, new_image[:QUERIES], new_text[:QUERIES])
+    best = -np.partition(-exact, 9, axis=1)[:, 9]
+
+    def recall(of: helip.PairIndex) -> float:
+        ids, _ = of.query(image=new_image[:QUERIES], text=new_text[:QUERIES], k=10)
+        true = np.take_along_axis(exact, np.clip(ids, 0, None), axis=1)
+        return float(
+            (((true >= best[:, None] - 1e-4) & (ids >= 0)).sum(1).clip(max=10) / 10).mean()
+        )
+
+    fresh = helip.PairIndex.build(image=image, text=text, threads=arguments.threads, progress=False)
+    result["recall"] = {"built": recall(fresh)}
+    gone = np.random.default_rng(3).permutation(rows)[: 3 * rows // 10]
+    fresh.remove(gone)
+    fresh.add(image=image[gone], text=text[gone], ids=gone)
+    result["recall"]["three tenths removed and added"] = recall(fresh)
+    return result
+
+
+CHILDREN = {
+    "helip": child_helip, "hnswlib": child_hnswlib, "queries": child_queries,
+    "serving": child_serving,
+}  # fmt: skip
 
 
 def run(arguments: argparse.Namespace, side: str, rows: int, **more: Any) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", side, "--rows", str(rows)]
-    for name in ("dims", "of", "k", "recall", "threads", "cache"):
+    for name in ("dims", "of", "k", "recall", "threads", "cache", "matrices"):
         if (value := getattr(arguments, name)) is not None:
             command += [f"--{name}", str(value)]
     for name, value in more.items():
@@ -220,12 +299,19 @@ def compare(arguments: argparse.Namespace, rows: int) -> dict[str, Any]:
             f"{1e6 * one['one_query_cpu']:.0f} us, error of scores up to "
             f"{one['score_error_max']:.1e}"
         )
-    return {"rows": rows, "helip": ours, "hnswlib": theirs, "ratios": ratios, "index": queries}
+    serving = run(arguments, "serving", rows)
+    for name in ("alone", "beside adds"):
+        told = ", ".join(f"{key} {value:,.2f}" for key, value in serving[name].items())
+        print(f"  {name}: {told}")
+    print(f"  recall@10: {serving['recall']}")
+    return {"rows": rows, "helip": ours, "hnswlib": theirs, "ratios": ratios, "index": queries,
+            "serving": serving}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 60_000])
+    parser.add_argument("--matrices", type=Path, help="a folder of image.npy and text.npy")
     parser.add_argument("--of", type=int, help="take the first rows of a folder of so many")
     parser.add_argument("--dims", default="1280x384")
     parser.add_argument("-k", "--k", type=int, default=50)

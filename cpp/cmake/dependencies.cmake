@@ -52,3 +52,5 @@ endif()
 
 helip_header_library(helip_xxhash xxhash.h libxxhash-dev 94e5f23e736f2bb67ebdf90727353e65344f9fc0
                      https://github.com/Cyan4973/xxHash.git)
+helip_header_library(helip_hnswlib hnswlib/hnswlib.h libhnswlib-dev 3f3429661187e4c24a490a0f148fc6bc89042b3d
+                     https://github.com/nmslib/hnswlib.git)

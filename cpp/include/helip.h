@@ -273,7 +273,7 @@ typedef struct helip_mine_options {
   double recall;           /* 0.95; of hnsw and partition */
   int64_t memory;          /* bytes for buffers; 0: a quarter of what the machine gives */
   int64_t parts;           /* 1; commits of a job that writes to disk */
-  double checkpoint;       /* 60; seconds of work between checkpoints, of hnsw and partition */
+  double checkpoint;       /* 60; seconds of work between checkpoints of partition */
   const char* codes;       /* NULL; of a store: a folder for codes that later jobs take up */
 } helip_mine_options;
 HELIP_EXPORT helip_status helip_mine_options_init(helip_mine_options* options, size_t struct_size);
@@ -328,7 +328,7 @@ HELIP_EXPORT helip_status helip_update(const helip_pairs* pairs, const helip_sto
 /* ---- Indexes of pairs -------------------------------------------------------------------- */
 
 /* Answers for new pairs which of its own are hard (helip/pair_index.h). Any number of threads may
- * query at once; helip_index_add() waits for them and they for it. */
+ * query at once, also while one adds or removes. */
 typedef struct helip_index helip_index;
 
 typedef struct helip_index_options {
@@ -370,6 +370,12 @@ HELIP_EXPORT helip_status helip_index_save(const helip_index* index, const char*
 HELIP_EXPORT helip_status helip_index_add(helip_index* index, const helip_matrix* image,
                                           const helip_matrix* text, const int64_t* ids,
                                           int32_t threads, const helip_control* control);
+/* Pairs of these ids get other embeddings. All or none. */
+HELIP_EXPORT helip_status helip_index_replace(helip_index* index, const helip_matrix* image,
+                                              const helip_matrix* text, const int64_t* ids,
+                                              int32_t threads, const helip_control* control);
+/* Pairs of these `count` ids are found no more. All or none. */
+HELIP_EXPORT helip_status helip_index_remove(helip_index* index, const int64_t* ids, int64_t count);
 /* The k best of each of the n rows: `ids` [n, k], `scores` [n, k], `counts` [n], of the caller's
  * memory, each NULL where it is not wanted; -1 and 0 beyond the count. `breadth` of the search, at
  * least k; 0: max(64, 2 k). */

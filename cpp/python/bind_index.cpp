@@ -100,6 +100,24 @@ void bind_index(py::module_& module) {
             });
           },
           py::arg("image"), py::arg("text"), py::arg("ids"), py::arg("threads"))
+      .def(
+          "replace",
+          [](PairIndex& self, const BoundView& image, const BoundView& text, const Ids& ids,
+             int threads) {
+            const std::vector<std::int64_t> own = values_of(ids);
+            run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+              self.replace(image.view, text.view, own, threads, callback);
+            });
+          },
+          py::arg("image"), py::arg("text"), py::arg("ids"), py::arg("threads"))
+      .def(
+          "remove",
+          [](PairIndex& self, const Ids& ids) {
+            const std::vector<std::int64_t> gone = values_of(ids);
+            const py::gil_scoped_release release;
+            self.remove(gone);
+          },
+          py::arg("ids"))
       // add() may hold the lock for long.
       .def("__len__", &PairIndex::size, py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("nbytes",

@@ -21,7 +21,7 @@ class Helip(ConanFile):
     topics = ("clip", "embeddings", "hard-negatives")
     package_type = "shared-library"
     settings = "os", "arch", "compiler", "build_type"
-    # True: JSON, xxHash, JPEG, PNG and WebP of the system, and nothing of Conan's.
+    # True: hnswlib, JSON, xxHash, JPEG, PNG and WebP of the system, and nothing of Conan's.
     options: ClassVar[dict[str, Any]] = {"system_libraries": [True, False]}
     default_options: ClassVar[dict[str, Any]] = {"system_libraries": False}
 
@@ -44,6 +44,7 @@ class Helip(ConanFile):
         if self.options.system_libraries:
             return
         self.requires("nlohmann_json/[>=3.11 <4]", visible=False)
+        self.requires("hnswlib/[>=0.8 <1]", visible=False)
         self.requires("xxhash/[>=0.8 <1]", visible=False)
         self.requires("libjpeg-turbo/[>=3 <4]", visible=False)
         self.requires("libpng/[>=1.6 <2]", visible=False)

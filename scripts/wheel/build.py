@@ -106,7 +106,11 @@ def write_toolchain(
         lines += ["set(CMAKE_DISABLE_FIND_PACKAGE_nlohmann_json ON)"]
         lines += [
             f'set({name} "{ROOT / "third-party" / "include"}" CACHE PATH "" FORCE)'
-            for name in ("helip_json_INCLUDE_DIR", "helip_xxhash_INCLUDE_DIR")
+            for name in (
+                "helip_hnswlib_INCLUDE_DIR",
+                "helip_json_INCLUDE_DIR",
+                "helip_xxhash_INCLUDE_DIR",
+            )
         ]
         lines += [
             f'set({name} "{include}" CACHE STRING "" FORCE)'

@@ -14,7 +14,6 @@ import argparse
 import gzip
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -41,18 +40,13 @@ PARTS = [
     Part("libpng", "libpng-2.0", "libpng-dev", "libpng"),
     Part("libwebp", "BSD-3-Clause", "libwebp-dev", "libwebp"),
     Part("zlib", "Zlib", "zlib1g-dev", "zlib"),
+    Part("hnswlib", "Apache-2.0", "libhnswlib-dev"),
     Part("xxHash", "BSD-2-Clause", "libxxhash-dev"),
     Part("nlohmann-json", "MIT", "nlohmann-json3-dev"),
     # Red Hat's package of libstdc++ has no licence of its own: that of libgcc is for both.
     Part("libstdc++", "GPL-3.0-or-later WITH GCC-exception-3.1", "libstdc++-{gcc}-dev", "libgcc"),
 ]
 THIRD_PARTY = Path(__file__).resolve().parents[2] / "third-party"  # what an sdist brings along
-VERSION_MACROS = {
-    "xxHash": ("xxhash.h", "XXH_VERSION_{}", ("MAJOR", "MINOR", "RELEASE")),
-    "nlohmann-json": (
-        "nlohmann/detail/abi_macros.hpp", "NLOHMANN_JSON_VERSION_{}", ("MAJOR", "MINOR", "PATCH")
-    ),
-}  # fmt: skip
 
 
 def output(*command: str) -> str:
@@ -91,10 +85,8 @@ def of_sdist(part: Part) -> tuple[str, str, str] | None:
     path = THIRD_PARTY / "licenses" / f"{part.package}.txt"
     if not path.exists():
         return None
-    header, macro, names = VERSION_MACROS[part.name]
-    text = (THIRD_PARTY / "include" / header).read_text()
-    numbers = [re.search(rf"define {macro.format(name)}\s+(\d+)", text)[1] for name in names]  # type: ignore[index]
-    version = ".".join(numbers)
+    lines = (THIRD_PARTY / "versions.txt").read_text(encoding="utf-8").splitlines()
+    version = dict(line.split() for line in lines)[part.package]
     return version, f"pkg:generic/{part.name}@{version}", path.read_text(encoding="utf-8")
 
 

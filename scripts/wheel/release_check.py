@@ -82,7 +82,7 @@ def problems_of_wheel(path: Path, version: str) -> Iterator[str]:
         for part in PARTS:
             if f"{info}/licenses/third-party/{part.name}.txt" not in names:
                 yield f"lacks the licence of {part.name}"
-        if missing := {"xxHash", "nlohmann-json"} - listed:
+        if missing := {"hnswlib", "xxHash", "nlohmann-json"} - listed:
             yield f"lists no {', '.join(sorted(missing))}"
         for bill in bills:
             yield from problems_of_bill(archive.read(bill).decode())
@@ -122,8 +122,9 @@ def problems_of_sdist(path: Path, version: str) -> Iterator[str]:
         yield f"is not of version {version}"
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    for needed in ("LICENSE", "CMakeLists.txt", "docs/install.md", "third-party/include/xxhash.h",
-                   "third-party/include/nlohmann/json.hpp"):  # fmt: skip
+    headers = (f"include/{each}" for each in ("hnswlib/hnswlib.h", "nlohmann/json.hpp", "xxhash.h"))
+    brought = (f"third-party/{each}" for each in (*headers, "versions.txt"))
+    for needed in ("LICENSE", "CMakeLists.txt", "docs/install.md", *brought):
         if needed not in names:
             yield f"lacks {needed}"
     if compiled := sorted(name for name in names if name.endswith((".so", ".o", ".a"))):

@@ -52,7 +52,8 @@ def check_contents(wheel: Path) -> None:
     """A wheel holds its licences and its list of parts, and no library that others bring."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    for part in ("libjpeg-turbo", "libpng", "libwebp", "zlib", "xxHash", "nlohmann-json"):
+    parts = ("libjpeg-turbo", "libpng", "libwebp", "zlib", "hnswlib", "xxHash", "nlohmann-json")
+    for part in parts:
         assert any(f"/licenses/third-party/{part}.txt" in name for name in names), part
     assert any("/sboms/" in name and name.endswith(".cdx.json") for name in names), names
     for library in ("libhelip", "libhelip_data", "libhelip_torch"):

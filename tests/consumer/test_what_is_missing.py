@@ -35,8 +35,10 @@ def test_missing_libraries_are_named_together_with_their_packages(
         f"-DHELIP_THIRD_PARTY={tmp_path / 'absent'}",
     )
     libraries, packages = (", libjpeg-turbo", " libjpeg-dev") if data == "ON" else ("", "")
-    assert line.startswith(f"helip: not installed: nlohmann/json.hpp, xxhash.h{libraries}; ")
-    assert f"apt-get install nlohmann-json3-dev libxxhash-dev{packages};" in line
+    assert line.startswith(
+        f"helip: not installed: nlohmann/json.hpp, xxhash.h, hnswlib/hnswlib.h{libraries}; "
+    )
+    assert f"apt-get install nlohmann-json3-dev libxxhash-dev libhnswlib-dev{packages};" in line
     assert "docs/install.md" in line and "-DHELIP_FETCH=ON" in line
 
 
@@ -50,7 +52,8 @@ def test_what_needs_the_library_of_pictures_says_so(tmp_path: Path, what: str) -
 def test_a_folder_of_headers_stands_in_for_packages(tmp_path: Path) -> None:
     include = tmp_path / "third-party" / "include"
     (include / "nlohmann").mkdir(parents=True)
-    for name in ("nlohmann/json.hpp", "xxhash.h"):
+    (include / "hnswlib").mkdir()
+    for name in ("nlohmann/json.hpp", "xxhash.h", "hnswlib/hnswlib.h"):
         (include / name).write_text("#pragma once\n")
     line = problem_of(
         tmp_path / "build",

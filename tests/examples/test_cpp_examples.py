@@ -186,9 +186,14 @@ def test_a_service_answers_as_the_index_does(
     check()
     refused = client.post("/add", body)  # the same ids again
     assert refused[0] == 400 and "id 1000" in refused[1]["error"]
+    assert client.post("/remove", {"ids": [1000, 7]}) == (200, {"pairs": 318})
+    ours.remove([1000, 7])
+    check()
+    refused = client.post("/remove", {"ids": [7]})
+    assert refused[0] == 400 and "id 7" in refused[1]["error"]
     assert client.post("/save") == (200, {"generation": 2})
-    assert client.post("/add", {**body, "ids": list(range(2000, 2020))})[1] == {"pairs": 340}
-    assert client.post("/reload") == (200, {"generation": 2, "pairs": 320})
+    assert client.post("/add", {**body, "ids": list(range(2000, 2020))})[1] == {"pairs": 338}
+    assert client.post("/reload") == (200, {"generation": 2, "pairs": 318})
     check()
     process.send_signal(signal.SIGHUP)
     assert process.stderr is not None and process.stderr.readline() == "generation 2\n"

@@ -140,13 +140,13 @@ MUTATIONS = (
         "what reads a store that was cut within its last page*",
     ),
     Mutation(
-        "a link of a file of hnswlib may lead outside", "mine/graph/hnswlib_file.cpp",
-        "if (to >= header_.count)", "if (false)",
-        "what is no index of pairs is refused*",
+        "a link of an index may lead outside", "mine/graph/product_graph.cpp",
+        "return std::int64_t{to} < count;", "return true;",
+        "a link that leads outside is damage*",
     ),
     Mutation(
         "an id of a saved index may be any", "mine/graph/index_file.cpp",
-        "if (rows.id(node) < 0 || rows.id(node) > kMostId) {", "if (false) {",
+        "if (parts->rows.id(row) < 0 || parts->rows.id(row) > kMostId) {", "if (false) {",
         "an id that no pair can have is damage*",
     ),
     Mutation(

@@ -29,7 +29,7 @@ RULES = ("k", "image_max", "text_max", "min_score", "signed", "modality", "margi
 PLAIN: Job = {
     "kills": 0, "updates": [], "filter": None, "verdicts": 0, "codes": False, "parts": None,
     "part": None, "cluster_rows": None, "out": False, "store": False, "memory": None, "threads": 1,
-    "kernel": "portable", "method": "exact", "graph": "own", "collapse": "none", "skip": 0,
+    "kernel": "portable", "method": "exact", "collapse": "none", "skip": 0,
     "margin": None, "modality": "both", "signed": False, "min_score": 0.0, "image_max": 0.98,
     "text_max": 0.98, "uneven": False, "twins": False, "scale": "1", "dtype": "float32",
     "image_shape": "noise", "text_shape": "noise",
@@ -58,7 +58,7 @@ def draw(dice: Dice) -> Job:
         "min_score": dice.mostly(0.0, 0.01, 0.25, 0.5), "signed": dice.chance(0.2),
         "modality": dice.mostly("both", "image", "text"), "margin": None,
         "skip": dice.mostly(0, 1, 3, odds=0.15), "collapse": "none", "method": method,
-        "graph": "own", "candidates": None, "refresh": 300_000,
+        "candidates": None, "refresh": 300_000,
         "kernel": dice.of(*_core.kernel_names()), "threads": dice.of(1, 1, 2, 3),
         "memory": dice.mostly(None, 1, 20_000, 400_000), "store": store,
         "out": store and dice.chance(0.4), "parts": None, "part": None, "codes": False,
@@ -97,8 +97,6 @@ def draw(dice: Dice) -> Job:
         job.update(store=True, out=True, rows=dice.whole(150, 700), cluster_rows=64, codes=False)
         job.update(dtype="float32", scale="1", part=None, collapse="none", skip=0)
         job.update(kills=dice.mostly(0, 2), updates=dice.mostly([], [[20, 3, 2]], odds=0.5))
-    if method == "hnsw" and dice.chance(0.15):
-        job.update(graph="hnswlib", kills=0, codes=False)
     if not (job["updates"] or job["part"] or job["cluster_rows"] or job["kills"]):
         job["verdicts"] = dice.mostly(0, 1, 5, 30, odds=0.12)
     if dice.chance(0.12):
@@ -154,7 +152,7 @@ def as_float64(values: Any) -> np.ndarray:
 
 def call_of(job: Job, **more: Any) -> Job:
     call = {name: job[name] for name in RULES}
-    call |= {name: job[name] for name in ("method", "graph", "refresh", "threads", "memory")}
+    call |= {name: job[name] for name in ("method", "refresh", "threads", "memory")}
     if job["method"] == "sample":
         call["candidates"] = job["candidates"]
     return {**call, "seed": job["seed"] % 1000, "device": "cpu", "progress": False, **more}
@@ -199,7 +197,7 @@ def check_table(
     whole = (
         job["method"] in ("exact", "auto")
         or (job["method"] == "sample" and (job["candidates"] or job["rows"]) >= job["rows"])
-        or (job["method"] == "hnsw" and job["rows"] < 256 and job["graph"] == "own")
+        or (job["method"] == "hnsw" and job["rows"] < 256)
         or bool(report.get("partition", {}).get("exact"))
     )
     drops = dict(report["drops"]) if whole and excluded is None and "drops" in report else None

@@ -29,7 +29,7 @@ KEPT = 1e-3  # what rounding unit vectors to float16 may make of a cosine
 
 ACTS = {
     "miner": ["add"] * 5 + ["remember", "forget", "state", "smaller"],
-    "index": ["add", "add", "query", "query", "query", "save", "hnswlib"],
+    "index": ["add", "add", "remove", "replace", "query", "query", "query", "save", "hnswlib"],
     "pairs": ["offer"] * 5 + ["assign", "state", "table", "clear"],
 }
 
@@ -286,7 +286,8 @@ def check_pairs(job: Job, covered: Counter[str]) -> None:
 
 
 def check_index(job: Job, covered: Counter[str]) -> None:
-    """Queries over what was built and added, also of an index that went through a file."""
+    """Queries over what was built, added, replaced and not removed, also of an index that went
+    through a file."""
     random = np.random.default_rng(job["seed"])
     rules = {name: job[name] for name in ("image_max", "text_max")}
     image, text = (in_dtype(each, job["dtype"]) for each in rows_of(job, job["rows"], 0))
@@ -303,6 +304,7 @@ def check_index(job: Job, covered: Counter[str]) -> None:
     )
     kept, rounded = as_float64(image), job["dtype"] != "float16"
     kept_text, there = as_float64(text), start
+    wanted = np.arange(there)  # rows that are in the index
     with folder() as path:
         for number, act in enumerate(job["acts"]):
             if act == "add" and there < job["rows"]:
@@ -311,14 +313,28 @@ def check_index(job: Job, covered: Counter[str]) -> None:
                 index.add(
                     image=image[part], text=text[part], ids=numbers[part], threads=job["threads"]
                 )
+                wanted = np.concatenate([wanted, np.arange(there, last)])
                 there = last
+            elif act == "remove":
+                gone = random.random(len(wanted)) < 0.3
+                index.remove(numbers[wanted[gone]])
+                wanted = wanted[~gone]
+            elif act == "replace" and len(wanted):
+                some = wanted[random.random(len(wanted)) < 0.3]
+                by = random.integers(0, job["rows"], len(some))
+                index.replace(
+                    image=image[by], text=text[by], ids=numbers[some], threads=job["threads"]
+                )
+                for each in (image, text, kept, kept_text):
+                    each[some] = each[by]
             elif act == "save":
                 index.save(path / str(number))
                 index = helip.PairIndex.open(path / str(number))
             elif act == "hnswlib":
                 index, rounded = through_hnswlib(index, path / f"{number}.bin", job), True
-            assert len(index) == there
-            wanted = np.arange(there)
+            assert len(index) == len(wanted)
+            if not len(wanted):
+                continue
             queries = [
                 in_dtype(each[: job["batch"]], job["dtype"])
                 for each in rows_of(job, max(job["batch"], 2), 1 + number)
@@ -335,7 +351,7 @@ def check_index(job: Job, covered: Counter[str]) -> None:
             rows = [plain_rows(each[wanted]) for each in (kept, kept_text)]
             exact = not rounded and all(each[1] for each in (*asked, *rows))
             slack = KEPT if rounded else slack_of(exact, job)
-            whole = breadth is not None and breadth >= there and there <= 256
+            whole = breadth is not None and breadth >= there and there <= 128
             near = [cosines(a[0], b[0]) for a, b in zip(asked, rows, strict=True)]
             gone, mute = (
                 ~(each[0][0].any(axis=1) & each[1][0].any(axis=1)) for each in (rows, asked)
@@ -349,7 +365,7 @@ def check_index(job: Job, covered: Counter[str]) -> None:
                     job,
                     near[0][place],
                     near[1][place],
-                    numbers[:there],
+                    numbers[wanted],
                     (ids[place], scores[place]),
                     job["k"],
                     slack,

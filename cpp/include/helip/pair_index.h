@@ -3,7 +3,8 @@
 // among those that are no near duplicates of q, as in mine.h. For production pipelines: captions or
 // images that arrive, checked against what is there.
 //
-// The search goes through a graph over int8 codes; scores are float64 products over float16 rows.
+// The search goes through hnswlib's graph with the product of both cosines as its distance, over
+// int8 codes; scores are float64 products over float16 rows.
 // docs/pair-index.md has the format, the precision and what was measured.
 #pragma once
 
@@ -22,7 +23,7 @@ namespace helip {
 struct PairIndexOptions {
   double image_max = 0.98;    // a pair of greater image cosine is a near duplicate, no result
   double text_max = 0.98;     // likewise
-  std::int64_t degree = 32;   // links of a pair: 4 .. 1024; more take memory and find more
+  std::int64_t degree = 32;   // links of a pair: 4 .. 1024, even; more take memory and find more
   std::int64_t breadth = 80;  // of the searches that find the links: 1 .. 65536
   std::uint64_t seed = 0;     // of the order in which pairs are linked
 };
@@ -35,11 +36,12 @@ struct PairMatches {
   std::vector<std::int32_t> counts;  // [queries]
 };
 
-// Any number of threads may query at once; add() waits for them and they for it. Moves, does not
-// copy; not to be moved while another thread uses it. One that was moved from has size 0, 0
-// dimensions and the default options; its other methods throw Error(invalid_argument).
+// Any number of threads may query at once, also while one adds or removes pairs; a query may find
+// what is added so far. Moves, does not copy; not to be moved while another thread uses it. One
+// that was moved from has size 0, 0 dimensions and the default options; its other methods throw
+// Error(invalid_argument).
 //
-// Callbacks must not use the index: add() and save() hold its lock while they call them.
+// Callbacks must not change or save the index: add() and save() hold its lock while they call them.
 class HELIP_EXPORT PairIndex {
  public:
   // `image` [N, d_image], `text` [N, d_text] of any dtype; float16 rows are kept as they are,
@@ -68,10 +70,10 @@ class HELIP_EXPORT PairIndex {
   // ids. Its distance is 1 minus the mean of the two cosines, where this index ranks by their
   // product. Throws Error: invalid_argument (something is there), io, cancelled.
   void save_hnswlib(const std::filesystem::path& path, const ProgressCallback& progress = {}) const;
-  // Reads such a file into memory, whoever wrote it: the first `image_dimensions` of a vector are
-  // those of the image. Of `options`, degree and breadth are those of the file. Throws Error:
-  // invalid_argument (vectors that are not of pairs, with the element), io, corrupt, unsupported
-  // (deleted elements), cancelled.
+  // Reads the vectors of such a file, whoever wrote it, and builds the graph anew: the first
+  // `image_dimensions` of a vector are those of the image. What is marked as deleted is left out.
+  // Throws Error: invalid_argument (vectors that are not of pairs, with the element), io, corrupt,
+  // cancelled.
   [[nodiscard]] static PairIndex open_hnswlib(const std::filesystem::path& path,
                                               std::int64_t image_dimensions,
                                               const PairIndexOptions& options = {}, int threads = 0,
@@ -95,7 +97,17 @@ class HELIP_EXPORT PairIndex {
            const std::vector<std::int64_t>& ids = {}, int threads = 0,
            const ProgressCallback& progress = {});
 
-  [[nodiscard]] std::int64_t size() const;
+  // Pairs of these ids get other embeddings: the new ones are added, then the old ones are removed.
+  // All or none. Throws as add() does, and where an id is not there.
+  void replace(const MatrixView& image, const MatrixView& text,
+               const std::vector<std::int64_t>& ids, int threads = 0,
+               const ProgressCallback& progress = {});
+  // Pairs of these ids are found no more; the next that are added take their memory. All or none.
+  // An opened index is copied into memory first. Throws Error: invalid_argument (an id that is not
+  // there, or is given twice), out_of_memory.
+  void remove(const std::vector<std::int64_t>& ids);
+
+  [[nodiscard]] std::int64_t size() const;  // without what was removed
   [[nodiscard]] std::int64_t image_dimensions() const noexcept;
   [[nodiscard]] std::int64_t text_dimensions() const noexcept;
   [[nodiscard]] std::int64_t bytes() const;  // of rows, codes, ids and links

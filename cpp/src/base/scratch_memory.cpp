@@ -16,14 +16,19 @@
 namespace helip::mining {
 namespace {
 
+[[noreturn]] void fail_without_memory(std::int64_t bytes) {
+  throw Error(ErrorCode::out_of_memory,
+              "there are no " + std::to_string(bytes) +
+                  " bytes of memory for the codes of the rows; where memory= is an option, set it "
+                  "lower, so that they go to disk");
+}
+
 char* map(std::int64_t bytes, int flags, int file) {
   if (bytes == 0) return nullptr;
   void* data =
       mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, flags, file, 0);
   if (data == MAP_FAILED) {
-    throw Error(ErrorCode::out_of_memory, "there are no " + std::to_string(bytes) +
-                                              " bytes of memory for the codes of the "
-                                              "rows; set memory= lower, so that they go to disk");
+    fail_without_memory(bytes);
   }
   return static_cast<char*>(data);
 }
@@ -66,6 +71,24 @@ ScratchMemory::ScratchMemory(std::int64_t bytes, const std::filesystem::path& fo
     throw;
   }
   close(file);
+}
+
+void ScratchMemory::grow(std::int64_t bytes) {
+  if (bytes <= bytes_) return;
+#ifdef MREMAP_MAYMOVE
+  if (data_ != nullptr) {
+    // Pages move, their content is not copied.
+    void* moved = mremap(data_, static_cast<std::size_t>(bytes_), static_cast<std::size_t>(bytes),
+                         MREMAP_MAYMOVE);
+    if (moved == MAP_FAILED) fail_without_memory(bytes);
+    data_ = static_cast<char*>(moved);
+    bytes_ = bytes;
+    return;
+  }
+#endif
+  ScratchMemory larger(bytes);
+  if (data_ != nullptr) std::memcpy(larger.data_, data_, static_cast<std::size_t>(bytes_));
+  *this = std::move(larger);
 }
 
 ScratchMemory::~ScratchMemory() {

@@ -21,6 +21,8 @@ class ScratchMemory {
   ScratchMemory& operator=(const ScratchMemory&) = delete;
 
   char* data() const noexcept { return data_; }
+  // Memory that is in no file; what is there stays, and may move. Throws Error: out_of_memory.
+  void grow(std::int64_t bytes);
 
  private:
   char* data_ = nullptr;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/refuse.h"
 #include "c/c_control.h"
 #include "c/c_handles.h"
 #include "c/c_matrix.h"
@@ -91,6 +92,25 @@ helip_status helip_index_add(helip_index* index, const helip_matrix* image,
     helip::PairIndex& ours = required(index, "index").object;
     const helip::MatrixView images = view_of(image, "image");
     ours.add(images, view_of(text, "text"), ids_of(ids, images), threads, progress_of(control));
+  });
+}
+
+helip_status helip_index_replace(helip_index* index, const helip_matrix* image,
+                                 const helip_matrix* text, const int64_t* ids, int32_t threads,
+                                 const helip_control* control) {
+  return run([&] {
+    helip::PairIndex& ours = required(index, "index").object;
+    const helip::MatrixView images = view_of(image, "image");
+    ours.replace(images, view_of(text, "text"), ids_of(&required(ids, "ids"), images), threads,
+                 progress_of(control));
+  });
+}
+
+helip_status helip_index_remove(helip_index* index, const int64_t* ids, int64_t count) {
+  return run([&] {
+    helip::PairIndex& ours = required(index, "index").object;
+    if (count < 0) helip::refuse("count is ", count, ", but must be 0 or more");
+    if (count > 0) ours.remove({&required(ids, "ids"), ids + count});
   });
 }
 

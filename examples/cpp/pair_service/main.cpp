@@ -3,6 +3,7 @@
 //
 //   POST /query   {"image": [[…]], "text": [[…]], "k": 10}     the k best of each row
 //   POST /add     {"ids": […], "image": [[…]], "text": [[…]]}  found by queries from then on
+//   POST /remove  {"ids": […]}                                 found no more from then on
 //   POST /save    writes a new generation of the index to FOLDER
 //   POST /reload  serves the newest generation of FOLDER; so does SIGHUP
 //   GET  /health, GET /metrics (Prometheus)
@@ -91,6 +92,11 @@ Json answer_add(ServingIndex& index, const Json& body) {
   return {{"pairs", index.size()}};
 }
 
+Json answer_remove(ServingIndex& index, const Json& body) {
+  index.remove(body.at("ids").get<std::vector<std::int64_t>>());
+  return {{"pairs", index.size()}};
+}
+
 int status_of(const helip::Error& error) {
   switch (error.code()) {
     case helip::ErrorCode::invalid_argument: return 400;
@@ -121,6 +127,7 @@ class Service {
     });
     post("/query", [this](const Json& body) { return answer_query(index_, body); });
     post("/add", [this](const Json& body) { return answer_add(index_, body); });
+    post("/remove", [this](const Json& body) { return answer_remove(index_, body); });
     post("/save", [this](const Json&) -> Json { return {{"generation", index_.save()}}; });
     post("/reload", [this](const Json&) -> Json {
       return {{"generation", index_.reload()}, {"pairs", index_.size()}};

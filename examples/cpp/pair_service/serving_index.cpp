@@ -2,11 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
-#include <exception>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 namespace fs = std::filesystem;
@@ -25,18 +22,12 @@ helip::PairMatches ServingIndex::query(const helip::MatrixView& image,
 void ServingIndex::add(const helip::MatrixView& image, const helip::MatrixView& text,
                        const std::vector<std::int64_t>& ids) {
   const std::lock_guard lock(changes_);
-  if (!spare_) spare_ = copy_of_live();
-  spare_->add(image, text, ids, threads_);
-  // From here on queries find the pairs.
-  std::shared_ptr<helip::PairIndex> behind = live_.exchange(std::exchange(spare_, nullptr));
-  // Queries that began before go on in the old copy, and are done within milliseconds.
-  while (behind.use_count() > 1) std::this_thread::sleep_for(std::chrono::microseconds(200));
-  try {
-    behind->add(image, text, ids, threads_);
-    spare_ = std::move(behind);
-  } catch (const std::exception&) {
-    // For want of memory, say. The pairs are served; the next change makes a new spare copy.
-  }
+  live_.load()->add(image, text, ids, threads_);
+}
+
+void ServingIndex::remove(const std::vector<std::int64_t>& ids) {
+  const std::lock_guard lock(changes_);
+  live_.load()->remove(ids);
 }
 
 std::int64_t ServingIndex::save() {
@@ -54,21 +45,8 @@ std::int64_t ServingIndex::reload() {
 }
 
 void ServingIndex::load(std::int64_t generation) {
-  // Two maps of one file share its memory until something is added.
-  auto live = std::make_shared<helip::PairIndex>(helip::PairIndex::open(path_of(generation)));
-  auto spare = std::make_shared<helip::PairIndex>(helip::PairIndex::open(path_of(generation)));
-  live_ = std::move(live);
-  spare_ = std::move(spare);
+  live_ = std::make_shared<helip::PairIndex>(helip::PairIndex::open(path_of(generation)));
   generation_ = generation;
-}
-
-std::shared_ptr<helip::PairIndex> ServingIndex::copy_of_live() const {
-  const fs::path place = folder_ / "copy";
-  fs::remove_all(place);
-  live_.load()->save(place);
-  auto copy = std::make_shared<helip::PairIndex>(helip::PairIndex::open(place));
-  fs::remove_all(place);  // what is mapped stays until the last map of it goes
-  return copy;
 }
 
 std::int64_t ServingIndex::newest() const {

@@ -1,4 +1,4 @@
-// An index that answers while pairs are added, saved and loaded.
+// An index of pairs in a folder of generations, of which the newest can be loaded while it answers.
 #pragma once
 
 #include <helip/helip.h>
@@ -10,12 +10,8 @@
 #include <mutex>
 #include <vector>
 
-// PairIndex::add() waits for queries and they for it, so there are two copies of the index. One
-// answers; the other takes what is added, and then they change places. It takes twice the memory,
-// and twice the work of adding; queries never wait.
-//
 // `folder` holds generations of the index, directories named 1, 2, 3, ...: the greatest is loaded.
-// Any number of threads may call any method.
+// Any number of threads may call any method; queries wait for none of the others.
 class ServingIndex {
  public:
   // `threads` for what is added; the fewer, the less adding slows queries down. Throws
@@ -28,6 +24,8 @@ class ServingIndex {
   // Queries that begin afterwards find the pairs. All or none are taken.
   void add(const helip::MatrixView& image, const helip::MatrixView& text,
            const std::vector<std::int64_t>& ids);
+  // Queries that begin afterwards do not find them. All or none are removed.
+  void remove(const std::vector<std::int64_t>& ids);
   // Writes what is served as a new generation; returns its number.
   std::int64_t save();
   // Serves the greatest generation of the folder, which somebody else may have put there. What was
@@ -42,12 +40,10 @@ class ServingIndex {
   std::int64_t newest() const;
   std::filesystem::path path_of(std::int64_t generation) const;
   void load(std::int64_t generation);
-  std::shared_ptr<helip::PairIndex> copy_of_live() const;
 
   const std::filesystem::path folder_;
   const int threads_;
   std::atomic<std::shared_ptr<helip::PairIndex>> live_;
   std::atomic<std::int64_t> generation_ = 0;  // that was loaded or saved last
-  std::mutex changes_;                        // one change at a time; guards what follows
-  std::shared_ptr<helip::PairIndex> spare_;   // the same pairs as live_, or null
+  std::mutex changes_;  // one change at a time, so that none goes to an old index
 };

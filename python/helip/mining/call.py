@@ -12,14 +12,14 @@ from helip.common.files import output_path
 from helip.common.options import ProgressOptions
 from helip.common.progress import OnProgress
 from helip.mining.inputs import InputOptions, Inputs, inputs_of, require_one_space
-from helip.mining.options import HnswOptions, JobOptions, MineOptions, StageOptions
+from helip.mining.options import JobOptions, MineOptions, StageOptions
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.verdicts import Source
 
 
 @dataclass(frozen=True, kw_only=True)
-class MineCall(MineOptions, HnswOptions, StageOptions, JobOptions, InputOptions, ProgressOptions):
+class MineCall(MineOptions, StageOptions, JobOptions, InputOptions, ProgressOptions):
     """What `mine` is asked."""
 
     verdicts: Source | None = None

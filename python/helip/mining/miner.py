@@ -19,12 +19,11 @@ from helip.common.remote.urls import url_of
 from helip.mining.call import Engine, MineCall, MineJob
 from helip.mining.engines.checkpoints import remove_checkpoint
 from helip.mining.engines.gpu import Gpu
-from helip.mining.engines.hnswlib import Hnswlib, why_not_graph
 from helip.mining.engines.parts import OnePart, remove_parts
 from helip.mining.engines.ray import Ray
 from helip.mining.engines.stages import Stages, goes_in_stages, why_not_method
 from helip.mining.engines.threads import Threads
-from helip.mining.options import EXACT_ROWS, HnswOptions, MineOptions
+from helip.mining.options import EXACT_ROWS, MineOptions
 from helip.mining.report_words import shortfall_words
 from helip.mining.stages.bases import is_earlier
 from helip.mining.stages.job import remove_stages
@@ -69,10 +68,6 @@ def mine(call: MineCall) -> HardPairs:
     cluster at a time, then neighbours of neighbours across clusters, and more clusters while the
     measured recall is below ``recall``. The table then depends on ``cluster_rows`` and ``overlap``
     as well. What is done lies in ``OUT.stages``; what falls short of ``recall`` warns.
-
-    ``method="hnsw"`` with ``graph="hnswlib"`` searches a graph of that package, and scores what it
-    finds as the own one does. hnswlib is deterministic with ``threads=1`` alone: with more threads
-    two runs may differ. It knows no ``collapse``, parts, engine, checkpoint or codes.
 
     With ``verdicts`` pools are mined that are longer by as many pairs as verdicts take from one of
     them, and cut to ``k`` without what is excluded: exact methods stay exact. Pairs decided to be
@@ -155,7 +150,7 @@ class UnderVerdicts:
 
 #: Who mines, in the order in which they are asked.
 ENGINES: tuple[Engine, ...] = (
-    UnderVerdicts(), Hnswlib(), OnePart(), Stages(), Ray(), Gpu(), Threads(),
+    UnderVerdicts(), OnePart(), Stages(), Ray(), Gpu(), Threads(),
 )  # fmt: skip
 
 
@@ -173,7 +168,7 @@ def _answer(job: MineJob) -> HardPairs | None:
     path, call = job.path, job.call
     if not path or not os.path.exists(os.path.join(path, "manifest.json")):
         return None
-    for reason in (job.on_ray_unfollowed(), why_not_method(call), why_not_graph(call)):
+    for reason in (job.on_ray_unfollowed(), why_not_method(call)):
         if reason is not None:
             raise reason
     table = _existing(path, job.store, call)
@@ -205,8 +200,8 @@ def _existing(path: str, source: EmbeddingStore | None, call: MineCall) -> HardP
             f"{'which is this one as it was' if earlier else 'another than this one'}; {mend}"
             "choose another path"
         )
-    found = {**HnswOptions().as_dict(), **pairs.options}  # which tables of the own graph leave out
-    asked = {**MineOptions.of(call).as_dict(), **HnswOptions.of(call).as_dict()}
+    found = pairs.options
+    asked = MineOptions.of(call).as_dict()
     # Else a table of stages is as good as one without: each says its recall.
     if call.cluster_rows is not None and goes_in_stages(call, rows=len(source)):
         asked.update(cluster_rows=call.cluster_rows, overlap=call.overlap)

@@ -86,14 +86,6 @@ class MineOptions(ScoreRules):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HnswOptions(Options):
-    """hnsw: whose graph is searched."""
-
-    graph: Literal["own", "hnswlib"] = "own"
-    """hnsw: helip's own, or one of the package hnswlib, slower, to measure against."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class ClusterOptions(Options):
     """partition in stages: how rows are spread over clusters that are mined one by one."""
 
@@ -166,7 +158,7 @@ class JobOptions(MachineOptions, EngineOptions, CodesOptions):
     """
 
     checkpoint: Annotated[float, Ge(0), INFINITE] = 60.0
-    """hnsw, partition: seconds of work between saves in OUT.checkpoint; inf for none."""
+    """partition: seconds of work between saves in OUT.checkpoint; inf for none."""
     parts: Positive | None = None
     """exact, sample: commit the job in so many ranges of targets, in OUT.parts."""
 
@@ -208,7 +200,7 @@ class GraphOptions(NearDuplicates):
     """The graph of a PairIndex."""
 
     degree: Annotated[int, Ge(4), Le(1024)] = 32
-    """Links of a pair: more take memory and find more."""
+    """Links of a pair, an even number: more take memory and find more."""
     breadth: Positive = 80
     """Of the searches that find the links."""
     seed: Seed = 0

@@ -49,13 +49,13 @@ class BuildCall(GraphOptions, InputOptions, ThreadOptions, ProgressOptions):
 
 
 class PairIndex:
-    """Finds, for new pairs, the hard pairs among many: a graph over the product of both cosines.
+    """Finds, for new pairs, the hard pairs among many: hnswlib's graph over the product of cosines.
 
     A hard pair of a query q is a pair j of large ``cos(image q, image j) * cos(text q, text j)``
     that is no near duplicate of q, as in :func:`helip.mine`. Rows are kept in float16 for the
     scores and in int8 for the search. ``docs/pair-index.md`` has the precision and the format.
 
-    Any number of threads may query at once, without the GIL; :meth:`add` waits for them.
+    Any number of threads may query at once, without the GIL, also while one adds or removes pairs.
 
     Examples:
         >>> import helip, numpy as np
@@ -130,12 +130,13 @@ class PairIndex:
         """Reads a file of hnswlib's space ``ip`` into memory, whoever wrote it.
 
         A vector must be [u; v] / sqrt(2) of the unit image and text vectors of a pair; labels
-        become ids. Links are taken as they are, and their degree and breadth with them.
+        become ids. Its links are of another distance: the graph is built anew. What is marked as
+        deleted is left out.
 
         Raises:
             InvalidArgumentError: vectors that are not of pairs, with the element.
             StorageError: it cannot be read. CorruptError: it is damaged.
-            UnsupportedError: it has deleted elements; ``path`` is a URL.
+            UnsupportedError: ``path`` is a URL.
         """
         graph = GraphOptions(**NearDuplicates.of(call).as_dict())
         options = _core.PairIndexOptions(**graph.as_dict())
@@ -190,7 +191,7 @@ class PairIndex:
     def add(self, *, image: Any, text: Any, ids: Any = None, threads: int | None = None) -> None:
         """Adds pairs, all or none. Without ``ids`` they go on from the greatest.
 
-        Waits for queries that run, and lets none in meanwhile. An opened index is copied into
+        Queries go on meanwhile, and may find what is added so far. An opened index is copied into
         memory first; :meth:`save` writes what it became to a new directory.
 
         Raises:
@@ -200,7 +201,31 @@ class PairIndex:
         matrices = inputs_of(None, image, text, _BOTH).matrices
         self._core.add(*matrices, _ids(ids, matrices[0].rows), threads or 0)
 
+    def replace(self, *, image: Any, text: Any, ids: Any, threads: int | None = None) -> None:
+        """Pairs of these ids get other embeddings, all or none; queries go on meanwhile.
+
+        Raises:
+            InvalidArgumentError: as in :meth:`build`, or an id that is not there.
+        """
+        check("threads", threads, Threads | None)
+        matrices = inputs_of(None, image, text, _BOTH).matrices
+        self._core.replace(*matrices, _ids(ids, matrices[0].rows), threads or 0)
+
+    def remove(self, ids: Any) -> None:
+        """Pairs of these ids are found no more; queries go on meanwhile. All or none.
+
+        What is added next takes their memory. An opened index is copied into memory first.
+
+        Args:
+            ids: int64 [n], each in the index, once.
+
+        Raises:
+            InvalidArgumentError: an id that is not there, or is given twice.
+        """
+        self._core.remove(row_numbers(ids, "ids"))
+
     def __len__(self) -> int:
+        """Pairs without those that were removed."""
         return len(self._core)
 
     @property

@@ -13,7 +13,6 @@ from helip.common.options import keywords
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import url_of
 from helip.mining.engines.gpu import choose_device
-from helip.mining.engines.hnswlib import why_not_graph, why_not_hnswlib
 from helip.mining.engines.stages import (
     NEEDS_STORE,
     goes_in_stages,
@@ -30,8 +29,6 @@ from helip.mining.inputs import (
 from helip.mining.options import (
     ClusterOptions,
     EngineOptions,
-    HnswOptions,
-    JobOptions,
     MachineOptions,
     MineOptions,
 )
@@ -49,10 +46,10 @@ _CODE_BYTES = 2.4  # of codes in memory, a dimension of a row
 class Plan:
     """What a mining job would cost on this machine, from a short measurement of its speed.
 
-    Of a job in stages and of a graph of hnswlib no time is told: what they take of memory and disk
-    follows from rows and dimensions. Of a job in stages ``memory_bytes`` is of the unit that takes
-    most, and ``scratch_bytes`` and ``pairs`` are those where the first round of clusters reaches
-    the recall; lists of dropped pairs come on top on disk.
+    Of a job in stages no time is told: what it takes of memory and disk follows from rows and
+    dimensions. ``memory_bytes`` is then of the unit that takes most, and ``scratch_bytes`` and
+    ``pairs`` are those where the first round of clusters reaches the recall; lists of dropped pairs
+    come on top on disk.
     """
 
     method: str  # "exact", "sample", "hnsw" or "partition", never "auto"
@@ -95,9 +92,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanCall(
-    MineOptions, HnswOptions, ClusterOptions, EngineOptions, MachineOptions, InputOptions
-):
+class PlanCall(MineOptions, ClusterOptions, EngineOptions, MachineOptions, InputOptions):
     """What `plan` is asked."""
 
 
@@ -114,7 +109,6 @@ def plan(call: PlanCall) -> Plan:
     Raises:
         InvalidArgumentError: neither a store nor arrays, or both.
         UnsupportedError: more rows than stages take, or an option that they do not know.
-        OutOfMemoryError: a graph of hnswlib above ``memory``.
 
     Examples:
         >>> import helip, numpy as np
@@ -126,8 +120,6 @@ def plan(call: PlanCall) -> Plan:
         1
     """
     options = core_options(call, call)
-    if call.graph != "own":
-        return _graph_planned(call)
     if (staged := _in_stages(call)) is not None:
         return staged
     inputs = inputs_of(call.store, call.image, call.text, call.modalities)
@@ -193,21 +185,4 @@ def _stages_planned(call: PlanCall, store: EmbeddingStore) -> Plan:
         pairs=int(copies * cluster), bands=1,
         stages={**{stage: Step(stage).units(cut) for stage in FIRST}, "write": 1},
         download_bytes=0 if url_of(store.path) is None else rows * sum(row_bytes.values()),
-    )  # fmt: skip
-
-
-def _graph_planned(call: PlanCall) -> Plan:
-    """Of method hnsw with a graph of hnswlib."""
-    from helip.mining.hnswlib_graph import first_ef, graph_bytes
-
-    job = JobOptions(engine=call.engine, device=call.device)
-    if (reason := why_not_graph(call) or why_not_hnswlib(call, job)) is not None:
-        raise reason
-    inputs = inputs_of(call.store, call.image, call.text, call.modalities, stacklevel=6)
-    rows, width = inputs.rows, sum(each.cols for each in inputs.matrices)
-    ef = min(first_ef(call.k + call.skip), rows)
-    return Plan(
-        method="hnsw", reason=f"a graph of hnswlib, searched with ef {ef:,}", filters={},
-        device="cpu", seconds=None, memory_bytes=graph_bytes(rows, width, call.memory),
-        disk_bytes=rows * (8 * call.k + 4), scratch_bytes=0, pairs=rows * max(rows - 1, 0), bands=1,
     )  # fmt: skip

@@ -79,11 +79,6 @@ _SHORTFALLS = {
         "{wanted}, at its greatest breadth {breadth}; ask for less, or use method 'partition' or "
         "'exact'"
     ),
-    "hnswlib": (
-        "the graph of hnswlib found recall {value:.4f} with the lower limit {low:.4f}, below "
-        "recall = {wanted}, at ef {ef}; ask for less, or use graph 'own', or method 'partition' or "
-        "'exact'"
-    ),
     "stages": (
         "stages found recall {value:.4f} with the lower limit {low:.4f}, below recall = {wanted}, "
         "with each row in {overlap} clusters, some in up to {rounds} more; ask for less, or give "

@@ -400,7 +400,7 @@ class HardPairs(ExportsPairs):
         - ``drops``: by filter, the pairs that would be among their target's best k + skip but for
           it, each under the first that keeps it out, over all targets: ``image_duplicate``,
           ``text_duplicate``, ``margin``, ``collapsed``; ``skipped``, passed over on request, all
-          that a GPU and a graph of hnswlib count; and ``verdicts``, taken out by people.
+          that a GPU counts; and ``verdicts``, taken out by people.
         - ``filters``: what pairs were held against before they were scored, and the shares of a
           sample that passed; see :class:`helip.Plan`.
         - ``filter``: what each call of :meth:`filter` found: ``pairs`` before, of which ``flagged``
@@ -411,8 +411,6 @@ class HardPairs(ExportsPairs):
           ``partition``.
         - ``hnsw``: ``breadth`` of the searches, and whether the lower limit of the recall
           ``reached`` what was asked for.
-        - ``graph`` and ``hnswlib``, of ``hnsw`` with a graph of that package: ``version``, ``M``,
-          ``ef_construction``, the ``ef`` of the searches, and ``reached`` as above.
         - ``stages``, of ``partition`` in stages: ``clusters``, rows of the ``largest`` and its
           shares of the sample (``largest_of_sample``), clusters of a row at first (``overlap``),
           rows that went to one more in each further round (``widened``), ``passes`` of refining,

@@ -277,19 +277,16 @@ inline std::vector<StorageTrial> storage_trials() {
                    return mined_to(out, mine(store, options_by()),
                                    [store, out, chosen] { return mine(store, chosen, {}, out); });
                  }});
-  for (const MiningMethod method : {MiningMethod::hnsw, MiningMethod::partition}) {
-    all.push_back({std::string("mining with checkpoints, ") + name_of(method),
-                   [method](const TemporaryFolder& folder) -> Trial {
-                     write_store(folder / "s");
-                     const EmbeddingStore store = EmbeddingStore::open(folder / "s");
-                     const fs::path out = folder / "p";
-                     MineOptions chosen = options_by(method);
-                     const HardPairs expected = mine(store, chosen);
-                     chosen.checkpoint = 0.0;
-                     return mined_to(out, expected,
-                                     [store, out, chosen] { return mine(store, chosen, {}, out); });
-                   }});
-  }
+  all.push_back({"mining with checkpoints", [](const TemporaryFolder& folder) -> Trial {
+                   write_store(folder / "s");
+                   const EmbeddingStore store = EmbeddingStore::open(folder / "s");
+                   const fs::path out = folder / "p";
+                   MineOptions chosen = options_by(MiningMethod::partition);
+                   const HardPairs expected = mine(store, chosen);
+                   chosen.checkpoint = 0.0;
+                   return mined_to(out, expected,
+                                   [store, out, chosen] { return mine(store, chosen, {}, out); });
+                 }});
   all.push_back({"codes that are kept", [](const TemporaryFolder& folder) -> Trial {
                    const auto rows = std::make_shared<CodedRows>();
                    const fs::path path = folder / "c";

@@ -108,7 +108,6 @@ USER_EXTRAS = (
     "eval",
     "log",
     "ray",
-    "hnswlib",
     "fiftyone",
 )
 

@@ -30,8 +30,6 @@ def job(**options: Any) -> MineJob:
         ({"engine": "ray", "on_progress": print}, "Ray", "on_progress is given and engine is"),
         ({"part": (1, 2)}, "OnePart", "part needs a store"),
         ({"part": (1, 2), "engine": "ray"}, "OnePart", "and engine is 'ray', for a whole"),
-        ({"graph": "hnswlib", "part": (1, 2)}, "Hnswlib", r"part is (1, 2) and graph 'hnswlib'"),
-        ({"graph": "hnswlib", "method": "exact"}, "Hnswlib", "a graph is of method 'hnsw'"),
         ({"device": "tpu"}, "Gpu", "device is 'tpu'; use"),
         ({"device": "cuda", "method": "sample"}, "Gpu", "method is 'sample', which only the CPU"),
         ({"verdicts": "v.sqlite", "part": (1, 2)}, "UnderVerdicts", "part is (1, 2), and verdicts"),
@@ -59,7 +57,6 @@ def test_the_last_engine_takes_whatever_no_other_is_asked_for() -> None:
         ({"cluster_rows": 1000}, "stages are of method 'partition'"),
         ({"engine": "local"}, "stages are of method 'partition'"),
         ({"engine": "ray", "on_progress": print}, "on_progress is given and engine is"),
-        ({"graph": "hnswlib"}, "a graph is of method 'hnsw'"),
     ],
     ids=str,
 )

@@ -117,11 +117,6 @@ def test_a_shell_command_keeps_codes(
             UnsupportedError,
             "codes is 'c', and a job in stages",
         ),
-        (
-            {"method": "hnsw", "graph": "hnswlib", "codes": "c"},
-            UnsupportedError,
-            "codes is 'c' and graph 'hnswlib'",
-        ),
     ],
 )
 def test_what_keeps_no_codes_says_so(

@@ -35,6 +35,27 @@ def clustered(rows: int) -> tuple[np.ndarray, np.ndarray]:
     return parts[0].astype(np.float32), parts[1].astype(np.float32)
 
 
+def test_a_pair_is_removed_replaced_and_added_again(data: tuple[np.ndarray, np.ndarray]) -> None:
+    index = build(data)
+    before, _ = ask(index, data)
+    gone = np.unique(before[:, 0])
+    index.remove(gone)
+    assert len(index) == ROWS - len(gone)
+    assert not np.isin(gone, ask(index, data)[0]).any()
+    with pytest.raises(
+        InvalidArgumentError, match=f"id {gone[0]}, number 0 .* is not in the index"
+    ):
+        index.remove(gone[:1])
+    index.add(image=data[0][gone], text=data[1][gone], ids=gone)
+    assert (ask(index, data)[0][:, 0] == before[:, 0]).mean() > 0.98
+    others = np.setdiff1d(np.arange(ROWS), gone)[: len(gone)]
+    index.replace(image=data[0][others], text=data[1][others], ids=gone)
+    assert len(index) == ROWS
+    assert not np.isin(gone, ask(index, data)[0][:, 0]).all()
+    with pytest.raises(InvalidArgumentError, match=f"id {ROWS}, number 0 .* is not in the index"):
+        index.replace(image=data[0][:1], text=data[1][:1], ids=[ROWS])
+
+
 def test_a_limit_of_one_leaves_no_pair_out() -> None:
     """Of few dimensions the codes of equal rows may have a cosine of more than 1.01."""
     image = np.float16([[-1, -1, -1, 1, 1, 1, -1, -1, 1, 1, 1, -1]])

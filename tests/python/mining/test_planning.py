@@ -108,18 +108,3 @@ def test_rows_that_fit_one_cluster_are_planned_without_stages() -> None:
     arrays = {"image": matrix(300, 8), "text": matrix(300, 6)}
     plan = helip.plan(**arrays, method="partition", engine="local", device="cpu")
     assert not plan.stages and plan.seconds is not None
-
-
-def test_a_graph_of_hnswlib_is_planned() -> None:
-    pytest.importorskip("hnswlib", reason="hnswlib is of the extra hnswlib")
-    call: dict[str, Any] = {"method": "hnsw", "graph": "hnswlib", "k": 50, "threads": 2}
-    rows = matrix(300, 8)
-    plan = helip.plan(image=rows, text=rows, **call)
-    assert plan.memory_bytes == 300 * (4 * 16 + 288)
-    assert "hnswlib" in plan.reason and plan.seconds is None
-    alone = helip.plan(image=rows, modality="image", **call)
-    assert alone.memory_bytes == 300 * (4 * 8 + 288)
-    with pytest.raises(helip.Error, match=r"takes \d+.* in hnswlib, more than memory = 1000"):
-        helip.plan(image=rows, text=rows, **call, memory=1000)
-    with pytest.raises(InvalidArgumentError, match="graph is 'hnswlib' and method is 'exact'"):
-        helip.plan(image=rows, text=rows, graph="hnswlib", method="exact")

@@ -29,8 +29,8 @@ std::int64_t hnsw_last_breadth(std::int64_t kept) noexcept {
 std::int64_t hnsw_bytes(const Corpus& corpus) noexcept {
   const PairCodec codec(corpus.image_dimensions(), corpus.text_dimensions(),
                         corpus.rules().signed_products, corpus.kernel());
-  return corpus.size() * (codec.bytes() + Graph::bytes_per_node(kHnswGraph) +
-                          static_cast<std::int64_t>(sizeof(std::int64_t)));
+  return ProductGraph::bytes(codec, kHnswGraph, corpus.size()) +
+         corpus.size() * static_cast<std::int64_t>(sizeof(std::int64_t));
 }
 
 std::int64_t partition_seeds(std::int64_t kept) noexcept {

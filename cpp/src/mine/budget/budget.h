@@ -9,7 +9,7 @@
 #include "helip/mine_options.h"
 #include "mine/bound/filter_plan.h"
 #include "mine/corpus/corpus.h"
-#include "mine/graph/graph.h"
+#include "mine/graph/product_graph.h"
 
 namespace helip::mining {
 

@@ -6,41 +6,39 @@
 #include <filesystem>
 #include <vector>
 
+#include "helip/matrix.h"
 #include "helip/pair_index.h"
 #include "helip/progress.h"
-#include "io/column_reader.h"
-#include "mine/graph/graph.h"
 #include "mine/graph/index_file.h"
-#include "mine/graph/pair_codes.h"
-#include "mine/kernel/kernel.h"
 
 namespace helip::mining {
 
-struct UpperLayer {
-  std::vector<std::vector<std::uint32_t>> links;  // of each start of the graph, nodes
-  std::uint32_t entry = 0;                        // that the others are most like on average
-};
+// The pairs of such a file, as float16 unit vectors, without those that are marked as deleted.
+struct HnswlibPairs {
+  std::int64_t image_dimensions = 0, text_dimensions = 0;
+  std::vector<std::uint16_t> image, text;
+  std::vector<std::int64_t> ids;
 
-// `degree`: most links of a start. Compares every two starts.
-UpperLayer upper_layer(const Graph& graph, const PairCodeView& rows, std::int64_t degree);
+  MatrixView image_view() const noexcept { return view(image, image_dimensions); }
+  MatrixView text_view() const noexcept { return view(text, text_dimensions); }
 
-// What such a file holds, in memory. Options: degree and breadth are the file's.
-struct HnswlibFile {
-  PairIndexOptions options;
-  IndexRows rows;
-  Graph graph;
+ private:
+  MatrixView view(const std::vector<std::uint16_t>& rows, std::int64_t dimensions) const noexcept {
+    return {rows.data(),    static_cast<std::int64_t>(ids.size()),
+            dimensions,     DType::float16,
+            2 * dimensions, nullptr};
+  }
 };
 
 // A new file of the space `ip`: float32 vectors [u; v] / √2 of both unit vectors, whose inner
-// product is the mean of the two cosines. Stage "save". `mapped`: see save_index. Throws Error:
-// invalid_argument (something is there), io, corrupt, cancelled.
+// product is the mean of the two cosines; links and marks as they are here. Stage "save". Throws
+// Error: invalid_argument (something is there), io, corrupt, cancelled.
 void save_hnswlib(const std::filesystem::path& path, const PairIndexOptions& options,
-                  const IndexRows& rows, const Graph& graph, const ColumnReader* mapped,
-                  const ProgressCallback& progress);
-// Stage "read". Throws Error: invalid_argument (vectors that are not of pairs), io,
-// corrupt, unsupported (deleted elements, more links than an index has), cancelled.
-HnswlibFile open_hnswlib(const std::filesystem::path& path, std::int64_t image_dimensions,
-                         const PairIndexOptions& options, int threads, const Kernel& kernel,
-                         const ProgressCallback& progress);
+                  const IndexParts& parts, const ProgressCallback& progress);
+// Stage "read". Its links are not read: they are of another distance. Throws Error:
+// invalid_argument (vectors that are not of pairs), io, corrupt, unsupported (more elements than an
+// index has), cancelled.
+HnswlibPairs read_hnswlib(const std::filesystem::path& path, std::int64_t image_dimensions,
+                          const ProgressCallback& progress);
 
 }  // namespace helip::mining

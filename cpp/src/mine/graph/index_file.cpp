@@ -25,16 +25,14 @@ constexpr const char* kFormat = "helip.pair_index";
 constexpr std::int64_t kShardRows = 262144;
 constexpr std::int64_t kCopyRows = 4096;
 
-Manifest manifest_of(std::int64_t image_dimensions, std::int64_t text_dimensions,
-                     std::int64_t code_bytes, std::int64_t degree) {
+Manifest manifest_of(const IndexParts& parts) {
   Manifest manifest;
   manifest.format = kFormat;
   manifest.shard_rows = kShardRows;
   manifest.columns = {{"ids", DType::int64},
-                      {"image", DType::float16, image_dimensions},
-                      {"text", DType::float16, text_dimensions},
-                      {"codes", DType::int8, code_bytes},
-                      {"links", DType::int32, degree}};
+                      {"image", DType::float16, parts.rows.image_dimensions()},
+                      {"text", DType::float16, parts.rows.text_dimensions()},
+                      {"nodes", DType::int8, parts.graph.node_bytes()}};
   return manifest;
 }
 
@@ -50,8 +48,6 @@ void tell(const ProgressCallback& progress, const char* stage, std::int64_t done
 bool fits_codes(std::int64_t dimensions) {
   return dimensions >= 1 && dimensions <= kMostCodeDimensions;
 }
-
-constexpr std::int64_t kCopyGrain = 256;
 
 // float16 as it is, anything else as a unit vector.
 void keep(const MatrixView& given, const Rows& rows, std::int64_t row, std::vector<float>& unit,
@@ -78,9 +74,13 @@ IndexFile open_index(const fs::path& path, const Kernel& kernel, const ProgressC
   const auto damaged = [&](const std::string& what) {
     return Error(ErrorCode::corrupt, "\"" + path.string() + "\" is damaged: " + what);
   };
+  if (manifest.attributes.contains("starts")) {
+    throw Error(ErrorCode::unsupported,
+                "\"" + path.string() +
+                    "\" is an index of an earlier version, whose graph was another; build it again "
+                    "with PairIndex.build");
+  }
   PairIndexOptions options;
-  std::vector<std::uint32_t> starts;
-  std::int64_t linked = 0;
   try {
     const json& attributes = manifest.attributes;
     options.image_max = attributes.at("image_max").get<double>();
@@ -88,12 +88,6 @@ IndexFile open_index(const fs::path& path, const Kernel& kernel, const ProgressC
     options.degree = integer_of(attributes.at("degree"));
     options.breadth = integer_of(attributes.at("breadth"));
     options.seed = unsigned_of(attributes.at("seed"));
-    for (const json& start : attributes.at("starts").get_ref<const json::array_t&>()) {
-      const std::uint64_t node = unsigned_of(start);
-      if (node >= static_cast<std::uint64_t>(reader->rows())) throw damaged("a start lies outside");
-      starts.push_back(static_cast<std::uint32_t>(node));
-    }
-    linked = integer_of(attributes.at("linked"));
   } catch (const json::exception& error) {
     throw damaged(error.what());
   }
@@ -105,8 +99,8 @@ IndexFile open_index(const fs::path& path, const Kernel& kernel, const ProgressC
   if (!fits_codes(image) || !fits_codes(text)) {
     throw damaged("its columns are not those of an index of pairs");
   }
-  IndexRows rows(image, text, kernel);
-  if (manifest.columns != manifest_of(image, text, rows.codec().bytes(), options.degree).columns) {
+  auto parts = std::make_unique<IndexParts>(options, image, text, kernel);
+  if (manifest.columns != manifest_of(*parts).columns) {
     throw damaged("its columns are not those of an index of pairs");
   }
   const std::int64_t bytes = reader->bytes();
@@ -116,77 +110,65 @@ IndexFile open_index(const fs::path& path, const Kernel& kernel, const ProgressC
     tell(progress, "open", std::min(compared, bytes), bytes);
   });
   const std::int64_t count = reader->rows();
-  if (count > kMostPairs || linked < 0 || linked > count) throw damaged("it has too many pairs");
-  const MatrixView links = reader->column("links");
-  const std::span<const std::uint32_t> all(static_cast<const std::uint32_t*>(links.data),
-                                           static_cast<std::size_t>(count * options.degree));
-  if (std::any_of(all.begin(), all.end(), [count](std::uint32_t to) {
-        return to != Graph::kNone && std::int64_t{to} >= count;
-      })) {
-    throw damaged("a link leads outside");
-  }
-  rows.show(count, reader->column("ids"), reader->column("image"), reader->column("text"),
-            reader->column("codes"));
-  for (std::uint32_t node = 0; node < count; ++node) {
-    if (rows.id(node) < 0 || rows.id(node) > kMostId) {
-      throw damaged("the id of pair " + std::to_string(node) + " is " +
-                    std::to_string(rows.id(node)));
+  if (count > kMostPairs) throw damaged("it has too many pairs");
+  parts->rows.show(count, reader->column("ids"), reader->column("image"), reader->column("text"));
+  parts->graph.show(reader->column("nodes").data, count);
+  for (std::int64_t row = 0; row < count; ++row) {
+    if (parts->rows.id(row) < 0 || parts->rows.id(row) > kMostId) {
+      throw damaged("the id of pair " + std::to_string(row) + " is " +
+                    std::to_string(parts->rows.id(row)));
     }
-    if (!rows.codec().is_sound(rows.codes().row(node))) {
-      throw damaged("the codes of pair " + std::to_string(node) + " have a scale that is none");
+    if (!parts->graph.is_sound(row, count)) {
+      throw damaged("the links of pair " + std::to_string(row) +
+                    " lead outside, or the scale of its codes is none");
     }
   }
-  Graph graph({options.degree, options.breadth}, all, std::move(starts), linked);
-  return {reader, options, std::move(rows), std::move(graph)};
+  parts->reader = reader;
+  return {options, std::move(parts)};
 }
 
-void save_index(const fs::path& path, const PairIndexOptions& options, const IndexRows& rows,
-                const Graph& graph, const ColumnReader* mapped, const ProgressCallback& progress) {
-  ColumnWriter writer(path,
-                      manifest_of(rows.image_dimensions(), rows.text_dimensions(),
-                                  rows.codec().bytes(), options.degree),
-                      false);
-  for (std::int64_t first = 0; first < rows.size(); first += kCopyRows) {
-    tell(progress, "save", first, rows.size());
-    const std::int64_t count = std::min(kCopyRows, rows.size() - first);
-    writer.append(
-        count,
-        {rows.id_bytes().row(first), rows.image().row(first), rows.text().row(first),
-         rows.code_bytes().row(first), graph.links(static_cast<std::uint32_t>(first)).data()},
-        nullptr);
+void save_index(const fs::path& path, const PairIndexOptions& options, const IndexParts& parts,
+                const ProgressCallback& progress) {
+  const IndexRows& rows = parts.rows;
+  ColumnWriter writer(path, manifest_of(parts), false);
+  const std::int64_t size = rows.size();
+  for (std::int64_t first = 0; first < size; first += kCopyRows) {
+    tell(progress, "save", first, size);
+    writer.append(std::min(kCopyRows, size - first),
+                  {rows.id_bytes().row(first), rows.image().row(first), rows.text().row(first),
+                   parts.graph.node(first)},
+                  nullptr);
   }
-  tell(progress, "save", rows.size(), rows.size());
-  if (mapped != nullptr) mapped->require_whole();
+  tell(progress, "save", size, size);
+  if (parts.reader) parts.reader->require_whole();
   writer.close([&](Manifest& manifest) {
-    manifest.attributes = {{"image_max", options.image_max}, {"text_max", options.text_max},
-                           {"degree", options.degree},       {"breadth", options.breadth},
-                           {"seed", options.seed},           {"starts", graph.starts()},
-                           {"linked", graph.added()}};
+    manifest.attributes = {{"image_max", options.image_max},
+                           {"text_max", options.text_max},
+                           {"degree", options.degree},
+                           {"breadth", options.breadth},
+                           {"seed", options.seed}};
   });
 }
 
 void RowBytes::reserve(std::int64_t rows, std::int64_t capacity) {
-  if (owned_ && capacity <= capacity_) return;
-  if (owned_) capacity = std::max(capacity, capacity_ + capacity_ / 2);
-  auto larger = allocate_aligned<char>(std::max<std::int64_t>(1, capacity * width_));
-  if (rows > 0) std::memcpy(larger.get(), data_, static_cast<std::size_t>(rows * width_));
-  owned_ = std::move(larger);
-  data_ = owned_.get();
-  capacity_ = capacity;
+  if (owned_.data() != nullptr) {
+    owned_.grow(capacity * width_);
+  } else {
+    owned_ = ScratchMemory(capacity * width_);
+    if (rows > 0) std::memcpy(owned_.data(), data_, static_cast<std::size_t>(rows * width_));
+  }
+  data_ = owned_.data();
 }
 
-IndexRows::IndexRows(std::int64_t image_dimensions, std::int64_t text_dimensions,
-                     const Kernel& kernel)
+IndexRows::IndexRows(std::int64_t image_dimensions, std::int64_t text_dimensions)
     : image_dimensions_(image_dimensions),
       text_dimensions_(text_dimensions),
-      codec_(image_dimensions, text_dimensions, false, kernel),
       ids_(sizeof(std::int64_t)),
       image_(2 * image_dimensions),
-      text_(2 * text_dimensions),
-      codes_(codec_.bytes()) {}
+      text_(2 * text_dimensions) {}
 
 std::int64_t IndexRows::bytes_per_row() const noexcept {
-  return ids_.width() + image_.width() + text_.width() + codes_.width();
+  return ids_.width() + image_.width() + text_.width();
 }
 
 bool IndexRows::is_zero(std::int64_t i) const noexcept {
@@ -202,32 +184,31 @@ bool IndexRows::is_zero(std::int64_t i) const noexcept {
 }
 
 void IndexRows::show(std::int64_t size, const MatrixView& ids, const MatrixView& image,
-                     const MatrixView& text, const MatrixView& codes) noexcept {
-  size_ = size;
+                     const MatrixView& text) noexcept {
+  size_ = capacity_ = size;
   ids_.show(ids.data);
   image_.show(image.data);
   text_.show(text.data);
-  codes_.show(codes.data);
 }
 
-void IndexRows::append(const Corpus& corpus, const MatrixView& image, const MatrixView& text,
-                       std::span<const std::int64_t> ids, Team& team) {
-  const std::int64_t count = corpus.size();
-  for (RowBytes* rows : {&ids_, &image_, &text_, &codes_}) rows->reserve(size_, size_ + count);
-  if (count == 0) return;
-  std::memcpy(ids_.mutable_row(size_), ids.data(), ids.size_bytes());
-  team.for_blocks(count, kCopyGrain, [&](std::int64_t row, std::int64_t end, int) {
-    std::vector<float> unit;
-    LoadedRow buffer;
-    PairCodec::Buffers coding;
-    for (; row < end && !team.stopped(); ++row) {
-      keep(image, *corpus.image(), row, unit, buffer, image_.mutable_row(size_ + row));
-      keep(text, *corpus.text(), row, unit, buffer, text_.mutable_row(size_ + row));
-      codec_.encode(corpus, row, coding,
-                    reinterpret_cast<std::int8_t*>(codes_.mutable_row(size_ + row)));
-    }
-  });
-  size_ += count;
+void IndexRows::show(std::int64_t size, const IndexRows& others) noexcept {
+  size_ = capacity_ = size;
+  ids_.show(others.ids_.row(0));
+  image_.show(others.image_.row(0));
+  text_.show(others.text_.row(0));
+}
+
+void IndexRows::reserve(std::int64_t capacity) {
+  for (RowBytes* rows : {&ids_, &image_, &text_}) rows->reserve(size_, capacity);
+  capacity_ = capacity;
+}
+
+void IndexRows::write(std::int64_t row, const Corpus& corpus, const MatrixView& image,
+                      const MatrixView& text, std::int64_t from, std::int64_t id,
+                      Buffers& buffers) {
+  std::memcpy(ids_.mutable_row(row), &id, sizeof id);
+  keep(image, *corpus.image(), from, buffers.unit, buffers.image, image_.mutable_row(row));
+  keep(text, *corpus.text(), from, buffers.unit, buffers.text, text_.mutable_row(row));
 }
 
 void check_range(const char* name, std::int64_t value, std::int64_t least, std::int64_t most) {
@@ -238,12 +219,17 @@ void check_range(const char* name, std::int64_t value, std::int64_t least, std::
 
 bool are_sound(const PairIndexOptions& options) noexcept {
   const auto share = [](double value) { return value >= 0.0 && value <= 1.0; };
-  return options.degree >= kLeastDegree && options.degree <= kMostDegree && options.breadth >= 1 &&
-         options.breadth <= kMostBreadth && share(options.image_max) && share(options.text_max);
+  return options.degree >= kLeastDegree && options.degree <= kMostDegree &&
+         options.degree % 2 == 0 && options.breadth >= 1 && options.breadth <= kMostBreadth &&
+         share(options.image_max) && share(options.text_max);
 }
 
 void check_index_options(const PairIndexOptions& options) {
   check_range("degree", options.degree, kLeastDegree, kMostDegree);
+  if (options.degree % 2 != 0) {
+    refuse("degree is " + std::to_string(options.degree) + ", but hnswlib's is even; use " +
+           std::to_string(options.degree + 1));
+  }
   check_range("breadth", options.breadth, 1, kMostBreadth);
 }
 

@@ -72,6 +72,11 @@ float PairCodec::cosine(const Head& a, const Head& b, int part,
   return a.scale[part] * b.scale[part] * static_cast<float>(exact);
 }
 
+float PairCodec::product_of(float first, float second) const noexcept {
+  const bool least = !signed_ && (first <= 0.0F || second <= 0.0F);
+  return least ? std::min(first, second) : first * second;
+}
+
 void PairCodec::compare(const std::int8_t* row, const std::int8_t* const* others,
                         std::int64_t count, const float* thresholds, std::int64_t step,
                         Compared& out) const {
@@ -100,9 +105,20 @@ void PairCodec::compare(const std::int8_t* row, const std::int8_t* const* others
   for (std::int64_t j = 0; j < left; ++j) {
     const auto i = static_cast<std::size_t>(out.numbers[static_cast<std::size_t>(j)]);
     second[i] = cosine(own, head(others[i]), 1, out.products[static_cast<std::size_t>(j)]);
-    const bool least = !signed_ && (first[i] <= 0.0F || second[i] <= 0.0F);
-    out.similarity[i] = least ? std::min(first[i], second[i]) : first[i] * second[i];
+    out.similarity[i] = product_of(first[i], second[i]);
   }
+}
+
+float PairCodec::similarity(const std::int8_t* row, const std::int8_t* other) const noexcept {
+  float found[2] = {1.0F, 1.0F};
+  std::int64_t at = kHead;
+  for (int part = 0; part < 2 && depth_[part] > 0; at += depth_[part++]) {
+    const std::int8_t* codes = other + at;
+    std::int32_t product = 0;
+    kernel_.gather_products(row + at, &codes, 1, depth_[part], &product);
+    found[part] = cosine(head(row), head(other), part, product);
+  }
+  return product_of(found[0], found[1]);
 }
 
 }  // namespace helip::mining

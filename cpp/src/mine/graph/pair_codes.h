@@ -62,6 +62,9 @@ class PairCodec {
   void compare(const std::int8_t* row, const std::int8_t* const* others, std::int64_t count,
                const float* thresholds, std::int64_t step, Compared& out) const;
 
+  // The same of one pair.
+  float similarity(const std::int8_t* row, const std::int8_t* other) const noexcept;
+
   // Whether a row that was read from a file can be compared: its scales are finite and not
   // negative.
   bool is_sound(const std::int8_t* row) const noexcept;
@@ -79,6 +82,7 @@ class PairCodec {
   };
   static constexpr std::int64_t kHead = 64;
   static const Head& head(const std::int8_t* row) { return *reinterpret_cast<const Head*>(row); }
+  float product_of(float first, float second) const noexcept;
   float cosine(const Head& a, const Head& b, int part, std::int32_t product) const noexcept;
 
   const Kernel& kernel_;
@@ -86,15 +90,6 @@ class PairCodec {
   const bool signed_;
   std::int64_t dimensions_[2];  // of what is multiplied first and second; 0: not used
   std::int64_t depth_[2];
-};
-
-// Coded pairs that lie one after the other.
-struct PairCodeView {
-  const PairCodec* codec;
-  const std::int8_t* data;
-  const std::int8_t* row(std::uint32_t node) const noexcept {
-    return data + static_cast<std::int64_t>(node) * codec->bytes();
-  }
 };
 
 }  // namespace helip::mining

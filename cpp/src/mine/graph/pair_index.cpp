@@ -7,7 +7,8 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
-#include <unordered_set>
+#include <thread>
+#include <unordered_map>
 #include <utility>
 
 #include "base/aligned.h"
@@ -16,7 +17,6 @@
 #include "helip/error.h"
 #include "mine/corpus/corpus.h"
 #include "mine/corpus/mine_options.h"
-#include "mine/graph/graph.h"
 #include "mine/graph/hnswlib_file.h"
 #include "mine/graph/index_file.h"
 
@@ -25,13 +25,15 @@ namespace {
 
 namespace fs = std::filesystem;
 using mining::Corpus;
-using mining::Graph;
 using mining::GraphSearch;
+using mining::IndexParts;
+using mining::IndexRows;
 using mining::LoadedRow;
 using mining::Neighbour;
 using mining::Scored;
 
 constexpr std::int64_t kLeastBreadth = 64;
+constexpr std::int64_t kEncodeGrain = 256;
 constexpr std::int64_t kQueriesPerThread = 8;  // fewer are not worth a thread
 
 // One thread's buffers.
@@ -50,77 +52,94 @@ struct PairIndex::State {
         std::int64_t text_dimensions)
       : options(options_),
         kernel(mining::select_kernel()),
-        rows(image_dimensions, text_dimensions, kernel),
-        graph({options.degree, options.breadth}) {}
-  State(mining::HnswlibFile file, const mining::Kernel& kernel_)
-      : options(file.options),
-        kernel(kernel_),
-        rows(std::move(file.rows)),
-        graph(std::move(file.graph)) {}
+        parts(std::make_unique<IndexParts>(options_, image_dimensions, text_dimensions, kernel)) {}
   State(mining::IndexFile file, const mining::Kernel& kernel_)
-      : options(file.options),
-        kernel(kernel_),
-        reader(std::move(file.reader)),
-        rows(std::move(file.rows)),
-        graph(std::move(file.graph)) {}
+      : options(file.options), kernel(kernel_), parts(std::move(file.parts)) {
+    parts->graph.settle(parts->rows.size());
+  }
   ~State();
   State(const State&) = delete;
   State& operator=(const State&) = delete;
-
-  void append(const Corpus& corpus, const MatrixView& image, const MatrixView& text,
-              const std::vector<std::int64_t>& ids, Team& team);
-  void refuse_known(const std::vector<std::int64_t>& ids);
-  std::int64_t next_id() const;
-  void find(const Corpus& queries, std::int64_t query, const Corpus& pairs, std::int64_t breadth,
-            PairMatches& out, Searcher& searcher) const;
-  std::unique_ptr<Searcher> take_searcher() const;
-  void give_back(std::unique_ptr<Searcher> searcher) const;
 
   // What threads wait for each other by. A forked child has its own: who holds those of its parent
   // is not in it.
   struct Locks {
     const std::uint64_t forks = count_forks();
-    // Shared by those who read, exclusive to add(). The gate sees to it that new readers do not
-    // overtake an add() that waits: shared_mutex makes no promise.
+    std::mutex writer;  // one thread at a time adds, removes or saves
+    // Shared by those who read, exclusive while what they look at moves, which is soon done. The
+    // gate sees to it that new readers do not overtake who waits: shared_mutex makes no promise.
     std::mutex gate;
     std::shared_mutex mutex;
     std::mutex idle_mutex;
     std::vector<std::unique_ptr<Searcher>> idle;
+    std::atomic<bool> ready = false;
     Locks* parent = nullptr;
   };
-  struct Growing {
-    explicit Growing(std::atomic<bool>& now_) : now(now_) { now = true; }
-    ~Growing() { now = false; }
-    Growing(const Growing&) = delete;
-    Growing& operator=(const Growing&) = delete;
+  struct Writing {
+    explicit Writing(State& state) : lock(state.own_locks().writer), now(state.writing) {
+      now = true;
+    }
+    ~Writing() { now = false; }
+    Writing(const Writing&) = delete;
+    Writing& operator=(const Writing&) = delete;
+    const std::lock_guard<std::mutex> lock;
     std::atomic<bool>& now;
   };
-  // Throws Error(unsupported) where the fork came amid an add().
+  // Throws Error(unsupported) where the fork came while a thread wrote.
   Locks& own_locks() const;
   std::shared_lock<std::shared_mutex> lock_to_read() const;
+  std::unique_lock<std::shared_mutex> lock_to_move() const;
+
+  // By the thread that writes.
+  std::vector<std::uint32_t> append(const Corpus& corpus, const MatrixView& image,
+                                    const MatrixView& text, const std::vector<std::int64_t>& ids,
+                                    Team& team);
+  void make_room(std::int64_t rows);
+  void know_rows();
+  std::vector<std::uint32_t> rows_of(const std::vector<std::int64_t>& ids);
+  void refuse_known(const std::vector<std::int64_t>& ids);
+  void remove(const std::vector<std::uint32_t>& rows);
+
+  void find(const Corpus& queries, std::int64_t query, const Corpus& pairs, std::int64_t breadth,
+            PairMatches& out, Searcher& searcher) const;
+  std::unique_ptr<Searcher> take_searcher() const;
+  void give_back(std::unique_ptr<Searcher> searcher) const;
 
   const PairIndexOptions options;
   const mining::Kernel& kernel;
-  std::shared_ptr<const ColumnReader> reader;  // of what is mapped
-  mining::IndexRows rows;
-  Graph graph;
-  std::optional<std::unordered_set<std::int64_t>> known;  // ids, made by the first add()
-  std::atomic<bool> growing = false;                      // add() is changing what is above
-  mutable std::atomic<Locks*> locks{new Locks};
+  std::unique_ptr<IndexParts> parts;
+  // By the first that writes: rows of ids, rows of removed pairs, and the id after the greatest.
+  std::optional<std::unordered_map<std::int64_t, std::uint32_t>> known;
+  std::vector<std::uint32_t> free_rows;
+  std::int64_t next_id = 0;
+  std::atomic<bool> writing = false;
+  mutable std::atomic<Locks*> locks{first_locks()};
+
+  static Locks* first_locks() {
+    auto* first = new Locks;
+    first->ready = true;
+    return first;
+  }
 };
 
 PairIndex::State::Locks& PairIndex::State::own_locks() const {
   Locks* current = locks.load();
-  if (current->forks == count_forks()) return *current;
-  if (growing) {
-    throw Error(ErrorCode::unsupported,
-                "the process was forked while another thread added pairs to this index, so it is "
-                "half changed here; open or build it again in this process");
+  if (current->forks != count_forks()) {
+    if (writing) {
+      throw Error(ErrorCode::unsupported,
+                  "the process was forked while another thread changed this index, so it is half "
+                  "changed here; open or build it again in this process");
+    }
+    auto own = std::make_unique<Locks>();
+    own->parent = current;
+    if (locks.compare_exchange_strong(current, own.get())) {
+      current = own.release();
+      parts->graph.renew_locks();  // threads that are not in this process may hold some
+      current->ready = true;
+    }  // else another thread was first, and is `current`
   }
-  auto own = std::make_unique<Locks>();
-  own->parent = current;
-  if (locks.compare_exchange_strong(current, own.get())) return *own.release();
-  return *current;  // another thread was first
+  while (!current->ready) std::this_thread::yield();
+  return *current;
 }
 
 PairIndex::State::~State() {
@@ -138,41 +157,133 @@ std::shared_lock<std::shared_mutex> PairIndex::State::lock_to_read() const {
   return std::shared_lock(own.mutex);
 }
 
-// Rows, then links; without either when one fails.
-void PairIndex::State::append(const Corpus& corpus, const MatrixView& image, const MatrixView& text,
-                              const std::vector<std::int64_t>& ids, Team& team) {
-  const std::int64_t before = rows.size();
-  Graph::Before links(graph);
-  if (before + corpus.size() > mining::kMostPairs) {
-    throw Error(ErrorCode::unsupported,
-                "the index would have " + std::to_string(before + corpus.size()) +
-                    " pairs, but can hold " + std::to_string(mining::kMostPairs) + "; split it");
-  }
-  team.begin_stage("build", corpus.size(), corpus.size());
-  try {
-    rows.append(corpus, image, text, ids, team);
-    std::vector<std::uint32_t> order;
-    for (const std::uint32_t row : mining::random_order(corpus.size(), options.seed)) {
-      const std::int64_t node = before + row;
-      if (!rows.is_zero(node)) order.push_back(static_cast<std::uint32_t>(node));
-    }
-    graph.add(rows.codes(), order, rows.size(), team, {}, &links);
-    corpus.require_whole();
-    if (reader) reader->require_whole();  // its rows were copied
-    team.end_stage();
-  } catch (...) {
-    rows.truncate(before);
-    graph.undo(links);
-    throw;
+std::unique_lock<std::shared_mutex> PairIndex::State::lock_to_move() const {
+  Locks& own = own_locks();
+  const std::lock_guard turn(own.gate);
+  return std::unique_lock(own.mutex);
+}
+
+// What is mapped is copied while others read it; what is in memory moves without a copy.
+void PairIndex::State::make_room(std::int64_t rows) {
+  const std::int64_t size = parts->rows.size(), capacity = parts->rows.capacity();
+  if (!parts->reader && rows <= capacity) return;
+  mining::ProductGraph::Room room(std::max(rows, capacity + capacity / 2));
+  if (parts->reader) {
+    auto own = std::make_unique<IndexParts>(options, parts->rows.image_dimensions(),
+                                            parts->rows.text_dimensions(), kernel);
+    own->rows.show(size, parts->rows);
+    own->graph.show(parts->graph.node(0), size);
+    own->reserve(std::move(room));
+    own->graph.settle(size);
+    parts->reader->require_whole();
+    const auto lock = lock_to_move();
+    parts.swap(own);
+  } else {
+    const auto lock = lock_to_move();
+    parts->reserve(std::move(room));
   }
 }
 
-void PairIndex::State::refuse_known(const std::vector<std::int64_t>& ids) {
-  if (!known) {
-    std::unordered_set<std::int64_t> found;
-    for (std::int64_t i = 0; i < rows.size(); ++i) found.insert(rows.id(i));
-    known = std::move(found);
+// The rows of new pairs: those of removed ones first. Where it fails, what was added is removed:
+// the graph may lead through it already.
+std::vector<std::uint32_t> PairIndex::State::append(const Corpus& corpus, const MatrixView& image,
+                                                    const MatrixView& text,
+                                                    const std::vector<std::int64_t>& ids,
+                                                    Team& team) {
+  const std::int64_t count = corpus.size(), size = parts->rows.size();
+  const auto reused = std::min(count, static_cast<std::int64_t>(free_rows.size()));
+  const std::int64_t after = size + count - reused;
+  if (after > mining::kMostPairs) {
+    throw Error(ErrorCode::unsupported, "the index would have " + std::to_string(after) +
+                                            " pairs, but can hold " +
+                                            std::to_string(mining::kMostPairs) + "; split it");
   }
+  make_room(after);
+  mining::ProductGraph& graph = parts->graph;
+  std::vector<std::uint32_t> rows(free_rows.end() - reused, free_rows.end());
+  for (std::int64_t row = size; row < after; ++row) rows.push_back(static_cast<std::uint32_t>(row));
+  struct Buffers {
+    IndexRows::Buffers row;
+    mining::PairCodec::Buffers code;
+  };
+  const auto write = [&](std::int64_t i, Buffers& buffers) {
+    const std::uint32_t row = rows[static_cast<std::size_t>(i)];
+    parts->rows.write(row, corpus, image, text, i, ids[static_cast<std::size_t>(i)], buffers.row);
+    graph.codec().encode(corpus, i, buffers.code, graph.mutable_code(row));
+  };
+  team.begin_stage("build", count, count);
+  team.for_blocks(count - reused, kEncodeGrain, [&](std::int64_t i, std::int64_t end, int) {
+    Buffers buffers;
+    for (; i < end && !team.stopped(); ++i) write(reused + i, buffers);
+  });
+  free_rows.resize(free_rows.size() - static_cast<std::size_t>(reused));
+  free_rows.reserve(free_rows.size() + rows.size());
+  try {
+    Buffers buffers;
+    for (std::int64_t i = 0; i < reused;) {
+      // Queries may be at these rows: for the time of some of them there are none.
+      const auto lock = lock_to_move();
+      for (const std::int64_t end = std::min(reused, i + kEncodeGrain); i < end; ++i) {
+        write(i, buffers);
+        graph.restore(rows[static_cast<std::size_t>(i)]);
+      }
+    }
+    corpus.require_whole();
+    std::vector<std::uint32_t> order;
+    for (const std::uint32_t i : mining::random_order(count, options.seed)) {
+      if (!parts->rows.is_zero(rows[i])) order.push_back(rows[i]);
+    }
+    graph.add(order, team);
+  } catch (...) {
+    remove(rows);
+    parts->rows.publish(after);
+    throw;
+  }
+  parts->rows.publish(after);
+  graph.settle(after);
+  team.end_stage();
+  return rows;
+}
+
+void PairIndex::State::know_rows() {
+  if (known) return;
+  std::unordered_map<std::int64_t, std::uint32_t> found;
+  found.reserve(static_cast<std::size_t>(parts->rows.size()));
+  for (std::int64_t row = 0; row < parts->rows.size(); ++row) {
+    if (parts->graph.is_removed(row)) {
+      free_rows.push_back(static_cast<std::uint32_t>(row));
+      continue;
+    }
+    found.emplace(parts->rows.id(row), static_cast<std::uint32_t>(row));
+    next_id = std::max(next_id, parts->rows.id(row) + 1);
+  }
+  known = std::move(found);
+}
+
+std::vector<std::uint32_t> PairIndex::State::rows_of(const std::vector<std::int64_t>& ids) {
+  static_cast<void>(mining::checked_ids(ids, static_cast<std::int64_t>(ids.size()), 0));
+  know_rows();
+  std::vector<std::uint32_t> rows;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto found = known->find(ids[i]);
+    if (found == known->end()) {
+      throw Error(ErrorCode::invalid_argument, "id " + std::to_string(ids[i]) + ", number " +
+                                                   std::to_string(i) +
+                                                   " of those given, is not in the index");
+    }
+    rows.push_back(found->second);
+  }
+  return rows;
+}
+
+void PairIndex::State::remove(const std::vector<std::uint32_t>& rows) {
+  for (const std::uint32_t row : rows) {
+    if (!parts->graph.is_removed(row)) parts->graph.remove(row);
+  }
+  free_rows.insert(free_rows.end(), rows.begin(), rows.end());
+}
+
+void PairIndex::State::refuse_known(const std::vector<std::int64_t>& ids) {
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (known->count(ids[i]) == 0) continue;
     throw Error(ErrorCode::invalid_argument,
@@ -181,18 +292,12 @@ void PairIndex::State::refuse_known(const std::vector<std::int64_t>& ids) {
   }
 }
 
-std::int64_t PairIndex::State::next_id() const {
-  std::int64_t next = 0;
-  for (std::int64_t i = 0; i < rows.size(); ++i) next = std::max(next, rows.id(i) + 1);
-  return next;
-}
-
 std::unique_ptr<Searcher> PairIndex::State::take_searcher() const {
   Locks& own = own_locks();
   const std::lock_guard lock(own.idle_mutex);
   if (own.idle.empty()) {
     auto made = std::make_unique<Searcher>();
-    made->code = mining::allocate_aligned<std::int8_t>(rows.codec().bytes());
+    made->code = mining::allocate_aligned<std::int8_t>(parts->graph.codec().bytes());
     return made;
   }
   auto taken = std::move(own.idle.back());
@@ -209,13 +314,14 @@ void PairIndex::State::give_back(std::unique_ptr<Searcher> searcher) const {
 // `pairs`: those of the index.
 void PairIndex::State::find(const Corpus& queries, std::int64_t query, const Corpus& pairs,
                             std::int64_t breadth, PairMatches& out, Searcher& searcher) const {
+  const IndexRows& rows = parts->rows;
   queries.image()->load(query, searcher.image);
   queries.text()->load(query, searcher.text);
   if (searcher.image.length == 0.0 || searcher.text.length == 0.0) return;
-  rows.codec().encode(queries, query, searcher.coding, searcher.code.get());
+  parts->graph.codec().encode(queries, query, searcher.coding, searcher.code.get());
   const GraphSearch::Maxima maxima{mining::code_limit(options.image_max),
                                    mining::code_limit(options.text_max)};
-  graph.search(rows.codes(), searcher.code.get(), breadth, maxima, searcher.search);
+  parts->graph.search(searcher.code.get(), breadth, maxima, searcher.search);
   auto& matches = searcher.matches;
   matches.clear();
   for (const Neighbour& found : searcher.search.best()) {
@@ -287,8 +393,8 @@ PairIndex PairIndex::open(const fs::path& path, const ProgressCallback& progress
 void PairIndex::save(const fs::path& path, const ProgressCallback& progress) const {
   mining::entry_point([&] {
     const State& own = state();
-    const auto lock = own.lock_to_read();
-    mining::save_index(path, own.options, own.rows, own.graph, own.reader.get(), progress);
+    const std::lock_guard turn(own.own_locks().writer);
+    mining::save_index(path, own.options, *own.parts, progress);
   });
 }
 
@@ -296,17 +402,16 @@ PairIndex PairIndex::open_hnswlib(const fs::path& path, std::int64_t image_dimen
                                   const PairIndexOptions& options, int threads,
                                   const ProgressCallback& progress) {
   return mining::entry_point([&] {
-    const mining::Kernel& kernel = mining::select_kernel();
-    return PairIndex(std::make_unique<State>(
-        mining::open_hnswlib(path, image_dimensions, options, threads, kernel, progress), kernel));
+    mining::HnswlibPairs pairs = mining::read_hnswlib(path, image_dimensions, progress);
+    return build(pairs.image_view(), pairs.text_view(), options, pairs.ids, threads, progress);
   });
 }
 
 void PairIndex::save_hnswlib(const fs::path& path, const ProgressCallback& progress) const {
   mining::entry_point([&] {
     const State& own = state();
-    const auto lock = own.lock_to_read();
-    mining::save_hnswlib(path, own.options, own.rows, own.graph, own.reader.get(), progress);
+    const std::lock_guard turn(own.own_locks().writer);
+    mining::save_hnswlib(path, own.options, *own.parts, progress);
   });
 }
 
@@ -326,8 +431,8 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
     out.scores.assign(static_cast<std::size_t>(count * k), 0.0F);
     out.counts.assign(static_cast<std::size_t>(count), 0);
     if (count == 0) return out;
-    mining::check_dimensions("image", image.cols, own.rows.image_dimensions());
-    mining::check_dimensions("text", text.cols, own.rows.text_dimensions());
+    mining::check_dimensions("image", image.cols, image_dimensions());
+    mining::check_dimensions("text", text.cols, text_dimensions());
     const mining::Rules rules = mining::rules_of(mine);
     const Corpus queries(image, text, rules, own.kernel);
     for (std::int64_t i = 0; i < count; ++i) {  // so that the first bad row is named
@@ -336,8 +441,9 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
     }
 
     const auto lock = own.lock_to_read();
-    const Corpus pairs(own.rows.image(), own.rows.text(), rules, own.kernel);
-    const std::int64_t most = std::max<std::int64_t>(1, std::min(breadth, own.rows.size()));
+    const IndexParts& parts = *own.parts;
+    const Corpus pairs(parts.rows.image(), parts.rows.text(), rules, own.kernel);
+    const std::int64_t most = std::max<std::int64_t>(1, std::min(breadth, parts.rows.size()));
     Team team(threads, progress, {"querying", "pair"});
     const auto find = [&](std::int64_t begin, std::int64_t end, int) {
       auto searcher = own.take_searcher();
@@ -353,7 +459,7 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
       team.begin_stage("query", count, count);
       team.for_blocks(count, kQueriesPerThread, find);
     }
-    if (own.reader) own.reader->require_whole();
+    if (parts.reader) parts.reader->require_whole();
     queries.require_whole();
     return out;
   });
@@ -366,46 +472,80 @@ void PairIndex::add(const MatrixView& image, const MatrixView& text,
     State& own = state();
     const MineOptions mine = mining::checked_matrices(image, text, own.options, threads);
     if (image.rows == 0 && ids.empty()) return;
-    mining::check_dimensions("image", image.cols, own.rows.image_dimensions());
-    mining::check_dimensions("text", text.cols, own.rows.text_dimensions());
+    mining::check_dimensions("image", image.cols, image_dimensions());
+    mining::check_dimensions("text", text.cols, text_dimensions());
     Team team(threads, progress);
     Corpus corpus(image, text, mining::rules_of(mine), own.kernel);
     corpus.measure(team);
 
-    State::Locks& locks = own.own_locks();
-    const std::lock_guard turn(locks.gate);
-    const std::unique_lock lock(locks.mutex);
-    const State::Growing growing(own.growing);
-    const auto all = mining::checked_ids(ids, image.rows, ids.empty() ? own.next_id() : 0);
+    const State::Writing turn(own);
+    own.know_rows();
+    const auto all = mining::checked_ids(ids, image.rows, ids.empty() ? own.next_id : 0);
     own.refuse_known(all);
+    auto& known = *own.known;
     try {
-      own.known->insert(all.begin(), all.end());
-      own.append(corpus, image, text, all, team);
+      for (const std::int64_t id : all) known.emplace(id, 0);
+      const auto rows = own.append(corpus, image, text, all, team);
+      for (std::size_t i = 0; i < rows.size(); ++i) known[all[i]] = rows[i];
     } catch (...) {
-      for (const std::int64_t id : all) own.known->erase(id);
+      for (const std::int64_t id : all) known.erase(id);
       throw;
     }
-    own.reader.reset();  // everything was copied
+    own.next_id = std::max(own.next_id, 1 + *std::max_element(all.begin(), all.end()));
+  });
+}
+
+void PairIndex::replace(const MatrixView& image, const MatrixView& text,
+                        const std::vector<std::int64_t>& ids, int threads,
+                        const ProgressCallback& progress) {
+  mining::entry_point([&] {
+    State& own = state();
+    const MineOptions mine = mining::checked_matrices(image, text, own.options, threads);
+    const auto all = mining::checked_ids(ids, image.rows, 0);
+    if (ids.empty()) return;
+    mining::check_dimensions("image", image.cols, image_dimensions());
+    mining::check_dimensions("text", text.cols, text_dimensions());
+    Team team(threads, progress);
+    Corpus corpus(image, text, mining::rules_of(mine), own.kernel);
+    corpus.measure(team);
+
+    const State::Writing turn(own);
+    const auto before = own.rows_of(all);
+    own.free_rows.reserve(own.free_rows.size() + before.size());
+    const auto rows = own.append(corpus, image, text, all, team);
+    for (std::size_t i = 0; i < rows.size(); ++i) (*own.known)[all[i]] = rows[i];
+    own.remove(before);
+  });
+}
+
+void PairIndex::remove(const std::vector<std::int64_t>& ids) {
+  mining::entry_point([&] {
+    State& own = state();
+    const State::Writing turn(own);
+    own.know_rows();
+    const auto rows = own.rows_of(ids);
+    own.make_room(own.parts->rows.size());
+    own.remove(rows);
+    for (const std::int64_t id : ids) own.known->erase(id);
   });
 }
 
 std::int64_t PairIndex::size() const {
   if (!state_) return 0;
   const auto lock = state_->lock_to_read();
-  return state_->rows.size();
+  return state_->parts->rows.size() - state_->parts->graph.removed();
 }
 std::int64_t PairIndex::image_dimensions() const noexcept {
-  return state_ ? state_->rows.image_dimensions() : 0;
+  return state_ ? state_->parts->rows.image_dimensions() : 0;
 }
 std::int64_t PairIndex::text_dimensions() const noexcept {
-  return state_ ? state_->rows.text_dimensions() : 0;
+  return state_ ? state_->parts->rows.text_dimensions() : 0;
 }
 std::int64_t PairIndex::bytes() const {
   if (!state_) return 0;
   const auto lock = state_->lock_to_read();
-  return state_->rows.size() *
-         (state_->rows.bytes_per_row() +
-          Graph::bytes_per_node({state_->options.degree, state_->options.breadth}));
+  const IndexParts& parts = *state_->parts;
+  return parts.rows.size() * (parts.rows.bytes_per_row() + parts.graph.node_bytes());
 }
 PairIndexOptions PairIndex::options() const noexcept {
   return state_ ? state_->options : PairIndexOptions{};

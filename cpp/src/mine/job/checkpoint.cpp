@@ -141,16 +141,7 @@ StateColumns::StateColumns(const MethodState& state) {
   show_order(*state.order, columns_);
   columns_.show("sample.scores", state.sample->scores);
   columns_.show("sample.counts", state.sample->counts);
-  if (state.graph != nullptr) {
-    progress_["added"] = state.graph->added();
-    columns_.show("graph.links", state.graph->links());
-    columns_.show("graph.starts", state.graph->starts());
-  }
   if (state.pools != nullptr) add_pools(state);
-  if (state.breadth) {
-    progress_["breadth"] = *state.breadth;
-    progress_["recall"] = recall_json(state.recall);
-  }
   if (state.next) {
     progress_["next"] = *state.next;
     progress_["recalls"] = Json::array();
@@ -238,24 +229,6 @@ std::int64_t StateFile::read_pools(Pools& pools, std::int64_t rows, std::int64_t
   }
   pools.restore(columns);
   return count;
-}
-
-Graph StateFile::graph(const GraphOptions& options, std::int64_t nodes) const {
-  auto links = read<std::uint32_t>("graph.links");
-  auto starts = read<std::uint32_t>("graph.starts");
-  const std::int64_t added = number("added", 0, nodes);
-  require(static_cast<std::int64_t>(links.size()) == nodes * options.degree,
-          "its graph has not a node for each row");
-  require(starts.empty() == (added == 0), "its graph is not one of these rows");
-  for (const std::uint32_t node : links) {
-    require(node == Graph::kNone || node < nodes, "a link leads to no node");
-  }
-  for (const std::uint32_t node : starts) require(node < nodes, "a start is no node");
-  return {options, std::move(links), std::move(starts), added};
-}
-
-RecallEstimate StateFile::recall() const {
-  return checked([&] { return recall_of_json(progress_.at("recall")); });
 }
 
 std::int64_t StateFile::next(std::int64_t places) const { return number("next", 0, places - 1); }

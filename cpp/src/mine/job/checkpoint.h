@@ -43,9 +43,6 @@ class StateFile final : public SavedMethodState {
   void read_sample(HardPairBand& band) const override;
   bool has_pools() const noexcept override { return file_.has("pools.held"); }
   std::int64_t read_pools(Pools& pools, std::int64_t rows, std::int64_t least) const override;
-  Graph graph(const GraphOptions& options, std::int64_t nodes) const override;
-  std::int64_t breadth(std::int64_t most) const override { return number("breadth", 1, most); }
-  RecallEstimate recall() const override;
   std::int64_t next(std::int64_t places) const override;
   std::vector<RecallEstimate> recalls() const override;
   bool has_neighbours() const noexcept override { return file_.has("neighbours"); }

@@ -1,16 +1,14 @@
-// Approximate mining by a graph over the product kernel, see graph.h. Rows are added to it, then
-// each searches from its own node, so broadly that the lower 95 % limit of the measured recall is
-// what was asked for.
+// Approximate mining by a graph over the product kernel, see product_graph.h. Rows are added to it,
+// then each searches from its own node, so broadly that the lower 95 % limit of the measured recall
+// is what was asked for.
 #include <algorithm>
 #include <numeric>
-#include <span>
 #include <string>
 
-#include "base/scratch_memory.h"
 #include "helip/error.h"
 #include "mine/budget/budget.h"
 #include "mine/corpus/scorer.h"
-#include "mine/graph/graph.h"
+#include "mine/graph/product_graph.h"
 #include "mine/method/method.h"
 #include "mine/method/recall_sample.h"
 #include "mine/pool/bands.h"
@@ -22,27 +20,22 @@ constexpr std::int64_t kEncodeGrain = 256;
 constexpr std::int64_t kSearchGrain = 32;
 
 // Node n of the graph is the row at place n of the order: what lies close is read together.
-// Building and searching may be done by one process after another.
 class GraphMiner {
  public:
-  GraphMiner(MethodContext& context, const RecallSample& sample)
+  explicit GraphMiner(MethodContext& context)
       : context_(context),
-        sample_(sample),
         corpus_(context.corpus),
         order_(context.prepared().order().rows),
         nodes_(static_cast<std::int64_t>(order_.size())),
         codec_(corpus_.image_dimensions(), corpus_.text_dimensions(),
                corpus_.rules().signed_products, corpus_.kernel()),
-        codes_(std::max<std::int64_t>(1, nodes_) * codec_.bytes()),
-        rows_{&codec_, reinterpret_cast<const std::int8_t*>(codes_.data())},
-        graph_(kHnswGraph),
+        graph_(codec_, kHnswGraph),
         maxima_{code_limit(corpus_.rules().image_max), code_limit(corpus_.rules().text_max)},
         searches_(static_cast<std::size_t>(context.team.size())),
         slots_(static_cast<std::size_t>(corpus_.size()), -1) {
     for (std::int64_t node = 0; node < nodes_; ++node) {
       slots_[order_[static_cast<std::size_t>(node)]] = node;
     }
-    if (const SavedMethodState* saved = context.saved()) graph_ = saved->graph(kHnswGraph, nodes_);
   }
 
   // row -> node; -1 for a zero row
@@ -51,91 +44,57 @@ class GraphMiner {
 
   void build() {
     Team& team = context_.team;
-    team.begin_stage("build", nodes_, 2 * nodes_, graph_.added());
+    team.begin_stage("build", nodes_, 2 * nodes_);
+    graph_.reserve(ProductGraph::Room(nodes_));
     team.for_blocks(nodes_, kEncodeGrain, [&](std::int64_t begin, std::int64_t end, int) {
       PairCodec::Buffers buffers;
       for (std::int64_t node = begin; node < end && !team.stopped(); ++node) {
         codec_.encode(corpus_, order_[static_cast<std::size_t>(node)], buffers,
-                      reinterpret_cast<std::int8_t*>(codes_.data()) + node * codec_.bytes());
+                      graph_.mutable_code(node));
       }
       team.add_work(end - begin);
     });
-    const std::vector<std::uint32_t> order = random_order(nodes_, context_.options.seed);
-    const auto left = std::span(order).subspan(static_cast<std::size_t>(graph_.added()));
-    if (!left.empty()) graph_.add(rows_, left, nodes_, team, [&] { save_if_due(); });
+    graph_.add(random_order(nodes_, context_.options.seed), team);
     team.end_stage();
   }
 
-  // Every target: the pools' t is node t. Those that an earlier process has found are in them.
-  void search_all(std::int64_t breadth, const RecallEstimate& recall, Pools& pools) {
-    std::int64_t first = 0;
-    if (const SavedMethodState* saved = context_.saved(); saved && saved->has_pools()) {
-      first = saved->read_pools(pools, corpus_.size(), 0);
-    }
+  // Every target: the pools' t is node t.
+  void search_all(std::int64_t breadth, Pools& pools) {
     std::vector<std::uint32_t> nodes(static_cast<std::size_t>(nodes_));
     std::iota(nodes.begin(), nodes.end(), 0U);
-    context_.team.begin_stage("mine", corpus_.size(), nodes_, first);
-    const auto save_pools = [&](std::int64_t searched) {
-      MethodState state = graph_state();
-      state.breadth = breadth;
-      state.recall = recall;
-      state.pools = &pools;
-      state.pool_count = searched;
-      context_.save(state);
-    };
-    in_slices(
-        context_.checkpoint, context_.team, first, nodes_, save_pools,
-        [&](std::int64_t begin, std::int64_t end) { search(nodes, begin, end, breadth, pools); });
+    context_.team.begin_stage("mine", corpus_.size(), nodes_);
+    search(nodes, nodes_, breadth, pools);
     context_.team.end_stage();
-    if (context_.checkpoint != nullptr && context_.checkpoint->due()) save_pools(nodes_);
   }
 
-  // What the searches of targets [first, last) of the pools, node nodes[t] each, find is scored.
-  void search(const std::vector<std::uint32_t>& nodes, std::int64_t first, std::int64_t last,
-              std::int64_t breadth, Pools& pools) {
+  // What the searches of the first targets of the pools, node nodes[t] each, find is scored.
+  void search(const std::vector<std::uint32_t>& nodes, std::int64_t count, std::int64_t breadth,
+              Pools& pools) {
     Team& team = context_.team;
-    team.for_blocks(
-        last - first, kSearchGrain, [&](std::int64_t begin, std::int64_t end, int worker) {
-          GraphSearch& search = searches_[static_cast<std::size_t>(worker)];
-          Scorer scorer(corpus_);
-          for (std::int64_t t = first + begin; t < first + end && !team.stopped(); ++t) {
-            const std::uint32_t own = nodes[static_cast<std::size_t>(t)];
-            graph_.search_from(rows_, own, breadth, maxima_, search);
-            for (const auto* found : {&search.best(), &search.duplicates()}) {
-              for (const Neighbour& other : *found) {
-                if (other.node == own || other.similarity + kCodeError < pools.threshold(t))
-                  continue;
-                pools.score_pair(t, order_[other.node], -1, scorer);
-              }
-            }
+    team.for_blocks(count, kSearchGrain, [&](std::int64_t begin, std::int64_t end, int worker) {
+      GraphSearch& search = searches_[static_cast<std::size_t>(worker)];
+      Scorer scorer(corpus_);
+      for (std::int64_t t = begin; t < end && !team.stopped(); ++t) {
+        const std::uint32_t own = nodes[static_cast<std::size_t>(t)];
+        graph_.search_from(own, breadth, maxima_, search);
+        for (const auto* found : {&search.best(), &search.duplicates()}) {
+          for (const Neighbour& other : *found) {
+            if (other.node == own || other.similarity + kCodeError < pools.threshold(t)) continue;
+            pools.score_pair(t, order_[other.node], -1, scorer);
           }
-          team.add_work(end - begin);
-        });
+        }
+      }
+      team.add_work(end - begin);
+    });
   }
 
  private:
-  MethodState graph_state() {
-    MethodState state;
-    state.order = &context_.prepared().order();
-    state.sample = &sample_.exact();
-    state.graph = &graph_;
-    return state;
-  }
-  void save_if_due() {
-    if (context_.checkpoint != nullptr && context_.checkpoint->due()) {
-      context_.save(graph_state());
-    }
-  }
-
   MethodContext& context_;
-  const RecallSample& sample_;
   const Corpus& corpus_;
   const std::vector<std::uint32_t>& order_;  // node -> row
   const std::int64_t nodes_;
   const PairCodec codec_;
-  ScratchMemory codes_;
-  const PairCodeView rows_;
-  Graph graph_;
+  ProductGraph graph_;
   const GraphSearch::Maxima maxima_;
   std::vector<GraphSearch> searches_;
   std::vector<std::int64_t> slots_;
@@ -157,7 +116,7 @@ RecallEstimate measure(GraphMiner& miner, const RecallSample& sample, MethodCont
   Pools pools(context.corpus, rows, context.options.k, context.options.skip, context.groups);
   const auto count = static_cast<std::int64_t>(nodes.size());
   context.team.begin_stage("tune", count, count);
-  miner.search(nodes, 0, count, breadth, pools);
+  miner.search(nodes, count, breadth, pools);
   context.team.end_stage();
   HardPairBand found = make_band(0, static_cast<std::int64_t>(targets.size()), context.options.k);
   DropCounts unused;
@@ -191,24 +150,17 @@ MethodReport mine_hnsw(MethodContext& context, const TargetRange& targets, HardP
   check_memory(context);
   const RecallSample sample(context);
   context.drop_codes();
-  GraphMiner miner(context, sample);
+  GraphMiner miner(context);
 
   MethodReport report;
   report.has_recall = true;
   const std::int64_t widest = std::min(rows, hnsw_last_breadth(context.kept()));
   std::int64_t breadth = std::min(widest, hnsw_first_breadth(context.kept()));
-  const SavedMethodState* saved = context.saved();
-  if (saved != nullptr && saved->has_pools()) {
-    breadth = saved->breadth(widest);
-    report.recall = saved->recall();
-    miner.build();
-  } else {
-    miner.build();
+  miner.build();
+  report.recall = measure(miner, sample, context, breadth);
+  while (report.recall.low < context.options.recall && breadth < widest) {
+    breadth = std::min(widest, breadth + breadth / 2);
     report.recall = measure(miner, sample, context, breadth);
-    while (report.recall.low < context.options.recall && breadth < widest) {
-      breadth = std::min(widest, breadth + breadth / 2);
-      report.recall = measure(miner, sample, context, breadth);
-    }
   }
   report.hnsw = {breadth, report.recall.low >= context.options.recall};
 
@@ -220,7 +172,7 @@ MethodReport mine_hnsw(MethodContext& context, const TargetRange& targets, HardP
   Pools pools(context.corpus, context.prepared().order().rows, context.options.k,
               context.options.skip, context.groups,
               fits ? std::filesystem::path() : context.scratch);
-  miner.search_all(breadth, report.recall, pools);
+  miner.search_all(breadth, pools);
   context.team.begin_stage("write", rows, 1);
   write_pools(pools, miner.slots(), 0, context.options.k, sink, report.drops, context.team);
   context.team.end_stage();

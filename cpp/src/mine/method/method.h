@@ -15,7 +15,6 @@
 #include "mine/bound/prepared_corpus.h"
 #include "mine/bound/row_order.h"
 #include "mine/corpus/corpus.h"
-#include "mine/graph/graph.h"
 #include "mine/pool/pools.h"
 #include "mine/pool/recall.h"
 
@@ -27,11 +26,6 @@ struct MethodState {
   const HardPairBand* sample = nullptr;  // exact pools of the recall sample
   Pools* pools = nullptr;                // nullptr: none were begun
   std::int64_t pool_count = 0;           // of the pools, the first
-  // hnsw
-  const Graph* graph = nullptr;
-  std::optional<std::int64_t> breadth;  // of the searches, once it is settled
-  RecallEstimate recall;                // at that breadth
-  // partition
   std::optional<std::int64_t> next;           // cluster or target that the round goes on from
   std::vector<RecallEstimate> recalls;        // after each round
   std::span<const std::uint32_t> neighbours;  // places [rows, each]; empty: none were taken
@@ -50,11 +44,6 @@ class SavedMethodState {
   virtual bool has_pools() const noexcept = 0;
   // Into pools that are empty, of a corpus of so many rows; how many they are, at least `least`.
   virtual std::int64_t read_pools(Pools& pools, std::int64_t rows, std::int64_t least) const = 0;
-  // hnsw
-  virtual Graph graph(const GraphOptions& options, std::int64_t nodes) const = 0;
-  virtual std::int64_t breadth(std::int64_t most) const = 0;
-  virtual RecallEstimate recall() const = 0;
-  // partition
   virtual std::int64_t next(std::int64_t places) const = 0;
   virtual std::vector<RecallEstimate> recalls() const = 0;
   virtual bool has_neighbours() const noexcept = 0;

@@ -33,7 +33,6 @@ EXTRAS = {
     "log": ("tensorboard", "wandb", "matplotlib"),
     "view": ("starlette", "uvicorn", "scikit-learn"),
     "ray": ("ray",),
-    "hnswlib": ("hnswlib",),
     "umap": ("umap-learn",),
     "fiftyone": ("fiftyone",),
     "demo": (

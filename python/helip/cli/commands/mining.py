@@ -19,7 +19,6 @@ from helip.mining.options import (
     ClusterOptions,
     CodesOptions,
     EngineOptions,
-    HnswOptions,
     HostOptions,
     JobOptions,
     KeepOptions,
@@ -36,9 +35,9 @@ Text = Annotated[Path | None, text("Those of texts, likewise; row i of both is a
 Table = Annotated[Path, text("The table to write.")]
 
 
-_PLAN = (MineOptions, HnswOptions, ClusterOptions, EngineOptions, MachineOptions)
+_PLAN = (MineOptions, ClusterOptions, EngineOptions, MachineOptions)
 
-_RARE = ("candidates", "refresh", "graph", "keep_stages", "signed", "codes")
+_RARE = ("candidates", "refresh", "keep_stages", "signed", "codes")
 
 
 @command(*_PLAN, usual={field.name for group in _PLAN for field in fields(group)} - {*_RARE})
@@ -135,7 +134,7 @@ def _opened(
     return {"store": store}
 
 
-_MINE = (MineOptions, HnswOptions, StageOptions, JobOptions)
+_MINE = (MineOptions, StageOptions, JobOptions)
 
 
 @command(*_MINE, usual={field.name for group in _MINE for field in fields(group)} - {*_RARE})
@@ -165,7 +164,7 @@ def mine(
     source = _source(store, image, text, options["modality"])
     source = _opened(source, cache, options["progress"])
     place = out if (url := url_of(out)) is None else scratch_of(url)
-    keeps = store is not None and options["graph"] != "hnswlib"
+    keeps = store is not None
     number = None if part is None else parse_part(part)
     with saying_how_to_continue(place, part, keeps=keeps):
         pairs = mine(**source, out=out, part=number, verdicts=verdicts, **options)

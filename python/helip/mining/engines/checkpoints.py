@@ -1,4 +1,4 @@
-"""What an interrupted job of ``partition`` or ``hnsw`` has left, beside where its table goes.
+"""What an interrupted job of ``partition`` has left, beside where its table goes.
 
 The core writes it and takes it up; here is what Python asks about it.
 """

@@ -33,7 +33,8 @@ TEST_CASE("searches of a graph begin above the pool and end at a breadth", "[bud
 TEST_CASE("a graph takes its codes, its links and a number for each row", "[budget]") {
   const Data data = clustered_data(300, 100, 64);
   const Corpus corpus(data.image.view(), data.text.view(), Rules(), select_kernel());
-  REQUIRE(hnsw_bytes(corpus) == 300 * (64 + 128 + 64 + 32 * 4 + 8));
+  constexpr std::int64_t kLinks = 192, kCode = 64 + 128 + 64, kLock = 40, kLevel = 4, kSlot = 8;
+  REQUIRE(hnsw_bytes(corpus) == 300 * (kLinks + kCode + kLock + kLevel + kSlot));
 }
 
 TEST_CASE("clusters are compared less often the more rows there are", "[budget]") {

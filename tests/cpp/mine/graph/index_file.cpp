@@ -1,6 +1,7 @@
 #include "mine/graph/index_file.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -86,11 +87,21 @@ TEST_CASE("options that no index can have are damage, whatever the checksums say
                  [&] { return PairIndex::open(folder / "index"); });
   };
   for (const int breadth : {0, -1, 65537}) refuse("breadth", breadth);
-  for (const int degree : {3, 1025}) refuse("degree", degree);
+  for (const int degree : {3, 33, 1026}) refuse("degree", degree);
   refuse("image_max", 1.5);
   refuse("text_max", nullptr);
   write_manifest(folder / "index", sound);
   REQUIRE(PairIndex::open(folder / "index").size() == 50);
+}
+
+TEST_CASE("an index of the graph of before is refused with the mend", "[pair_index]") {
+  const TemporaryFolder folder;
+  index_of(50).save(folder / "index");
+  Manifest manifest = read_manifest(folder / "index", "helip.pair_index");
+  manifest.attributes["starts"] = Json::array({1, 2});
+  write_manifest(folder / "index", manifest);
+  expect_error(ErrorCode::unsupported, "build it again with PairIndex.build",
+               [&] { return PairIndex::open(folder / "index"); });
 }
 
 TEST_CASE("an id that no pair can have is damage, whatever the checksums say", "[pair_index]") {
@@ -108,7 +119,7 @@ TEST_CASE("an id that no pair can have is damage, whatever the checksums say", "
     const std::filesystem::path path = folder / ("with " + std::to_string(id));
     ColumnWriter writer(path, empty, false);
     std::vector<const void*> columns{ids.data()};
-    for (const char* name : {"image", "text", "codes", "links"}) {
+    for (const char* name : {"image", "text", "nodes"}) {
       columns.push_back(reader->column(name).data);
     }
     writer.append(50, columns, nullptr);
@@ -120,6 +131,39 @@ TEST_CASE("an id that no pair can have is damage, whatever the checksums say", "
     expect_error(ErrorCode::corrupt, "the id of pair 7 is " + std::to_string(id),
                  [&] { static_cast<void>(PairIndex::open(write(id))); });
   }
+}
+
+TEST_CASE("a link that leads outside is damage, whatever the checksums say", "[pair_index]") {
+  const TemporaryFolder folder;
+  index_of(50).save(folder / "index");
+  const auto reader = open_columns(folder / "index", "helip.pair_index");
+  const MatrixView nodes = reader->column("nodes");
+  std::string bytes(static_cast<const char*>(nodes.data),
+                    static_cast<std::size_t>(50 * nodes.cols));
+  const auto write = [&](const std::string& changed, const char* name) {
+    Manifest empty;
+    empty.format = reader->manifest().format;
+    empty.shard_rows = reader->manifest().shard_rows;
+    empty.columns = reader->manifest().columns;
+    ColumnWriter writer(folder / name, empty, false);
+    writer.append(50,
+                  {reader->column("ids").data, reader->column("image").data,
+                   reader->column("text").data, changed.data()},
+                  nullptr);
+    writer.close([&](Manifest& manifest) { manifest.attributes = reader->manifest().attributes; });
+    return folder / name;
+  };
+  CHECK(PairIndex::open(write(bytes, "same")).size() == 50);
+  std::string changed = bytes;
+  const std::uint32_t outside = 50;
+  std::memcpy(changed.data() + 7 * nodes.cols + 4, &outside, 4);
+  expect_error(ErrorCode::corrupt, "the links of pair 7 lead outside",
+               [&] { static_cast<void>(PairIndex::open(write(changed, "link"))); });
+  changed = bytes;
+  const std::uint16_t many = 33;
+  std::memcpy(changed.data() + 7 * nodes.cols, &many, 2);
+  expect_error(ErrorCode::corrupt, "the links of pair 7",
+               [&] { static_cast<void>(PairIndex::open(write(changed, "number"))); });
 }
 
 TEST_CASE("an index whose file was cut short is not saved, in any format", "[pair_index]") {

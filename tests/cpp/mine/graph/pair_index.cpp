@@ -381,6 +381,93 @@ TEST_CASE("a child that is forked amid an addition is told", "[pair_index]") {
 }
 #endif
 
+TEST_CASE("what was removed is found no more, and its id is free", "[pair_index]") {
+  const Data data = data_of(1200);
+  const TemporaryFolder folder;
+  PairIndex index = built(data, 1000);
+  std::vector<std::int64_t> gone;
+  for (std::int64_t row = 0; row < 1000; row += 3) gone.push_back(row);
+  index.remove(gone);
+  REQUIRE(index.size() == 666);
+  const auto finds_gone = [&](const PairIndex& of) {
+    const PairMatches found = of.query(data.image.view(), data.text.view(), 10, 128);
+    return std::any_of(found.ids.begin(), found.ids.end(),
+                       [](std::int64_t id) { return id >= 0 && id < 1000 && id % 3 == 0; });
+  };
+  REQUIRE(!finds_gone(index));
+  index.save(folder / "index");
+  PairIndex opened = PairIndex::open(folder / "index");
+  REQUIRE(opened.size() == 666);
+  REQUIRE(!finds_gone(opened));
+  expect_error(ErrorCode::invalid_argument, "id 3, number 1 of those given, is not in",
+               [&] { opened.remove({1, 3}); });
+  expect_error(ErrorCode::invalid_argument, "id 4 is that of row 0 and of row 1",
+               [&] { opened.remove({4, 4}); });
+  REQUIRE(opened.size() == 666);
+  opened.remove({1});
+  REQUIRE(opened.size() == 665);
+  // The same pairs again, under their ids.
+  std::vector<std::int64_t> again;
+  for (std::int64_t row = 0; row < 1000; row += 3) {
+    index.add(part_of(data.image, row, row + 1), part_of(data.text, row, row + 1), {row}, 1);
+  }
+  REQUIRE(index.size() == 1000);
+  REQUIRE(recall(index, data, 1000, 1000, 1200, 10, 1e-6) > 0.98);
+}
+
+TEST_CASE("a third that is removed and added again is found as in a fresh index", "[pair_index]") {
+  const Data data = data_of(3200);
+  PairIndex index = built(data, 3000);
+  const double fresh = recall(index, data, 3000, 3000, 3200, 10, 1e-6);
+  const std::int64_t bytes = index.bytes();
+  std::vector<std::int64_t> gone(1000);
+  std::iota(gone.begin(), gone.end(), 500);
+  for (int round = 0; round < 3; ++round) {
+    index.remove(gone);
+    index.add(part_of(data.image, 500, 1500), part_of(data.text, 500, 1500), gone);
+  }
+  REQUIRE(index.size() == 3000);
+  REQUIRE(index.bytes() == bytes);
+  REQUIRE(recall(index, data, 3000, 3000, 3200, 10, 1e-6) > fresh - 0.01);
+}
+
+TEST_CASE("pairs that are replaced are found by what they are now", "[pair_index]") {
+  const Data data = data_of(1200);
+  PairIndex index = built(data, 1000);
+  std::vector<std::int64_t> ids(500);
+  std::iota(ids.begin(), ids.end(), 0);
+  // Others take the ids, and then the former ones again.
+  index.replace(part_of(data.image, 500, 1000), part_of(data.text, 500, 1000), ids);
+  const PairMatches found =
+      index.query(part_of(data.image, 500, 1000), part_of(data.text, 500, 1000), 10, 128);
+  REQUIRE(index.size() == 1000);
+  REQUIRE(recall(index, data, 1000, 0, 50, 10, 1e-6) < 0.7);
+  index.replace(part_of(data.image, 0, 500), part_of(data.text, 0, 500), ids);
+  REQUIRE(index.size() == 1000);
+  REQUIRE(recall(index, data, 1000, 1000, 1200, 10, 1e-6) > 0.98);
+  expect_error(ErrorCode::invalid_argument, "id 1000, number 1 of those given, is not in", [&] {
+    index.replace(part_of(data.image, 0, 2), part_of(data.text, 0, 2), {1, 1000});
+  });
+  REQUIRE(index.size() == 1000);
+}
+
+TEST_CASE("an addition that is stopped adds nothing", "[pair_index]") {
+  const Data data = data_of(8000);
+  PairIndex index = built(data, 600);
+  const PairMatches before = index.query(part_of(data.image, 0, 50), part_of(data.text, 0, 50), 5);
+  expect_error(ErrorCode::cancelled, "build", [&] {
+    index.add(
+        part_of(data.image, 600, 8000), part_of(data.text, 600, 8000), {}, 1,
+        [&](const Progress& progress) { return progress.stage != "build" || !progress.done; });
+  });
+  REQUIRE(index.size() == 600);
+  const PairMatches after = index.query(part_of(data.image, 0, 50), part_of(data.text, 0, 50), 5);
+  REQUIRE(same(before, after));
+  index.add(part_of(data.image, 600, 1200), part_of(data.text, 600, 1200));
+  REQUIRE(index.size() == 1200);
+  REQUIRE(recall(index, data, 1200, 0, 100, 10, 1e-6) > 0.98);
+}
+
 TEST_CASE("an index that was moved from is empty and refuses to answer", "[pair_index]") {
   const Data data = clustered_data(40, 6, 4);
   PairIndex index = PairIndex::build(data.image.view(), data.text.view());

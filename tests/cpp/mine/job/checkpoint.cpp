@@ -1,4 +1,4 @@
-// Jobs of partition and hnsw that are stopped and go on: wherever that was, the table has the bytes
+// Jobs of partition that are stopped and go on: wherever that was, the table has the bytes
 // of a single run.
 #include "mine/job/checkpoint.h"
 
@@ -13,9 +13,7 @@
 #include <utility>
 
 #include "helip/parts.h"
-#include "io/checksum.h"
 #include "io/manifest.h"
-#include "io/safetensors.h"
 #include "mine/bound/codes.h"
 #include "mine/budget/budget.h"
 #include "mine/job/report.h"
@@ -25,7 +23,6 @@
 #include "support/flip_byte.h"
 #include "support/mine_reference.h"
 #include "support/temporary_folder.h"
-#include "support/whole_file.h"
 
 using namespace helip;
 using namespace helip::testing;
@@ -71,10 +68,8 @@ ProgressCallback at_an_end(std::function<bool(const std::string&)> stops) {
   };
 }
 
-// The n-th time that a stage ends.
-ProgressCallback until(int n) {
-  return at_an_end([n, ended = 0](const std::string&) mutable { return ++ended == n; });
-}
+// When the first round is over.
+bool in_first_round(const Progress& progress) { return progress.stage != "refine"; }
 
 fs::path state_in(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -132,9 +127,8 @@ TEST_CASE("a job that was begun without codes goes on with them, and the reverse
   for (int i = 0; i < 4; ++i) {
     // Made by the first, found by the others.
     const fs::path out = folder / ("p" + std::to_string(i));
-    const auto stop = [](const Progress& progress) { return progress.stage != "refine"; };
     options.codes = i % 2 == 0 ? folder / "codes" : fs::path();
-    REQUIRE(stopped(store, options, out, stop));
+    REQUIRE(stopped(store, options, out, in_first_round));
     options.codes = i % 2 == 1 ? folder / "codes" : fs::path();
     REQUIRE(bytes_of(mine(store, options, {}, out)) == bytes_of(whole));
   }
@@ -145,8 +139,7 @@ TEST_CASE("what was saved by places is not read by the places of other codes", "
   const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
   MineOptions options = options_of(MiningMethod::partition);
   const HardPairs whole = mine(store, options, {}, folder / "whole");
-  const auto stop = [](const Progress& progress) { return progress.stage != "refine"; };
-  REQUIRE(stopped(store, options, folder / "p", stop));
+  REQUIRE(stopped(store, options, folder / "p", in_first_round));
   // Codes of the same job whose order is another, as another build may make them.
   {
     const ProgressCallback silent;
@@ -195,53 +188,13 @@ TEST_CASE("a partition goes on within a round", "[checkpoint]") {
   REQUIRE(bytes_of(HardPairs::open(folder / "p")) == bytes_of(whole));
 }
 
-TEST_CASE("a graph goes on after each stage in which it was stopped, and within", "[checkpoint]") {
-  const TemporaryFolder folder;
-  const EmbeddingStore store = store_of(folder / "s", scattered(3000, 60, 0.8));
-  MineOptions options = options_of(MiningMethod::hnsw);
-  options.recall = 0.99;
-  options.text_max = 0.9;
-  const HardPairs whole = mine(store, options, {}, folder / "whole");
-  int stops = 0, inside = 0;
-  bool began_late = false;
-  SECTION("at ends") {
-    for (int n = 1; stopped(store, options, folder / "p", until(n)); ++n) REQUIRE(++stops < 40);
-    REQUIRE(stops >= 4);
-  }
-  SECTION("anywhere") {
-    options.threads = 1;
-    for (;; ++inside) {
-      REQUIRE(inside < 100);
-      std::string stage;
-      std::int64_t first = 0;
-      const bool again = stopped(store, options, folder / "p", [&](const Progress& progress) {
-        const bool builds = progress.stage == "build", works = builds || progress.stage == "mine";
-        if (progress.stage != stage) {
-          stage = progress.stage;
-          first = progress.done;
-          began_late = began_late || (works && first > 0);
-        }
-        // Half of building is encoding, which each process does.
-        const std::int64_t most = first + progress.total / 8 + (builds ? progress.total / 2 : 0);
-        return !works || progress.done <= most || progress.done == progress.total;
-      });
-      if (!again) break;
-    }
-    REQUIRE(inside >= 1);
-    REQUIRE(began_late);
-  }
-  REQUIRE(bytes_of(HardPairs::open(folder / "p")) == bytes_of(whole));
-  REQUIRE(!fs::exists(checkpoint_folder(folder / "p")));
-}
-
 TEST_CASE("a checkpoint of another job is refused with what differs", "[checkpoint]") {
   const TemporaryFolder folder;
-  const EmbeddingStore store = store_of(folder / "s", scattered(3000, 60, 0.8));
-  const MineOptions options = options_of(MiningMethod::hnsw);
-  const auto stop = [](const Progress& progress) { return progress.stage != "tune"; };
-  REQUIRE(stopped(store, options, folder / "p", stop));
+  const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
+  const MineOptions options = options_of(MiningMethod::partition);
+  REQUIRE(stopped(store, options, folder / "p", in_first_round));
   const fs::path left = checkpoint_folder(folder / "p");
-  REQUIRE(method_of_checkpoint(left) == MiningMethod::hnsw);
+  REQUIRE(method_of_checkpoint(left) == MiningMethod::partition);
   const auto refuse = [&](const EmbeddingStore& from, const MineOptions& other,
                           const std::string& words) {
     expect_error(ErrorCode::mismatch, words, [&] { mine(from, other, {}, folder / "p"); });
@@ -255,10 +208,10 @@ TEST_CASE("a checkpoint of another job is refused with what differs", "[checkpoi
   refuse(store, other, "recall 0.95, here 0.9; seed 0, here 3");
   other = options;
   other.method = MiningMethod::exact;
-  refuse(store, other, "method \"hnsw\", here \"exact\"");
+  refuse(store, other, "method \"partition\", here \"exact\"");
   other.parts = 3;
-  refuse(store, other, "of method 'hnsw', now in 3 parts");
-  refuse(store_of(folder / "other", scattered(3000, 60, 0.8, 2)), options, "store \"");
+  refuse(store, other, "of method 'partition', now in 3 parts");
+  refuse(store_of(folder / "other", scattered(kRows, 400, 0.9, 2)), options, "store \"");
   {
     const ForcedKernel portable("portable");
     refuse(store, options, "kernel \"");
@@ -266,16 +219,15 @@ TEST_CASE("a checkpoint of another job is refused with what differs", "[checkpoi
   // What was begun decides what automatic means.
   other = options;
   other.method = MiningMethod::automatic;
-  REQUIRE(report_of(mine(store, other, {}, folder / "p"))["hnsw"]["reached"] == true);
+  REQUIRE(report_of(mine(store, other, {}, folder / "p"))["partition"]["near"] > 16);
   REQUIRE(!fs::exists(left));
 }
 
 TEST_CASE("a damaged checkpoint is refused, whichever byte it is", "[checkpoint]") {
   const TemporaryFolder folder;
-  const EmbeddingStore store = store_of(folder / "s", scattered(600, 60, 0.8));
-  const MineOptions options = options_of(MiningMethod::hnsw, 5);
-  REQUIRE(stopped(store, options, folder / "p",
-                  [](const Progress& progress) { return progress.stage != "write"; }));
+  const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
+  const MineOptions options = options_of(MiningMethod::partition, 5);
+  REQUIRE(stopped(store, options, folder / "p", in_first_round));
   const fs::path left = checkpoint_folder(folder / "p");
   const auto refuse = [&] {
     expect_error(ErrorCode::corrupt, "; remove that folder, and the job begins again",
@@ -297,42 +249,28 @@ TEST_CASE("a damaged checkpoint is refused, whichever byte it is", "[checkpoint]
   mine(store, options, {}, folder / "p");
 }
 
-TEST_CASE("numbers that no graph can have are damage, whatever the checksums say", "[checkpoint]") {
+TEST_CASE("numbers that no job can have are damage, whatever the checksums say", "[checkpoint]") {
   const TemporaryFolder folder;
-  const EmbeddingStore store = store_of(folder / "s", scattered(600, 60, 0.8));
-  const MineOptions options = options_of(MiningMethod::hnsw, 5);
-  REQUIRE(stopped(store, options, folder / "p",
-                  [](const Progress& progress) { return progress.stage != "write"; }));
+  const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
+  const MineOptions options = options_of(MiningMethod::partition, 5);
+  REQUIRE(stopped(store, options, folder / "p", in_first_round));
   const fs::path left = checkpoint_folder(folder / "p");
   const Manifest sound = read_manifest(left, "helip.mining_checkpoint");
   const auto refuse = [&](const char* words, const Manifest& manifest) {
     write_manifest(left, manifest);
     expect_error(ErrorCode::corrupt, words, [&] { mine(store, options, {}, folder / "p"); });
   };
-  for (const Json& value : {Json(0), Json(601), Json(INT64_MIN)}) {
+  for (const Json& value : {Json(-1), Json(1e300), Json(INT64_MAX)}) {
     Manifest changed = sound;
-    changed.attributes["progress"]["breadth"] = value;
-    refuse("breadth is ", changed);
-    changed.attributes["progress"]["breadth"] = 1e300;
-    refuse("whole number", changed);
+    changed.attributes["progress"]["next"] = value;
+    refuse(value.is_number_float() ? "whole number" : "next is ", changed);
   }
-  // A start that is no node.
-  const fs::path state = state_in(left);
-  const TensorInfo starts =
-      read_safetensors_header(open_for_reading(state), state).at("graph.starts", state);
-  std::string bytes = whole_file(state);
-  bytes.replace(static_cast<std::size_t>(starts.begin), 4, 4, '\xff');
-  std::ofstream(state, std::ios::binary) << bytes;
-  Manifest changed = sound;
-  changed.shards.front().digests["graph.starts"] =
-      digest_hex(bytes.data() + starts.begin, static_cast<std::size_t>(starts.end - starts.begin));
-  refuse("a start is no node", changed);
 }
 
 TEST_CASE("what a process left that was killed while it saved is removed", "[checkpoint]") {
   const TemporaryFolder folder;
-  const EmbeddingStore store = store_of(folder / "s", scattered(600, 60, 0.8));
-  const MineOptions options = options_of(MiningMethod::hnsw, 5);
+  const EmbeddingStore store = store_of(folder / "s", scattered(kRows, 400, 0.9));
+  const MineOptions options = options_of(MiningMethod::partition, 5);
   const HardPairs whole = mine(store, options, {}, folder / "whole");
   const fs::path left = checkpoint_folder(folder / "p");
   fs::create_directories(left);
@@ -344,7 +282,8 @@ TEST_CASE("what a process left that was killed while it saved is removed", "[che
   REQUIRE(std::distance(fs::directory_iterator(left), fs::directory_iterator()) == 1);
 }
 
-TEST_CASE("short jobs, exact ones and bare arrays keep no checkpoint", "[checkpoint]") {
+TEST_CASE("short jobs, those of other methods and of bare arrays keep no checkpoint",
+          "[checkpoint]") {
   const TemporaryFolder folder;
   const Data data = scattered(600, 60, 0.8);
   const EmbeddingStore store = store_of(folder / "s", data);
@@ -356,11 +295,13 @@ TEST_CASE("short jobs, exact ones and bare arrays keep no checkpoint", "[checkpo
     mine(store, options, nothing_there, folder / "p");
     fs::remove_all(folder / "p");
   };
-  mined(options_of(MiningMethod::hnsw, 5, 60.0));
-  mined(options_of(MiningMethod::exact, 5));
-  mine(data.image.view(), data.text.view(), options_of(MiningMethod::hnsw, 5), nothing_there,
+  for (const MiningMethod method : {MiningMethod::exact, MiningMethod::hnsw}) {
+    mined(options_of(method, 5));
+  }
+  mined(options_of(MiningMethod::partition, 5, 60.0));
+  mine(data.image.view(), data.text.view(), options_of(MiningMethod::partition, 5), nothing_there,
        folder / "p");
-  MineOptions options = options_of(MiningMethod::hnsw, 5, -1.0);
+  MineOptions options = options_of(MiningMethod::partition, 5, -1.0);
   expect_error(ErrorCode::invalid_argument, "checkpoint is -1", [&] { mined(options); });
   options.checkpoint = std::numeric_limits<double>::quiet_NaN();
   expect_error(ErrorCode::invalid_argument, "checkpoint is nan", [&] { mined(options); });

@@ -188,30 +188,3 @@ def test_a_plan_of_a_stopped_job_tells_its_rows_once(run: Run, store: Path) -> N
     assert code == 0
     told = [line for line in err.splitlines() if "has 60 rows so far" in line]
     assert len(told) == 1 and told[0].startswith("helip: warning: ")
-
-
-def test_a_graph_of_hnswlib_is_mined_with_and_kept_apart(
-    run: Run, store: Path, tmp_path: Path
-) -> None:
-    pytest.importorskip("hnswlib")
-    call = ("mine", store, "--out", tmp_path / "p", "-k", 5, "--method", "hnsw")
-    code, _, err = run(*call, "--graph", "hnswlib", "--threads", 1)
-    assert code == 0, err
-    assert helip.HardPairs.open(tmp_path / "p").options["graph"] == "hnswlib"
-    assert "graph: hnswlib" in (tmp_path / "p" / "helip.yaml").read_text()
-    code, _, err = run(*call)
-    assert (code, "graph 'hnswlib', now 'own'" in err) == (1, True)
-    for out in ("p", "q"):  # also where the table is there
-        code, _, err = run("mine", store, "--out", tmp_path / out, "--graph", "hnswlib")
-        assert (code, "a graph is of method 'hnsw'" in err) == (2, True)
-    assert "--graph" in run("mine", "--help-all")[1]
-
-
-def test_a_graph_of_hnswlib_is_planned(run: Run, store: Path) -> None:
-    pytest.importorskip("hnswlib", reason="hnswlib is of the extra hnswlib")
-    code, out, err = run("plan", store, "-k", 4, "--method", "hnsw", "--graph", "hnswlib")
-    assert code == 0, err
-    assert "hnsw (a graph of hnswlib, searched with ef 60)" in out and "updates" in out
-    assert "--method hnsw --graph hnswlib" in err
-    code, _, err = run("plan", store, "--graph", "hnswlib")
-    assert (code, "graph is 'hnswlib' and method is 'auto'" in err) == (2, True), err
