@@ -136,7 +136,7 @@ asan: build/asan/.built
 	$(BIN)/ctest --test-dir build/asan --output-on-failure -j $(JOBS)
 
 # Of the tests those of what threads share; TSAN='.*' takes all, which is many minutes.
-TSAN ?= job_queue|team|thread_pool|batch_assembler|product_graph|pair_index|parts|mine|update|hnsw|streaming|row_memory|image_files|open_files|sample_index|byte_ranges|mapped_files
+TSAN ?= job_queue|team|thread_pool|batch_assembler|product_graph|index_locks|pair_index|parts|mine|update|hnsw|streaming|row_memory|image_files|open_files|sample_index|byte_ranges|mapped_files
 tsan: build/tsan/.built
 	$(BIN)/ctest --test-dir build/tsan --output-on-failure -j $(JOBS)
 

@@ -1,24 +1,20 @@
 #include "helip/pair_index.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <shared_mutex>
-#include <thread>
 #include <unordered_map>
 #include <utility>
 
 #include "base/aligned.h"
 #include "base/team.h"
-#include "base/thread_pool.h"
 #include "helip/error.h"
 #include "mine/corpus/corpus.h"
 #include "mine/corpus/mine_options.h"
 #include "mine/graph/hnswlib_file.h"
 #include "mine/graph/index_file.h"
+#include "mine/graph/index_locks.h"
 
 namespace helip {
 namespace {
@@ -36,11 +32,12 @@ constexpr std::int64_t kLeastBreadth = 64;
 constexpr std::int64_t kEncodeGrain = 256;
 constexpr std::int64_t kQueriesPerThread = 8;  // fewer are not worth a thread
 
-// One thread's buffers.
+// One thread's buffers, for whatever index it asks.
 struct Searcher {
   GraphSearch search;
   mining::PairCodec::Buffers coding;
   mining::AlignedArray<std::int8_t> code;
+  std::int64_t bytes = 0;
   LoadedRow image, text, other_image, other_text;
   std::vector<Scored> matches;
 };
@@ -57,39 +54,6 @@ struct PairIndex::State {
       : options(file.options), kernel(kernel_), parts(std::move(file.parts)) {
     parts->graph.settle(parts->rows.size());
   }
-  ~State();
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-
-  // What threads wait for each other by. A forked child has its own: who holds those of its parent
-  // is not in it.
-  struct Locks {
-    const std::uint64_t forks = count_forks();
-    std::mutex writer;  // one thread at a time adds, removes or saves
-    // Shared by those who read, exclusive while what they look at moves, which is soon done. The
-    // gate sees to it that new readers do not overtake who waits: shared_mutex makes no promise.
-    std::mutex gate;
-    std::shared_mutex mutex;
-    std::mutex idle_mutex;
-    std::vector<std::unique_ptr<Searcher>> idle;
-    std::atomic<bool> ready = false;
-    Locks* parent = nullptr;
-  };
-  struct Writing {
-    explicit Writing(State& state) : lock(state.own_locks().writer), now(state.writing) {
-      now = true;
-    }
-    ~Writing() { now = false; }
-    Writing(const Writing&) = delete;
-    Writing& operator=(const Writing&) = delete;
-    const std::lock_guard<std::mutex> lock;
-    std::atomic<bool>& now;
-  };
-  // Throws Error(unsupported) where the fork came while a thread wrote.
-  Locks& own_locks() const;
-  std::shared_lock<std::shared_mutex> lock_to_read() const;
-  std::unique_lock<std::shared_mutex> lock_to_move() const;
-
   // By the thread that writes.
   std::vector<std::uint32_t> append(const Corpus& corpus, const MatrixView& image,
                                     const MatrixView& text, const std::vector<std::int64_t>& ids,
@@ -102,8 +66,6 @@ struct PairIndex::State {
 
   void find(const Corpus& queries, std::int64_t query, const Corpus& pairs, std::int64_t breadth,
             PairMatches& out, Searcher& searcher) const;
-  std::unique_ptr<Searcher> take_searcher() const;
-  void give_back(std::unique_ptr<Searcher> searcher) const;
 
   const PairIndexOptions options;
   const mining::Kernel& kernel;
@@ -112,56 +74,8 @@ struct PairIndex::State {
   std::optional<std::unordered_map<std::int64_t, std::uint32_t>> known;
   std::vector<std::uint32_t> free_rows;
   std::int64_t next_id = 0;
-  std::atomic<bool> writing = false;
-  mutable std::atomic<Locks*> locks{first_locks()};
-
-  static Locks* first_locks() {
-    auto* first = new Locks;
-    first->ready = true;
-    return first;
-  }
+  mining::IndexLocks locks{[this] { parts->graph.renew_locks(); }};
 };
-
-PairIndex::State::Locks& PairIndex::State::own_locks() const {
-  Locks* current = locks.load();
-  if (current->forks != count_forks()) {
-    if (writing) {
-      throw Error(ErrorCode::unsupported,
-                  "the process was forked while another thread changed this index, so it is half "
-                  "changed here; open or build it again in this process");
-    }
-    auto own = std::make_unique<Locks>();
-    own->parent = current;
-    if (locks.compare_exchange_strong(current, own.get())) {
-      current = own.release();
-      parts->graph.renew_locks();  // threads that are not in this process may hold some
-      current->ready = true;
-    }  // else another thread was first, and is `current`
-  }
-  while (!current->ready) std::this_thread::yield();
-  return *current;
-}
-
-PairIndex::State::~State() {
-  for (Locks* each = locks; each != nullptr;) {
-    Locks* const parent = each->parent;
-    // Those of a process before this one may be half changed; they are left alone.
-    if (each->forks == count_forks()) delete each;
-    each = parent;
-  }
-}
-
-std::shared_lock<std::shared_mutex> PairIndex::State::lock_to_read() const {
-  Locks& own = own_locks();
-  const std::lock_guard turn(own.gate);
-  return std::shared_lock(own.mutex);
-}
-
-std::unique_lock<std::shared_mutex> PairIndex::State::lock_to_move() const {
-  Locks& own = own_locks();
-  const std::lock_guard turn(own.gate);
-  return std::unique_lock(own.mutex);
-}
 
 // What is mapped is copied while others read it; what is in memory moves without a copy.
 void PairIndex::State::make_room(std::int64_t rows) {
@@ -176,10 +90,10 @@ void PairIndex::State::make_room(std::int64_t rows) {
     own->reserve(std::move(room));
     own->graph.settle(size);
     parts->reader->require_whole();
-    const auto lock = lock_to_move();
+    const auto lock = locks.to_move();
     parts.swap(own);
   } else {
-    const auto lock = lock_to_move();
+    const auto lock = locks.to_move();
     parts->reserve(std::move(room));
   }
 }
@@ -222,7 +136,7 @@ std::vector<std::uint32_t> PairIndex::State::append(const Corpus& corpus, const 
     Buffers buffers;
     for (std::int64_t i = 0; i < reused;) {
       // Queries may be at these rows: for the time of some of them there are none.
-      const auto lock = lock_to_move();
+      const auto lock = locks.to_move();
       for (const std::int64_t end = std::min(reused, i + kEncodeGrain); i < end; ++i) {
         write(i, buffers);
         graph.restore(rows[static_cast<std::size_t>(i)]);
@@ -292,25 +206,6 @@ void PairIndex::State::refuse_known(const std::vector<std::int64_t>& ids) {
   }
 }
 
-std::unique_ptr<Searcher> PairIndex::State::take_searcher() const {
-  Locks& own = own_locks();
-  const std::lock_guard lock(own.idle_mutex);
-  if (own.idle.empty()) {
-    auto made = std::make_unique<Searcher>();
-    made->code = mining::allocate_aligned<std::int8_t>(parts->graph.codec().bytes());
-    return made;
-  }
-  auto taken = std::move(own.idle.back());
-  own.idle.pop_back();
-  return taken;
-}
-
-void PairIndex::State::give_back(std::unique_ptr<Searcher> searcher) const {
-  Locks& own = own_locks();
-  const std::lock_guard lock(own.idle_mutex);
-  own.idle.push_back(std::move(searcher));
-}
-
 // `pairs`: those of the index.
 void PairIndex::State::find(const Corpus& queries, std::int64_t query, const Corpus& pairs,
                             std::int64_t breadth, PairMatches& out, Searcher& searcher) const {
@@ -318,7 +213,12 @@ void PairIndex::State::find(const Corpus& queries, std::int64_t query, const Cor
   queries.image()->load(query, searcher.image);
   queries.text()->load(query, searcher.text);
   if (searcher.image.length == 0.0 || searcher.text.length == 0.0) return;
-  parts->graph.codec().encode(queries, query, searcher.coding, searcher.code.get());
+  const mining::PairCodec& codec = parts->graph.codec();
+  if (searcher.bytes < codec.bytes()) {
+    searcher.code = mining::allocate_aligned<std::int8_t>(codec.bytes());
+    searcher.bytes = codec.bytes();
+  }
+  codec.encode(queries, query, searcher.coding, searcher.code.get());
   const GraphSearch::Maxima maxima{mining::code_limit(options.image_max),
                                    mining::code_limit(options.text_max)};
   parts->graph.search(searcher.code.get(), breadth, maxima, searcher.search);
@@ -393,7 +293,7 @@ PairIndex PairIndex::open(const fs::path& path, const ProgressCallback& progress
 void PairIndex::save(const fs::path& path, const ProgressCallback& progress) const {
   mining::entry_point([&] {
     const State& own = state();
-    const std::lock_guard turn(own.own_locks().writer);
+    const auto turn = own.locks.to_save();
     mining::save_index(path, own.options, *own.parts, progress);
   });
 }
@@ -410,7 +310,7 @@ PairIndex PairIndex::open_hnswlib(const fs::path& path, std::int64_t image_dimen
 void PairIndex::save_hnswlib(const fs::path& path, const ProgressCallback& progress) const {
   mining::entry_point([&] {
     const State& own = state();
-    const std::lock_guard turn(own.own_locks().writer);
+    const auto turn = own.locks.to_save();
     mining::save_hnswlib(path, own.options, *own.parts, progress);
   });
 }
@@ -440,17 +340,16 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
       queries.text()->length(i);
     }
 
-    const auto lock = own.lock_to_read();
+    const auto lock = own.locks.to_read();
     const IndexParts& parts = *own.parts;
     const Corpus pairs(parts.rows.image(), parts.rows.text(), rules, own.kernel);
     const std::int64_t most = std::max<std::int64_t>(1, std::min(breadth, parts.rows.size()));
     Team team(threads, progress, {"querying", "pair"});
     const auto find = [&](std::int64_t begin, std::int64_t end, int) {
-      auto searcher = own.take_searcher();
+      thread_local Searcher searcher;
       for (std::int64_t i = begin; i < end && !team.stopped(); ++i) {
-        own.find(queries, i, pairs, most, out, *searcher);
+        own.find(queries, i, pairs, most, out, searcher);
       }
-      own.give_back(std::move(searcher));
       team.add_work(end - begin);
     };
     if (count <= kQueriesPerThread) {  // too short to be asked about
@@ -478,7 +377,7 @@ void PairIndex::add(const MatrixView& image, const MatrixView& text,
     Corpus corpus(image, text, mining::rules_of(mine), own.kernel);
     corpus.measure(team);
 
-    const State::Writing turn(own);
+    const mining::IndexLocks::Writing turn(own.locks);
     own.know_rows();
     const auto all = mining::checked_ids(ids, image.rows, ids.empty() ? own.next_id : 0);
     own.refuse_known(all);
@@ -509,7 +408,7 @@ void PairIndex::replace(const MatrixView& image, const MatrixView& text,
     Corpus corpus(image, text, mining::rules_of(mine), own.kernel);
     corpus.measure(team);
 
-    const State::Writing turn(own);
+    const mining::IndexLocks::Writing turn(own.locks);
     const auto before = own.rows_of(all);
     own.free_rows.reserve(own.free_rows.size() + before.size());
     const auto rows = own.append(corpus, image, text, all, team);
@@ -521,7 +420,7 @@ void PairIndex::replace(const MatrixView& image, const MatrixView& text,
 void PairIndex::remove(const std::vector<std::int64_t>& ids) {
   mining::entry_point([&] {
     State& own = state();
-    const State::Writing turn(own);
+    const mining::IndexLocks::Writing turn(own.locks);
     own.know_rows();
     const auto rows = own.rows_of(ids);
     own.make_room(own.parts->rows.size());
@@ -532,7 +431,7 @@ void PairIndex::remove(const std::vector<std::int64_t>& ids) {
 
 std::int64_t PairIndex::size() const {
   if (!state_) return 0;
-  const auto lock = state_->lock_to_read();
+  const auto lock = state_->locks.to_read();
   return state_->parts->rows.size() - state_->parts->graph.removed();
 }
 std::int64_t PairIndex::image_dimensions() const noexcept {
@@ -543,7 +442,7 @@ std::int64_t PairIndex::text_dimensions() const noexcept {
 }
 std::int64_t PairIndex::bytes() const {
   if (!state_) return 0;
-  const auto lock = state_->lock_to_read();
+  const auto lock = state_->locks.to_read();
   const IndexParts& parts = *state_->parts;
   return parts.rows.size() * (parts.rows.bytes_per_row() + parts.graph.node_bytes());
 }
