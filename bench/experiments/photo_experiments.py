@@ -197,7 +197,7 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
         "Photographs, heads: more rows, and three sets as one",
         compared(FEW, ("fashion44k",), SIZES) + compared(FEW, ("mixed",), (256,))
         + compared(PLAIN, ("mixed",), (1024,)) + compared(PLAIN, ("fashion44k",), (4096,))
-        + compared(FEW, ("all",), (256,)) + compared(PLAIN, ("all",), (1024, 4096)),
+        + compared(FEW, ("all",), (256, 1024, 4096)),
     ),
     "photos-tower": PhotoExperiment(
         "Photographs, the top of the image tower trains too",

@@ -1,4 +1,7 @@
 #include <algorithm>
+#include <memory>
+#include <optional>
+#include <unordered_set>
 
 #include "bindings.h"
 
@@ -16,6 +19,19 @@ py::array_t<T> array_of(const std::vector<T>& values, std::int64_t rows, std::in
   py::array_t<T> array({rows, k});
   std::copy(values.begin(), values.end(), array.mutable_data());
   return array;
+}
+
+py::tuple matches_of(const PairMatches& found) {
+  const auto rows = static_cast<std::int64_t>(found.counts.size());
+  return py::make_tuple(array_of(found.ids, rows, found.k), array_of(found.scores, rows, found.k));
+}
+
+// Of the ids that are listed, or of all others.
+PairFilter filter_of(const std::optional<Ids>& listed, bool among) {
+  if (!listed) return {};
+  const std::vector<std::int64_t> values = values_of(*listed);
+  auto ids = std::make_shared<const std::unordered_set<std::int64_t>>(values.begin(), values.end());
+  return [ids, among](std::int64_t id) { return (ids->count(id) > 0) == among; };
 }
 
 PairIndexOptions options_of(double image_max, double text_max, std::int64_t degree,
@@ -81,15 +97,26 @@ void bind_index(py::module_& module) {
       .def(
           "query",
           [](const PairIndex& self, const BoundView& image, const BoundView& text, std::int64_t k,
-             std::int64_t breadth, int threads) {
-            const PairMatches found =
-                run_with_progress(py::none(), [&](const ProgressCallback& callback) {
-                  return self.query(image.view, text.view, k, breadth, threads, callback);
-                });
-            const auto rows = static_cast<std::int64_t>(found.counts.size());
-            return py::make_tuple(array_of(found.ids, rows, k), array_of(found.scores, rows, k));
+             std::int64_t breadth, int threads, const std::optional<Ids>& listed, bool among) {
+            const PairFilter allows = filter_of(listed, among);
+            return matches_of(run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+              return self.query(image.view, text.view, k, breadth, threads, callback, allows);
+            }));
           },
-          py::arg("image"), py::arg("text"), py::arg("k"), py::arg("breadth"), py::arg("threads"))
+          py::arg("image"), py::arg("text"), py::arg("k"), py::arg("breadth"), py::arg("threads"),
+          py::arg("listed"), py::arg("among"))
+      .def(
+          "near",
+          [](const PairIndex& self, const Ids& ids, std::int64_t k, std::int64_t breadth,
+             int threads, const std::optional<Ids>& listed, bool among) {
+            const std::vector<std::int64_t> own = values_of(ids);
+            const PairFilter allows = filter_of(listed, among);
+            return matches_of(run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+              return self.near(own, k, breadth, threads, callback, allows);
+            }));
+          },
+          py::arg("ids"), py::arg("k"), py::arg("breadth"), py::arg("threads"), py::arg("listed"),
+          py::arg("among"))
       .def(
           "add",
           [](PairIndex& self, const BoundView& image, const BoundView& text, const Ids& ids,

@@ -516,6 +516,15 @@ class PairIndex:
         ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
         threads: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
+    def near(
+        self,
+        ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
+        k: typing.SupportsInt | typing.SupportsIndex,
+        breadth: typing.SupportsInt | typing.SupportsIndex,
+        threads: typing.SupportsInt | typing.SupportsIndex,
+        listed: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None,
+        among: bool,
+    ) -> tuple: ...
     def query(
         self,
         image: MatrixView,
@@ -523,7 +532,9 @@ class PairIndex:
         k: typing.SupportsInt | typing.SupportsIndex,
         breadth: typing.SupportsInt | typing.SupportsIndex,
         threads: typing.SupportsInt | typing.SupportsIndex,
-    ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.float32]]: ...
+        listed: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None,
+        among: bool,
+    ) -> tuple: ...
     def remove(self, ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64]) -> None: ...
     def replace(
         self,

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -35,6 +36,9 @@ struct PairMatches {
   std::vector<float> scores;         // [queries, k]
   std::vector<std::int32_t> counts;  // [queries]
 };
+
+// Whether a pair of this id may be found. Called by any thread that searches.
+using PairFilter = std::function<bool(std::int64_t id)>;
 
 // Any number of threads may query at once, also while one adds or removes pairs; a query may find
 // what is added so far. Moves, does not copy; not to be moved while another thread uses it. One
@@ -85,11 +89,19 @@ class HELIP_EXPORT PairIndex {
 
   // The k best of each row of `image` [n, d_image] and `text` [n, d_text]. `breadth`: of the
   // search, at least k; 0 takes max(64, 2k); more finds more and takes longer in proportion.
-  // `threads` 0: all cores, but few queries run in the calling thread. Throws Error:
+  // `threads` 0: all cores, but few queries run in the calling thread. `allows`: a search that
+  // finds fewer than k is widened by four until it has them, or looks at 65536. Throws Error:
   // invalid_argument, cancelled.
   [[nodiscard]] PairMatches query(const MatrixView& image, const MatrixView& text, std::int64_t k,
                                   std::int64_t breadth = 0, int threads = 0,
-                                  const ProgressCallback& progress = {}) const;
+                                  const ProgressCallback& progress = {},
+                                  const PairFilter& allows = {}) const;
+  // The same of pairs of the index, by their ids, without themselves. Throws Error besides where an
+  // id is not there.
+  [[nodiscard]] PairMatches near(const std::vector<std::int64_t>& ids, std::int64_t k,
+                                 std::int64_t breadth = 0, int threads = 0,
+                                 const ProgressCallback& progress = {},
+                                 const PairFilter& allows = {}) const;
 
   // Adds pairs; empty `ids` go on from the greatest. An opened index is copied into memory first.
   // All pairs or none. Throws as build() does.

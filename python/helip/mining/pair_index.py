@@ -163,6 +163,8 @@ class PairIndex:
         k: int = 10,
         breadth: int | None = None,
         threads: int | None = None,
+        among: Any = None,
+        without: Any = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k hardest pairs of each new pair.
 
@@ -172,6 +174,8 @@ class PairIndex:
             breadth: of the search, at least k; None for max(64, 2k). More finds more, and takes
                 longer in proportion.
             threads: 0 or None for all cores; a few queries run in the calling thread.
+            among, without: int64 ids, one of the two: of pairs that alone may be found, or may not.
+                A search that finds fewer than k is widened until it has them, or looks at 65536.
 
         Returns:
             ids int64 [n, k] and scores float32 [n, k], best first; -1 and 0 where there are fewer.
@@ -180,12 +184,28 @@ class PairIndex:
             InvalidArgumentError: an option out of its bound, other dimensions than those of the
                 index, NaN or infinity (with its row).
         """
-        check("k", k, Positive)
-        check("breadth", breadth, Positive | None)
-        check("threads", threads, Threads | None)
-        found: tuple[np.ndarray, np.ndarray] = self._core.query(
-            *inputs_of(None, image, text, _BOTH).matrices, k, breadth or 0, threads or 0
-        )
+        asked = _asked(k, breadth, threads, among, without)
+        images, texts = inputs_of(None, image, text, _BOTH).matrices
+        found: tuple[np.ndarray, np.ndarray] = self._core.query(images, texts, *asked)
+        return found
+
+    def near(
+        self,
+        ids: Any,
+        *,
+        k: int = 10,
+        breadth: int | None = None,
+        threads: int | None = None,
+        among: Any = None,
+        without: Any = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same of pairs of the index, by their ids int64 [n], without themselves.
+
+        Raises:
+            InvalidArgumentError: as :meth:`query`, or an id that is not there, or given twice.
+        """
+        asked = _asked(k, breadth, threads, among, without)
+        found: tuple[np.ndarray, np.ndarray] = self._core.near(row_numbers(ids, "ids"), *asked)
         return found
 
     def add(self, *, image: Any, text: Any, ids: Any = None, threads: int | None = None) -> None:
@@ -258,6 +278,20 @@ def _file(path: str | os.PathLike[str]) -> str:
             "save the index itself there, or copy the file by other tools"
         )
     return os.fspath(local_path(path))
+
+
+def _asked(
+    k: int, breadth: int | None, threads: int | None, among: Any, without: Any
+) -> tuple[int, int, int, np.ndarray | None, bool]:
+    """What the core is asked: a list of ids, and whether these are meant or all others."""
+    check("k", k, Positive)
+    check("breadth", breadth, Positive | None)
+    check("threads", threads, Threads | None)
+    if among is not None and without is not None:
+        raise InvalidArgumentError("pass among= or without=, not both")
+    listed = without if among is None else among
+    ids = None if listed is None else row_numbers(listed, "without" if among is None else "among")
+    return k, breadth or 0, threads or 0, ids, among is not None
 
 
 def _ids(ids: Any, rows: int) -> np.ndarray:

@@ -56,6 +56,19 @@ def test_a_pair_is_removed_replaced_and_added_again(data: tuple[np.ndarray, np.n
         index.replace(image=data[0][:1], text=data[1][:1], ids=[ROWS])
 
 
+def test_ids_are_left_out_or_alone_allowed(index: PairIndex, data: Any) -> None:
+    before, _ = ask(index, data)
+    first = np.unique(before[:, 0])
+    assert not np.isin(ask(index, data, without=first)[0], first).any()
+    among, _ = ask(index, data, among=first)
+    assert np.isin(among, first).all()
+    assert (among[:, 0] == before[:, 0]).mean() > 0.98
+    near, scores = index.near(before[:5, 0], k=3, without=[before[0, 1]])
+    assert near.shape == scores.shape == (5, 3) and not (near == before[0, 1]).any()
+    with pytest.raises(InvalidArgumentError, match="pass among= or without=, not both"):
+        ask(index, data, among=[1], without=[2])
+
+
 def test_a_limit_of_one_leaves_no_pair_out() -> None:
     """Of few dimensions the codes of equal rows may have a cosine of more than 1.01."""
     image = np.float16([[-1, -1, -1, 1, 1, 1, -1, -1, 1, 1, 1, -1]])

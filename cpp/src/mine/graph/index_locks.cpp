@@ -12,7 +12,7 @@ namespace helip::mining {
 // Of one process.
 struct IndexLocks::Locks {
   const std::uint64_t forks = count_forks();
-  std::mutex writer;
+  std::mutex writer, known;
   // New readers do not overtake who waits at the gate: shared_mutex makes no promise.
   std::mutex gate;
   std::shared_mutex mutex;
@@ -64,6 +64,8 @@ std::unique_lock<std::shared_mutex> IndexLocks::to_move() const {
   const std::lock_guard turn(locks.gate);
   return std::unique_lock(locks.mutex);
 }
+
+std::unique_lock<std::mutex> IndexLocks::to_know() const { return std::unique_lock(own().known); }
 
 std::unique_lock<std::mutex> IndexLocks::to_save() const { return std::unique_lock(own().writer); }
 

@@ -23,6 +23,8 @@ class IndexLocks {
   std::shared_lock<std::shared_mutex> to_read() const;
   // By a writer, for a short time: nobody looks.
   std::unique_lock<std::shared_mutex> to_move() const;
+  // By who looks up which row has an id, or changes that: for a short time.
+  std::unique_lock<std::mutex> to_know() const;
   // One thread at a time writes or saves.
   std::unique_lock<std::mutex> to_save() const;
   class Writing {

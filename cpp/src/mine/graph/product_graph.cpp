@@ -132,7 +132,7 @@ void ProductGraph::see(std::uint32_t node, GraphSearch& search) const {
 
 // Compares the query with the nodes that were seen since the last time.
 void ProductGraph::compare_seen(const std::int8_t* query, std::int64_t breadth,
-                                const GraphSearch::Maxima& maxima, GraphSearch& search) const {
+                                const GraphSearch::Limits& limits, GraphSearch& search) const {
   const std::size_t first = search.rows_.size();
   for (std::size_t i = first; i < search.nodes_.size(); ++i) {
     const std::int8_t* row = code(search.nodes_[i]);
@@ -153,11 +153,12 @@ void ProductGraph::compare_seen(const std::int8_t* query, std::int64_t breadth,
     const Neighbour found{similarity, search.nodes_[first + i]};
     search.frontier_.push_back(found);
     std::push_heap(search.frontier_.begin(), search.frontier_.end(), further);
-    if (search.compared_.image[i] > maxima.image || search.compared_.text[i] > maxima.text) {
+    if (search.compared_.image[i] > limits.image || search.compared_.text[i] > limits.text) {
       search.duplicates_.push_back(found);
       continue;
     }
     if (removed && is_removed(found.node)) continue;
+    if (limits.allows != nullptr && !(*limits.allows)(found.node)) continue;
     if (best.size() == most) {
       std::pop_heap(best.begin(), best.end(), closer);
       best.pop_back();
@@ -169,8 +170,8 @@ void ProductGraph::compare_seen(const std::int8_t* query, std::int64_t breadth,
 }
 
 void ProductGraph::walk(const std::int8_t* query, std::int64_t breadth,
-                        const GraphSearch::Maxima& maxima, GraphSearch& search) const {
-  compare_seen(query, breadth, maxima, search);
+                        const GraphSearch::Limits& limits, GraphSearch& search) const {
+  compare_seen(query, breadth, limits, search);
   auto& frontier = search.frontier_;
   const bool changes = memory_.data() != nullptr;
   while (!frontier.empty()) {
@@ -187,7 +188,7 @@ void ProductGraph::walk(const std::int8_t* query, std::int64_t breadth,
       if (changes) lock = std::unique_lock(const_cast<std::mutex&>(link_list_locks_[next.node]));
       for (const std::uint32_t to : links(next.node)) see(to, search);
     }
-    compare_seen(query, breadth, maxima, search);
+    compare_seen(query, breadth, limits, search);
   }
   std::sort_heap(search.best_.begin(), search.best_.end(), closer);
 }
@@ -203,7 +204,7 @@ void ProductGraph::begin(GraphSearch& search) const {
 }
 
 void ProductGraph::search(const std::int8_t* query, std::int64_t breadth,
-                          const GraphSearch::Maxima& maxima, GraphSearch& search) const {
+                          const GraphSearch::Limits& limits, GraphSearch& search) const {
   begin(search);
   const std::int64_t nodes = settled_;
   const auto root = static_cast<std::int64_t>(std::sqrt(static_cast<double>(nodes)));
@@ -211,14 +212,14 @@ void ProductGraph::search(const std::int8_t* query, std::int64_t breadth,
   for (std::int64_t i = 0; i < starts; ++i) {
     see(static_cast<std::uint32_t>(i * nodes / starts), search);
   }
-  walk(query, breadth, maxima, search);
+  walk(query, breadth, limits, search);
 }
 
 void ProductGraph::search_from(std::uint32_t node, std::int64_t breadth,
-                               const GraphSearch::Maxima& maxima, GraphSearch& search) const {
+                               const GraphSearch::Limits& limits, GraphSearch& search) const {
   begin(search);
   see(node, search);
-  walk(code(node), breadth, maxima, search);
+  walk(code(node), breadth, limits, search);
 }
 
 // Nodes that it leads to no longer lead back. Others still may, which does no harm: a search passes

@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <queue>
 #include <span>
@@ -49,11 +50,12 @@ std::vector<std::uint32_t> random_order(std::int64_t count, std::uint64_t seed);
 // One thread's search.
 class GraphSearch {
  public:
-  // A neighbour whose cosine lies above either is looked at and passed through, but takes no place
-  // among the best: a near duplicate.
-  struct Maxima {
+  // Who takes a place among the best. Others are looked at and passed through: those of a cosine
+  // above either, near duplicates, and those that are not allowed, where somebody says.
+  struct Limits {
     float image = 2.0F;
     float text = 2.0F;
+    const std::function<bool(std::uint32_t)>* allows = nullptr;
   };
 
   // The best `breadth` of those that the search saw, best first, and the near duplicates.
@@ -156,10 +158,10 @@ class ProductGraph : private ProductSpace, private hnswlib::HierarchicalNSW<floa
   // Nodes that a search begins with: some √N of the first `settled` ones, at equal distances.
   void settle(std::int64_t settled) noexcept { settled_ = settled; }
 
-  void search(const std::int8_t* query, std::int64_t breadth, const GraphSearch::Maxima& maxima,
+  void search(const std::int8_t* query, std::int64_t breadth, const GraphSearch::Limits& limits,
               GraphSearch& search) const;
   // From the node itself.
-  void search_from(std::uint32_t node, std::int64_t breadth, const GraphSearch::Maxima& maxima,
+  void search_from(std::uint32_t node, std::int64_t breadth, const GraphSearch::Limits& limits,
                    GraphSearch& search) const;
 
  private:
@@ -171,8 +173,8 @@ class ProductGraph : private ProductSpace, private hnswlib::HierarchicalNSW<floa
   void begin(GraphSearch& search) const;
   void see(std::uint32_t node, GraphSearch& search) const;
   void compare_seen(const std::int8_t* query, std::int64_t breadth,
-                    const GraphSearch::Maxima& maxima, GraphSearch& search) const;
-  void walk(const std::int8_t* query, std::int64_t breadth, const GraphSearch::Maxima& maxima,
+                    const GraphSearch::Limits& limits, GraphSearch& search) const;
+  void walk(const std::int8_t* query, std::int64_t breadth, const GraphSearch::Limits& limits,
             GraphSearch& search) const;
   struct Link {
     std::uint32_t to, from;

@@ -30,7 +30,7 @@ class GraphMiner {
         codec_(corpus_.image_dimensions(), corpus_.text_dimensions(),
                corpus_.rules().signed_products, corpus_.kernel()),
         graph_(codec_, kHnswGraph),
-        maxima_{code_limit(corpus_.rules().image_max), code_limit(corpus_.rules().text_max)},
+        limits_{code_limit(corpus_.rules().image_max), code_limit(corpus_.rules().text_max)},
         searches_(static_cast<std::size_t>(context.team.size())),
         slots_(static_cast<std::size_t>(corpus_.size()), -1) {
     for (std::int64_t node = 0; node < nodes_; ++node) {
@@ -76,7 +76,7 @@ class GraphMiner {
       Scorer scorer(corpus_);
       for (std::int64_t t = begin; t < end && !team.stopped(); ++t) {
         const std::uint32_t own = nodes[static_cast<std::size_t>(t)];
-        graph_.search_from(own, breadth, maxima_, search);
+        graph_.search_from(own, breadth, limits_, search);
         for (const auto* found : {&search.best(), &search.duplicates()}) {
           for (const Neighbour& other : *found) {
             if (other.node == own || other.similarity + kCodeError < pools.threshold(t)) continue;
@@ -95,7 +95,7 @@ class GraphMiner {
   const std::int64_t nodes_;
   const PairCodec codec_;
   ProductGraph graph_;
-  const GraphSearch::Maxima maxima_;
+  const GraphSearch::Limits limits_;
   std::vector<GraphSearch> searches_;
   std::vector<std::int64_t> slots_;
 };

@@ -149,6 +149,45 @@ TEST_CASE("ids end where none could follow", "[pair_index]") {
   REQUIRE(index.size() == 3);
 }
 
+TEST_CASE("a filter leaves out, and the search goes on until it has enough", "[pair_index]") {
+  const Data data = data_of(2100);
+  const PairIndex index = built(data, 2000);
+  const MatrixView image = part_of(data.image, 2000, 2100), text = part_of(data.text, 2000, 2100);
+  for (const std::int64_t share : {2, 50, 400}) {
+    const PairMatches found = index.query(image, text, 10, 64, 2, {},
+                                          [share](std::int64_t id) { return id % share == 1; });
+    std::int64_t hits = 0, wanted = 0;
+    for (std::int64_t q = 0; q < 100; ++q) {
+      std::vector<Plain> exact = plain_matches(data, 2000, 2000 + q, 2000);
+      std::erase_if(exact, [share](const Plain& match) { return match.id % share != 1; });
+      exact.resize(std::min<std::size_t>(exact.size(), 10));
+      wanted += static_cast<std::int64_t>(exact.size());
+      REQUIRE(found.counts[static_cast<std::size_t>(q)] <= static_cast<std::int32_t>(exact.size()));
+      for (const Plain& match : exact) {
+        const auto row = found.ids.begin() + q * 10;
+        hits += std::find(row, row + 10, match.id) == row + 10 ? 0 : 1;
+      }
+    }
+    INFO(share);
+    REQUIRE(static_cast<double>(hits) > 0.97 * static_cast<double>(wanted));
+  }
+}
+
+TEST_CASE("pairs of the index are asked for by their ids", "[pair_index]") {
+  const Data data = data_of(1000);
+  const PairIndex index = built(data, 1000);
+  std::vector<std::int64_t> ids(100);
+  std::iota(ids.begin(), ids.end(), 300);
+  const PairMatches one = index.near(ids, 7);
+  REQUIRE(same(one, index.query(part_of(data.image, 300, 400), part_of(data.text, 300, 400), 7)));
+  const PairIndex whole = built(data, 1000, {.image_max = 1.0, .text_max = 1.0});
+  const PairMatches found = whole.near(ids, 7);
+  REQUIRE(found.k == 7);
+  for (std::size_t i = 0; i < found.ids.size(); ++i) REQUIRE(found.ids[i] != ids[i / 7]);
+  expect_error(ErrorCode::invalid_argument, "id 1000, number 1 of those given, is not in",
+               [&] { return index.near({5, 1000}, 7); });
+}
+
 TEST_CASE("rows of zeros count, but are never found, and find nothing", "[pair_index]") {
   std::vector<double> image = clustered_values(50, kImage, 5, 0.7, 1);
   const std::vector<double> text = clustered_values(50, kText, 5, 0.7, 2);
