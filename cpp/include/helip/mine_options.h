@@ -55,9 +55,9 @@ struct MineOptions {
   // those that an interrupted job left there. More than one gives up symmetry between parts: up to
   // twice the pairs. Of exact and sample; automatic is exact then. The table is the same.
   std::int64_t parts = 1;
-  // partition, of a store and with `out`: seconds of work after which what was found so far is saved
-  // in "<out>.checkpoint", where the same call goes on after an interruption; 0 saves after each
-  // step, infinity never. Saving takes at most a fiftieth of the time. The table is the same.
+  // partition, of a store and with `out`: seconds of work after which what was found so far is
+  // saved in "<out>.checkpoint", where the same call goes on after an interruption; 0 saves after
+  // each step, infinity never. Saving takes at most a fiftieth of the time. The table is the same.
   double checkpoint = 60.0;
   // Of a store: a folder for the lengths, filters, order and codes of its rows, which are made
   // before pairs are compared. Those of the same store, rules, k + skip and method are taken from

@@ -23,9 +23,9 @@ namespace helip::mining {
 // What is to be kept; it stays where it is until that is done.
 struct MethodState {
   const RowOrder* order = nullptr;
-  const HardPairBand* sample = nullptr;  // exact pools of the recall sample
-  Pools* pools = nullptr;                // nullptr: none were begun
-  std::int64_t pool_count = 0;           // of the pools, the first
+  const HardPairBand* sample = nullptr;       // exact pools of the recall sample
+  Pools* pools = nullptr;                     // nullptr: none were begun
+  std::int64_t pool_count = 0;                // of the pools, the first
   std::optional<std::int64_t> next;           // cluster or target that the round goes on from
   std::vector<RecallEstimate> recalls;        // after each round
   std::span<const std::uint32_t> neighbours;  // places [rows, each]; empty: none were taken
