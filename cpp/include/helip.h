@@ -376,13 +376,22 @@ HELIP_EXPORT helip_status helip_index_replace(helip_index* index, const helip_ma
                                               int32_t threads, const helip_control* control);
 /* Pairs of these `count` ids are found no more. All or none. */
 HELIP_EXPORT helip_status helip_index_remove(helip_index* index, const int64_t* ids, int64_t count);
+/* Whether a pair of this id may be found; called by any thread that searches. */
+typedef int32_t (*helip_id_filter)(void* user, int64_t id);
 /* The k best of each of the n rows: `ids` [n, k], `scores` [n, k], `counts` [n], of the caller's
  * memory, each NULL where it is not wanted; -1 and 0 beyond the count. `breadth` of the search, at
- * least k; 0: max(64, 2 k). */
+ * least k; 0: max(64, 2 k). `allows` NULL: all; else a search is widened until it finds k. */
 HELIP_EXPORT helip_status helip_index_query(const helip_index* index, const helip_matrix* image,
                                             const helip_matrix* text, int64_t k, int64_t breadth,
                                             int32_t threads, const helip_control* control,
-                                            int64_t* ids, float* scores, int32_t* counts);
+                                            helip_id_filter allows, void* user, int64_t* ids,
+                                            float* scores, int32_t* counts);
+/* The same of the n = `count` pairs of these ids, `of`, without themselves. */
+HELIP_EXPORT helip_status helip_index_near(const helip_index* index, const int64_t* of,
+                                           int64_t count, int64_t k, int64_t breadth,
+                                           int32_t threads, const helip_control* control,
+                                           helip_id_filter allows, void* user, int64_t* ids,
+                                           float* scores, int32_t* counts);
 HELIP_EXPORT helip_status helip_index_get_info(const helip_index* index, helip_index_info* info);
 
 #ifdef __cplusplus

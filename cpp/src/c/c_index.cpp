@@ -40,9 +40,27 @@ std::vector<std::int64_t> ids_of(const std::int64_t* ids, const MatrixView& imag
   return {ids, ids + image.rows};
 }
 
+std::vector<std::int64_t> listed(const std::int64_t* ids, std::int64_t count) {
+  if (count < 0) refuse("count is ", count, ", but must be 0 or more");
+  if (count == 0) return {};
+  return {&required(ids, "ids"), ids + count};
+}
+
+PairFilter filter_of(helip_id_filter allows, void* user) {
+  if (allows == nullptr) return {};
+  return [=](std::int64_t id) { return allows(user, id) != 0; };
+}
+
 template <typename Value>
 void copy_to(Value* out, const std::vector<Value>& values) {
   if (out != nullptr) std::copy(values.begin(), values.end(), out);
+}
+
+void copy_matches(const PairMatches& found, std::int64_t* ids, float* scores,
+                  std::int32_t* counts) {
+  copy_to(ids, found.ids);
+  copy_to(scores, found.scores);
+  copy_to(counts, found.counts);
 }
 
 }  // namespace
@@ -109,21 +127,30 @@ helip_status helip_index_replace(helip_index* index, const helip_matrix* image,
 helip_status helip_index_remove(helip_index* index, const int64_t* ids, int64_t count) {
   return run([&] {
     helip::PairIndex& ours = required(index, "index").object;
-    if (count < 0) helip::refuse("count is ", count, ", but must be 0 or more");
-    if (count > 0) ours.remove({&required(ids, "ids"), ids + count});
+    ours.remove(listed(ids, count));
   });
 }
 
 helip_status helip_index_query(const helip_index* index, const helip_matrix* image,
                                const helip_matrix* text, int64_t k, int64_t breadth,
-                               int32_t threads, const helip_control* control, int64_t* ids,
-                               float* scores, int32_t* counts) {
+                               int32_t threads, const helip_control* control,
+                               helip_id_filter allows, void* user, int64_t* ids, float* scores,
+                               int32_t* counts) {
   return run([&] {
-    const helip::PairMatches found = object_of(index).query(
-        view_of(image, "image"), view_of(text, "text"), k, breadth, threads, progress_of(control));
-    copy_to(ids, found.ids);
-    copy_to(scores, found.scores);
-    copy_to(counts, found.counts);
+    copy_matches(object_of(index).query(view_of(image, "image"), view_of(text, "text"), k, breadth,
+                                        threads, progress_of(control), filter_of(allows, user)),
+                 ids, scores, counts);
+  });
+}
+
+helip_status helip_index_near(const helip_index* index, const int64_t* of, int64_t count, int64_t k,
+                              int64_t breadth, int32_t threads, const helip_control* control,
+                              helip_id_filter allows, void* user, int64_t* ids, float* scores,
+                              int32_t* counts) {
+  return run([&] {
+    copy_matches(object_of(index).near(listed(of, count), k, breadth, threads, progress_of(control),
+                                       filter_of(allows, user)),
+                 ids, scores, counts);
   });
 }
 

@@ -23,8 +23,9 @@ Answer ask(const helip_index* index) {
   const StoreRows rows = rows_between(1000, 1020);
   const helip_matrix image = c_image(rows), text = c_text(rows);
   Answer answer;
-  REQUIRE(helip_index_query(index, &image, &text, 4, 0, 0, nullptr, answer.ids.data(),
-                            answer.scores.data(), answer.counts.data()) == HELIP_OK);
+  REQUIRE(helip_index_query(index, &image, &text, 4, 0, 0, nullptr, nullptr, nullptr,
+                            answer.ids.data(), answer.scores.data(),
+                            answer.counts.data()) == HELIP_OK);
   return answer;
 }
 
@@ -57,6 +58,26 @@ TEST_CASE("an index by C answers as one by C++", "[c]") {
   CHECK(helip_index_add(index, &image, &text, ids.data(), 0, nullptr) ==
         HELIP_ERROR_INVALID_ARGUMENT);
   CHECK_THAT(helip_last_error(), ContainsSubstring("5000"));
+
+  REQUIRE(helip_index_replace(index, &image, &text, ids.data(), 0, nullptr) == HELIP_OK);
+  ours.replace(more.image_view(), more.text_view(), ids);
+  REQUIRE(helip_index_remove(index, ids.data(), 3) == HELIP_OK);
+  ours.remove({5000, 5001, 5002});
+  CHECK(ask(index).ids == expected().ids);
+  CHECK(helip_index_remove(index, ids.data(), 1) == HELIP_ERROR_INVALID_ARGUMENT);
+  CHECK_THAT(helip_last_error(), ContainsSubstring("id 5000, number 0"));
+  CHECK(helip_index_remove(index, ids.data(), -1) == HELIP_ERROR_INVALID_ARGUMENT);
+
+  const auto even = [](void* user, std::int64_t id) {
+    return static_cast<std::int32_t>(id % *static_cast<const std::int64_t*>(user) == 0);
+  };
+  std::int64_t two = 2;
+  std::vector<std::int64_t> found(3 * 4);
+  const std::vector<std::int64_t> of{7, 8, 5010};
+  REQUIRE(helip_index_near(index, of.data(), 3, 4, 0, 0, nullptr, even, &two, found.data(), nullptr,
+                           nullptr) == HELIP_OK);
+  const PairFilter same_filter = [](std::int64_t id) { return id % 2 == 0; };
+  CHECK(found == ours.near(of, 4, 0, 0, {}, same_filter).ids);
 
   auto info = helip_index_info{};
   info.struct_size = sizeof info;
@@ -100,8 +121,8 @@ TEST_CASE("bad questions are refused, and leave the caller's memory", "[c]") {
   helip_matrix image = c_image(rows), text = c_text(rows);
   std::vector<std::int64_t> ids(8, -7);
   const auto asked = [&](std::int64_t k, std::int64_t breadth = 0) {
-    return helip_index_query(index, &image, &text, k, breadth, 0, nullptr, ids.data(), nullptr,
-                             nullptr);
+    return helip_index_query(index, &image, &text, k, breadth, 0, nullptr, nullptr, nullptr,
+                             ids.data(), nullptr, nullptr);
   };
   CHECK(asked(0) == HELIP_ERROR_INVALID_ARGUMENT);
   CHECK_THAT(helip_last_error(), ContainsSubstring("k is 0"));
@@ -112,8 +133,8 @@ TEST_CASE("bad questions are refused, and leave the caller's memory", "[c]") {
   CHECK(ids == std::vector<std::int64_t>(8, -7));
   image.cols = 5;
   CHECK(asked(4) == HELIP_OK);
-  CHECK(helip_index_query(nullptr, &image, &text, 4, 0, 0, nullptr, ids.data(), nullptr, nullptr) ==
-        HELIP_ERROR_INVALID_ARGUMENT);
+  CHECK(helip_index_query(nullptr, &image, &text, 4, 0, 0, nullptr, nullptr, nullptr, ids.data(),
+                          nullptr, nullptr) == HELIP_ERROR_INVALID_ARGUMENT);
   auto made = initialised(helip_index_options_init);
   made.degree = 1;
   helip_index* none = nullptr;

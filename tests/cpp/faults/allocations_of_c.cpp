@@ -76,8 +76,8 @@ TEST_CASE("allocations that fail: a store and an index by the C interface") {
       status = helip_index_build_store(store, nullptr, 1, nullptr, &index);
     }
     if (status == HELIP_OK) {
-      status =
-          helip_index_query(index, &image, &text, 2, 0, 1, nullptr, ids.data(), nullptr, nullptr);
+      status = helip_index_query(index, &image, &text, 2, 0, 1, nullptr, nullptr, nullptr,
+                                 ids.data(), nullptr, nullptr);
     }
     helip_index_free(index);
     helip_store_free(store);
