@@ -58,6 +58,43 @@ TEST_CASE("queries and additions may go on at once", "[pair_index]") {
   REQUIRE(recall(index, data, 1200, 0, 100, 10, 1e-6) > 0.98);
 }
 
+TEST_CASE("queries go on while an opened index changes in every way", "[pair_index]") {
+  const Data data = data_of(1200);
+  const TemporaryFolder folder;
+  built(data, 600).save(folder / "index");
+  PairIndex index = PairIndex::open(folder / "index");
+  std::atomic<bool> done{false}, wrong{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 2; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::int64_t first = t; !done; first = (first + 7) % 1190) {
+        const PairMatches found = index.query(part_of(data.image, first, first + 2),
+                                              part_of(data.text, first, first + 2), 5, 0, 1);
+        for (const std::int64_t id : found.ids) wrong = wrong || id < -1 || id >= 1200;
+        // Those from 500 on come and go.
+        wrong = wrong || index.near({first % 500}, 3, 0, 1).counts.size() != 1;
+      }
+    });
+  }
+  std::vector<std::int64_t> gone(100), some(50);
+  std::iota(gone.begin(), gone.end(), 500);
+  std::iota(some.begin(), some.end(), 0);
+  for (std::int64_t first = 600; first < 1200; first += 100) {
+    index.add(part_of(data.image, first, first + 100), part_of(data.text, first, first + 100), {},
+              1);
+    index.remove(gone);
+    index.add(part_of(data.image, 500, 600), part_of(data.text, 500, 600), gone, 1);
+    index.replace(part_of(data.image, 0, 50), part_of(data.text, 0, 50), some, 1);
+  }
+  index.save(folder / "changed");
+  done = true;
+  for (std::thread& thread : threads) thread.join();
+  REQUIRE(!wrong);
+  REQUIRE(index.size() == 1200);
+  REQUIRE(recall(index, data, 1200, 0, 100, 10, 1e-6) > 0.98);
+  REQUIRE(recall(PairIndex::open(folder / "changed"), data, 1200, 0, 100, 10, 1e-6) > 0.98);
+}
+
 // See base/thread_pool.cpp.
 #if !defined(HELIP_ADDRESS_SANITIZER)
 TEST_CASE("an index answers in a child that is forked while others ask it", "[pair_index]") {
