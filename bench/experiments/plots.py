@@ -159,7 +159,7 @@ def gain_against_chance(axes: Any) -> None:
             tuned = result["runs"][way.format(rows)]
             control = result["runs"][f"{rows} rows, control" if rows else "control"]
             drawn.setdefault(label, []).append(_share(tuned, control, "test", "mean"))
-    marks = "osD^vPX*<>hd"
+    marks = "osD^vPX*<>hdp"
     for mark, (label, dots) in zip(marks, drawn.items(), strict=True):
         axes.plot(*zip(*sorted(dots), strict=True), mark, linestyle=":", label=label)
     axes.axhline(0, color="#9ca3af", linewidth=0.8)
