@@ -222,8 +222,9 @@ void ProductGraph::search_from(std::uint32_t node, std::int64_t breadth,
   walk(code(node), breadth, limits, search);
 }
 
-// Nodes that it leads to no longer lead back. Others still may, which does no harm: a search passes
-// on, and a full list of links keeps what is close.
+// Nodes that it leads to no longer lead back, but to each other, as in FreshDiskANN (arXiv
+// 2105.09613). Others may lead to it still, which does no harm: a search passes on, and a full list
+// of links keeps what is close.
 void ProductGraph::drop_links(std::uint32_t node) {
   std::vector<std::uint32_t> others;
   {
@@ -232,11 +233,21 @@ void ProductGraph::drop_links(std::uint32_t node) {
     others.assign(own.begin(), own.end());
     setListCount(get_linklist0(node), 0);
   }
+  std::vector<Link> links;
   for (const std::uint32_t other : others) {
-    const std::lock_guard lock(link_list_locks_[other]);
-    unsigned* list = get_linklist0(other);
-    unsigned* end = list + 1 + getListCount(list);
-    setListCount(list, static_cast<std::uint16_t>(std::remove(list + 1, end, node) - list - 1));
+    {
+      const std::lock_guard lock(link_list_locks_[other]);
+      unsigned* list = get_linklist0(other);
+      unsigned* end = list + 1 + getListCount(list);
+      unsigned* kept = std::remove(list + 1, end, node);
+      if (kept == end) continue;
+      setListCount(list, static_cast<std::uint16_t>(kept - list - 1));
+    }
+    links.clear();
+    for (const std::uint32_t from : others) {
+      if (from != other) links.push_back({other, from});
+    }
+    take_links(other, links);
   }
 }
 
