@@ -351,7 +351,7 @@ def check_index(job: Job, covered: Counter[str]) -> None:
             rows = [plain_rows(each[wanted]) for each in (kept, kept_text)]
             exact = not rounded and all(each[1] for each in (*asked, *rows))
             slack = KEPT if rounded else slack_of(exact, job)
-            whole = breadth is not None and breadth >= there and there <= 128
+            whole = breadth is not None and breadth >= there and there <= 256
             near = [cosines(a[0], b[0]) for a, b in zip(asked, rows, strict=True)]
             gone, mute = (
                 ~(each[0][0].any(axis=1) & each[1][0].any(axis=1)) for each in (rows, asked)

@@ -168,9 +168,10 @@ class Reader {
         h.element_bytes != element_bytes) {
       damaged("its header is not that of hnswlib 0.8 with float32 vectors");
     }
-    // Divided, for a product of two numbers of the file may not fit 64 bits.
-    if (h.count > 0 &&
-        h.count > static_cast<std::uint64_t>(size_ - Header::kBytes) / h.element_bytes) {
+    // Behind the elements each has at least the size of its upper levels. Divided, for a product of
+    // two numbers of the file may not fit 64 bits.
+    if (h.count > 0 && h.count > static_cast<std::uint64_t>(size_ - Header::kBytes) /
+                                     (h.element_bytes + sizeof(std::uint32_t))) {
       damaged("it is too short for its " + std::to_string(h.count) + " elements");
     }
     check_range("the number of image dimensions", image_, 1, kMostCodeDimensions);

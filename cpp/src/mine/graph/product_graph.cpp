@@ -32,6 +32,12 @@ std::size_t bytes_of_links(const GraphOptions& options) {
          static_cast<std::size_t>(options.degree) * sizeof(hnswlib::tableint);
 }
 
+// What sets equal rows apart: their order in a ring that begins at the node, so that each of them
+// gets its share of links.
+float apart(std::uint32_t node, std::uint32_t other) {
+  return 1e-5F * static_cast<float>(other - node) * 0x1p-32F;
+}
+
 }  // namespace
 
 std::vector<std::uint32_t> random_order(std::int64_t count, std::uint64_t seed) {
@@ -259,11 +265,23 @@ void ProductGraph::find_links(std::uint32_t node, std::span<const std::uint32_t>
   walk(code(node), options_.breadth, {}, search);
   Candidates candidates;
   for (const Neighbour& other : search.best()) {
-    if (other.node != node) candidates.emplace(1.0F - other.similarity, other.node);
+    if (other.node != node) {
+      candidates.emplace(1.0F - other.similarity + apart(node, other.node), other.node);
+    }
   }
   getNeighborsByHeuristic2(candidates, M_);
-  for (std::size_t i = candidates.size(); i-- > 0; candidates.pop()) {
+  std::size_t count = candidates.size();
+  for (std::size_t i = count; i-- > 0; candidates.pop()) {
     out[i] = candidates.top().second;  // best first
+  }
+  // Places that are left go to the best of the others: without them some of many equal rows would
+  // be found by no search.
+  for (const Neighbour& other : search.best()) {
+    if (count == out.size()) break;
+    const auto end = out.begin() + static_cast<std::ptrdiff_t>(count);
+    if (other.node != node && std::find(out.begin(), end, other.node) == end) {
+      out[count++] = other.node;
+    }
   }
 }
 
@@ -284,7 +302,8 @@ void ProductGraph::take_links(std::uint32_t node, std::span<const Link> more) {
     Candidates candidates;
     const auto consider = [&](std::uint32_t other) {
       candidates.emplace(
-          fstdistfunc_(getDataByInternalId(other), getDataByInternalId(node), dist_func_param_),
+          fstdistfunc_(getDataByInternalId(other), getDataByInternalId(node), dist_func_param_) +
+              apart(node, other),
           other);
     };
     for (std::size_t i = 0; i < count; ++i) consider(list[1 + i]);
