@@ -281,11 +281,22 @@ def test_an_index_answers_as_in_python(
 
     library.index_build(*views(first), None, None, 0, None, c.byref(index))
     library.index_add(index, *views(more), None, 0, None)
+    changed = np.arange(40, 60)
+    of = changed.ctypes.data_as(c.c_void_p)
+    library.index_remove(index, of, c.c_int64(20))
+    with pytest.raises(Refused, match="40"):
+        library.index_remove(index, of, c.c_int64(20))
+    library.index_add(index, *views(slice(40, 60)), of, 0, None)
+    library.index_replace(index, *views(asked), of, 0, None)
+
     count = ROWS - 280
-    ids, scores = np.zeros((count, 5), np.int64), np.zeros((count, 5), np.float32)
-    counts = np.zeros(count, np.int32)
-    out = [c.c_void_p(array.ctypes.data) for array in (ids, scores, counts)]
-    library.index_query(index, *views(asked), c.c_int64(5), c.c_int64(0), 0, None, *out)
+    ids, scores = np.zeros((2, count, 5), np.int64), np.zeros((2, count, 5), np.float32)
+    counts = np.zeros((2, count), np.int32)
+    width, breadth, odd = c.c_int64(5), c.c_int64(0), s.IdFilter(lambda user, id: id % 2)
+    query, near = ([c.c_void_p(a[i].ctypes.data) for a in (ids, scores, counts)] for i in (0, 1))
+    library.index_query(index, *views(asked), width, breadth, 0, None, odd, None, *query)
+    everything = c.cast(None, s.IdFilter)
+    library.index_near(index, of, c.c_int64(20), width, breadth, 0, None, everything, None, *near)
     library.index_save(index, str(tmp_path / "i").encode(), None)
     with pytest.raises(Refused) as refused:
         library.index_save(index, str(tmp_path / "i").encode(), None)
@@ -295,10 +306,15 @@ def test_an_index_answers_as_in_python(
 
     ours = helip.PairIndex.build(image=arrays[0][first], text=arrays[1][first])
     ours.add(image=arrays[0][more], text=arrays[1][more])
-    expected_ids, expected = ours.query(image=arrays[0][asked], text=arrays[1][asked], k=5)
-    np.testing.assert_array_equal(ids, expected_ids)
-    np.testing.assert_array_equal(scores, expected)
-    np.testing.assert_array_equal(counts, (expected_ids >= 0).sum(axis=1))
+    ours.remove(changed)
+    ours.add(image=arrays[0][40:60], text=arrays[1][40:60], ids=changed)
+    ours.replace(image=arrays[0][asked], text=arrays[1][asked], ids=changed)
+    among = np.arange(1, 280, 2)
+    of_odd = ours.query(image=arrays[0][asked], text=arrays[1][asked], k=5, among=among)
+    for i, expected in enumerate((of_odd, ours.near(changed, k=5))):
+        np.testing.assert_array_equal(ids[i], expected[0])
+        np.testing.assert_array_equal(scores[i], expected[1])
+        np.testing.assert_array_equal(counts[i], (expected[0] >= 0).sum(axis=1))
 
 
 def test_what_lies_on_disk_and_cannot_be_read_has_its_code(

@@ -10,6 +10,7 @@ OK, INVALID, CORRUPT, MISMATCH, IO, CANCELLED, UNSUPPORTED, NO_MEMORY, INTERNAL 
 FLOAT64, FLOAT32 = 0, 1
 EXACT = 1
 Progress = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.c_char_p, c.c_int64, c.c_int64)
+IdFilter = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.c_int64)
 
 
 class Matrix(c.Structure):
