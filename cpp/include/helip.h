@@ -380,7 +380,7 @@ HELIP_EXPORT helip_status helip_index_remove(helip_index* index, const int64_t* 
 typedef int32_t (*helip_id_filter)(void* user, int64_t id);
 /* The k best of each of the n rows: `ids` [n, k], `scores` [n, k], `counts` [n], of the caller's
  * memory, each NULL where it is not wanted; -1 and 0 beyond the count. `breadth` of the search, at
- * least k; 0: max(64, 2 k). `allows` NULL: all; else a search is widened until it finds k. */
+ * least k; 0: max(64, 2 k). `allows` NULL: all; where it lets few through none is missed. */
 HELIP_EXPORT helip_status helip_index_query(const helip_index* index, const helip_matrix* image,
                                             const helip_matrix* text, int64_t k, int64_t breadth,
                                             int32_t threads, const helip_control* control,

@@ -63,14 +63,15 @@ void bind_streaming_miner(py::module_& module) {
   py::class_<Miner>(module, "StreamingMiner")
       .def(py::init([](std::int64_t image_dim, std::int64_t text_dim, std::int64_t memory,
                        std::int64_t k, double image_max, double text_max, double min_score,
-                       bool signed_products, int threads) {
+                       bool signed_products, int threads, const std::string& search) {
              return Miner(StreamingMiner(
                  image_dim, text_dim,
-                 {memory, k, image_max, text_max, min_score, signed_products, threads}));
+                 {memory, k, image_max, text_max, min_score, signed_products, threads,
+                  search == "hnsw" ? StreamingSearch::hnsw : StreamingSearch::scan}));
            }),
            py::arg("image_dim"), py::arg("text_dim"), py::kw_only(), py::arg("memory"),
            py::arg("k"), py::arg("image_max"), py::arg("text_max"), py::arg("min_score"),
-           py::arg("signed_products"), py::arg("threads"))
+           py::arg("signed_products"), py::arg("threads"), py::arg("search"))
       .def("__len__", alone(&StreamingMiner::size))
       .def_property_readonly("image_dim", [](Miner& self) { return self.value().image_dim(); })
       .def_property_readonly("text_dim", [](Miner& self) { return self.value().text_dim(); })

@@ -346,6 +346,7 @@ class StreamingMiner:
         min_score: typing.SupportsFloat | typing.SupportsIndex,
         signed_products: bool,
         threads: typing.SupportsInt | typing.SupportsIndex,
+        search: str,
     ) -> None: ...
     def __len__(self) -> int: ...
     def add(

@@ -21,7 +21,7 @@ Job = dict[str, Any]
 PLAIN: Job = {
     "min_score": 0.0, "signed": False, "image_max": 0.98, "text_max": 0.98, "uneven": False,
     "twins": False, "scale": "1", "dtype": "float32", "image_shape": "noise",
-    "text_shape": "noise", "threads": 1,
+    "text_shape": "noise", "threads": 1, "search": "scan",
 }  # fmt: skip
 LEAST = {"rows": 2, "image_dim": 1, "text_dim": 1, "k": 1, "alike": 1, "memory": 1, "batch": 1}
 KEPT = 1e-3  # what rounding unit vectors to float16 may make of a cosine
@@ -48,7 +48,7 @@ def draw(dice: Dice) -> Job:
         "min_score": dice.mostly(0.0, 0.25), "signed": dice.chance(0.2),
         "threads": dice.of(1, 1, 2),
         "acts": [dice.of(*ACTS[what]) for _ in range(dice.whole(1, 9))],
-        "breadth": dice.of(0, 64, 2000),
+        "breadth": dice.of(0, 64, 2000), "search": dice.mostly("scan", "hnsw", odds=0.5),
     }  # fmt: skip
     if what == "index":
         job.update(dtype=dice.of("float16", "float32"), signed=False, min_score=0.0)
@@ -135,7 +135,8 @@ def check_miner(job: Job, covered: Counter[str]) -> None:
     """Pools among what is remembered and the batch; each id once, the newest; the oldest go."""
     random = np.random.default_rng(job["seed"])
     rules = {
-        name: job[name] for name in ("k", "image_max", "text_max", "min_score", "signed", "threads")
+        name: job[name]
+        for name in ("k", "image_max", "text_max", "min_score", "signed", "threads", "search")
     }
     miner = helip.StreamingMiner(memory=job["memory"], rows=job["rows"], **rules)
     held: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # from the oldest to the newest

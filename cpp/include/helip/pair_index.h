@@ -89,8 +89,8 @@ class HELIP_EXPORT PairIndex {
 
   // The k best of each row of `image` [n, d_image] and `text` [n, d_text]. `breadth`: of the
   // search, at least k; 0 takes max(64, 2k); more finds more and takes longer in proportion.
-  // `threads` 0: all cores, but few queries run in the calling thread. `allows`: a search that
-  // finds fewer than k is widened by four until it has them, or looks at 65536. Throws Error:
+  // `threads` 0: all cores, but few queries run in the calling thread. `allows`: where it lets few
+  // through, all of those are scored, and none is missed. Throws Error:
   // invalid_argument, cancelled.
   [[nodiscard]] PairMatches query(const MatrixView& image, const MatrixView& text, std::int64_t k,
                                   std::int64_t breadth = 0, int threads = 0,

@@ -13,6 +13,12 @@
 
 namespace helip {
 
+// How the pairs of a batch are looked for among the rows that are remembered.
+enum class StreamingSearch : std::int8_t {
+  scan,  // all of them: finds every pair
+  hnsw,  // by hnswlib's graph, see pair_index.h: misses some, and is faster in a large memory
+};
+
 // k, image_max, text_max, min_score and signed_products: see MineOptions.
 struct StreamingOptions {
   std::int64_t memory = 65536;  // rows that are remembered (M), >= 1
@@ -22,15 +28,18 @@ struct StreamingOptions {
   double min_score = 0.0;
   bool signed_products = false;
   int threads = 0;  // 0: all cores
+  StreamingSearch search = StreamingSearch::scan;
 };
 
 // Remembers the M rows that came last, each id once. Each row of a new batch gets the k best pairs
 // among them and the other rows of its batch: ids and scores are those that mine() gives for just
-// these rows, in float64, on any number of threads.
+// these rows, in float64, on any number of threads. With search hnsw some pairs with remembered
+// rows are missed; what is found has the same scores, on any number of threads.
 //
 // Rows are kept as they come, in float32; float64 rows are rounded to that first. At most
 //     M · (4 · (d_image + d_text) + 80) bytes
-// stay, of which only those of rows that came are touched. A call on b rows and t threads takes up
+// stay, of which only those of rows that came are touched; with search hnsw, of rows of M and of
+// the largest batch, d_image + d_text + 450 bytes more each. A call on b rows and t threads takes up
 // to
 //     12·b·D + 40·(M + b) + t·(480·D + 400·b + b·(72·k + 2000)) bytes,  D = d_image + d_text,
 // more while it runs. Not thread-safe. One that was moved from remembers nothing: size() and the

@@ -19,8 +19,8 @@ namespace {
 [[noreturn]] void fail_without_memory(std::int64_t bytes) {
   throw Error(ErrorCode::out_of_memory,
               "there are no " + std::to_string(bytes) +
-                  " bytes of memory for the codes of the rows; where memory= is an option, set it "
-                  "lower, so that they go to disk");
+                  " bytes of memory for rows and their codes; set memory= lower, so that mining "
+                  "has them on disk, or give an index fewer rows");
 }
 
 char* map(std::int64_t bytes, int flags, int file) {

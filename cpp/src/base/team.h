@@ -24,8 +24,9 @@ struct TeamWords {
 
 class HELIP_FOR_DATA Team {
  public:
-  // `threads` 0: see ThreadPool::default_threads().
+  // `threads` 0: see ThreadPool::default_threads(). The callback must outlive this.
   Team(int threads, const ProgressCallback& progress, TeamWords words = {});
+  Team(int threads, ProgressCallback&& progress, TeamWords words = {}) = delete;
 
   int size() const noexcept { return threads_; }
 

@@ -193,6 +193,9 @@ class StreamOptions(PairRules):
     """Rows that are remembered (M), each id once, the newest."""
     k: Positive = 20
     """Pool size, of a batch's targets and of all that was found."""
+    search: Literal["scan", "hnsw"] = "scan"
+    """How the memory is searched: ``scan`` finds every pair, ``hnsw`` misses some and is faster
+    where much is remembered."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,7 +175,7 @@ class PairIndex:
                 longer in proportion.
             threads: 0 or None for all cores; a few queries run in the calling thread.
             among, without: int64 ids, one of the two: of pairs that alone may be found, or may not.
-                A search that finds fewer than k is widened until it has them, or looks at 65536.
+                Where they let few through, all of those are scored, and none is missed.
 
         Returns:
             ids int64 [n, k] and scores float32 [n, k], best first; -1 and 0 where there are fewer.

@@ -113,12 +113,14 @@ TEST_CASE("allocations that fail: a query of an index") {
 }
 
 TEST_CASE("allocations that fail: a batch for a streaming miner") {
-  every_allocation([](const TemporaryFolder&) -> Trial {
+  const auto search = GENERATE(StreamingSearch::scan, StreamingSearch::hnsw);
+  every_allocation([search](const TemporaryFolder&) -> Trial {
     const auto data = std::make_shared<testing::Data>(indexed());
     StreamingOptions chosen;
     chosen.k = kK;
     chosen.memory = kRows;
     chosen.threads = 2;
+    chosen.search = search;
     const auto miner = std::make_shared<StreamingMiner>(8, 6, chosen);
     miner->remember(numbers(0, kRows / 2), part(data->image, 0, kRows / 2),
                     part(data->text, 0, kRows / 2));
@@ -129,6 +131,12 @@ TEST_CASE("allocations that fail: a batch for a streaming miner") {
             },
             [=](bool done) {
               CHECK(miner->ids() == (done ? numbers(10, 10 + kRows) : numbers(0, kRows / 2)));
+              const HardPairBand found =
+                  miner->add({kRows}, part(data->image, 0, 1), part(data->text, 0, 1));
+              CHECK(found.counts[0] > 0);
+              CHECK(std::all_of(found.ids.begin(), found.ids.end(), [&](std::int64_t id) {
+                return done ? id < 10 + kRows : id < kRows / 2;
+              }));
             }};
   });
 }

@@ -52,15 +52,17 @@ def check_same(found: Pools, wanted) -> None:
     np.testing.assert_array_equal(found.scores, scores.astype(np.float32))
 
 
+@pytest.mark.parametrize("search", ["scan", "hnsw"])
 @pytest.mark.parametrize("memory", [1, 8, 9, 25, 500])
 @pytest.mark.parametrize(
     "options", [{}, {"signed": True}, {"image_max": 0.7, "text_max": 1.0, "min_score": 0.2}]
 )
 def test_a_batch_gets_the_pools_of_a_float64_reference_over_the_rows_that_came_last(
-    memory, options
+    memory, options, search
 ):
+    """Where little is remembered a graph finds all of it."""
     image, text = whole_rows()
-    miner = StreamingMiner(memory=memory, k=4, **options)
+    miner = StreamingMiner(memory=memory, k=4, search=search, **options)
     plain = PlainMiner(memory, 4, **options)
     for ids in batches():
         check_same(miner.add(ids, image[ids], text[ids]), plain.add(ids, image[ids], text[ids]))
@@ -143,6 +145,8 @@ def test_float64_of_any_size_and_float16_beside_float32_are_taken():
         ({"text_dim": 0}, "text_dim is 0"),
         ({"threads": -1}, "threads is -1"),
         ({"rows": -1}, "rows is -1"),
+        ({"search": "usearch"}, "search is 'usearch'.*'scan'.*'hnsw'"),
+        ({"search": "hnsw", "text_dim": 65_537}, "text_dim of search hnsw is 65537"),
     ],
 )
 def test_options_out_of_bounds_are_refused_with_value_and_bound(options, message):

@@ -1,6 +1,7 @@
 // The rows that are mined, and the rules that say which pairs of them are hard.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -52,6 +53,14 @@ struct Scored {
 // Falling score, rising id: the order of a pool.
 inline bool ranks_before(const Scored& a, const Scored& b) noexcept {
   return a.score != b.score ? a.score > b.score : a.id < b.id;
+}
+
+// Puts one where it belongs among the k best.
+inline void insert_ranked(std::vector<Scored>& best, const Scored& next, std::int64_t k) {
+  const bool full = static_cast<std::int64_t>(best.size()) == k;
+  if (full && !ranks_before(next, best.back())) return;
+  if (full) best.pop_back();
+  best.insert(std::upper_bound(best.begin(), best.end(), next, ranks_before), next);
 }
 
 // Of the rows of each modality, see Rows::measure().

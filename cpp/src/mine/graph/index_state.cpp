@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <string>
 
 #include "helip/error.h"
@@ -10,7 +11,10 @@ namespace helip::mining {
 namespace {
 
 constexpr std::int64_t kEncodeGrain = 256;
-constexpr std::int64_t kWidening = 4;  // of a search that found too few
+constexpr std::int64_t kWidening = 4;    // of a search that found too few
+constexpr std::int64_t kWidest = 16384;  // beyond it all rows are looked at
+// A row that is looked at in order costs about this part of one that a search comes to.
+constexpr std::int64_t kScanIsQuicker = 8;
 
 }  // namespace
 
@@ -151,6 +155,28 @@ void IndexState::refuse_known(const std::vector<std::int64_t>& ids) {
   }
 }
 
+void IndexState::scan(const PairFilter& allows, Searcher& searcher,
+                      const std::function<bool(const Neighbour&)>& score) const {
+  constexpr float kAll = -std::numeric_limits<float>::infinity();
+  const ProductGraph& graph = parts->graph;
+  std::vector<std::uint32_t> nodes;
+  std::vector<const std::int8_t*> codes;
+  for (std::int64_t row = 0, size = parts->rows.size(); row < size;) {
+    nodes.clear();
+    codes.clear();
+    for (; row < size && static_cast<std::int64_t>(nodes.size()) < kEncodeGrain; ++row) {
+      if (graph.is_removed(row) || !allows(parts->rows.id(row))) continue;
+      nodes.push_back(static_cast<std::uint32_t>(row));
+      codes.push_back(graph.code(row));
+    }
+    graph.codec().compare(searcher.code.get(), codes.data(),
+                          static_cast<std::int64_t>(codes.size()), &kAll, 0, searcher.compared);
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      score({searcher.compared.similarity[i], nodes[i]});
+    }
+  }
+}
+
 void IndexState::find(const Corpus& queries, std::int64_t query, const Corpus& pairs,
                       std::int64_t breadth, const PairFilter& allows, PairMatches& out,
                       Searcher& searcher) const {
@@ -167,31 +193,42 @@ void IndexState::find(const Corpus& queries, std::int64_t query, const Corpus& p
   const std::function<bool(std::uint32_t)> of_node = [&](std::uint32_t node) {
     return allows(rows.id(node));
   };
-  const GraphSearch::Limits limits{code_limit(options.image_max), code_limit(options.text_max),
-                                   allows ? &of_node : nullptr};
+  GraphSearch::Limits limits{code_limit(options.image_max), code_limit(options.text_max), nullptr};
+  if (allows) {
+    limits.allows = &of_node;
+    limits.most_seen = std::max(kWidest, rows.size() / kScanIsQuicker);
+  }
   auto& matches = searcher.matches;
-  const std::int64_t most = std::min(kMostBreadth, rows.size());
-  for (;; breadth = std::min(most, kWidening * breadth)) {
+  matches.clear();
+  const auto is_full = [&] { return static_cast<std::int64_t>(matches.size()) == out.k; };
+  // Whether it may still have come among the k best.
+  const auto score = [&](const Neighbour& found) {
+    if (is_full() && static_cast<double>(found.similarity + kCodeError) < matches.back().score) {
+      return false;
+    }
+    const Evaluation evaluated = evaluate(
+        pairs.rules(), {pairs.image()->cosine(searcher.image, found.node, searcher.other_image),
+                        pairs.text()->cosine(searcher.text, found.node, searcher.other_text)});
+    if (evaluated.target == Verdict::kept && evaluated.score > 0.0) {
+      insert_ranked(matches, {evaluated.score, rows.id(found.node)}, out.k);
+    }
+    return true;
+  };
+  for (;; breadth *= kWidening) {
     parts->graph.search(searcher.code.get(), breadth, limits, searcher.search);
     matches.clear();
-    for (const Neighbour& found : searcher.search.best()) {
-      const bool full = static_cast<std::int64_t>(matches.size()) == out.k;
-      // Best first: none of the others scores more.
-      if (full && static_cast<double>(found.similarity + kCodeError) < matches.back().score) {
-        break;
-      }
-      const Evaluation evaluated = evaluate(
-          pairs.rules(), {pairs.image()->cosine(searcher.image, found.node, searcher.other_image),
-                          pairs.text()->cosine(searcher.text, found.node, searcher.other_text)});
-      if (evaluated.target != Verdict::kept || evaluated.score <= 0.0) continue;
-      const Scored match{evaluated.score, rows.id(found.node)};
-      if (full && !ranks_before(match, matches.back())) continue;
-      if (full) matches.pop_back();
-      matches.insert(std::upper_bound(matches.begin(), matches.end(), match, ranks_before), match);
+    for (const Neighbour& found : searcher.search.best()) {  // best first
+      if (!score(found)) break;
     }
-    // A filter may leave too few of those that the search saw.
-    const bool enough = !allows || static_cast<std::int64_t>(matches.size()) == out.k;
-    if (enough || breadth >= most) break;
+    if (!allows) break;
+    // The filter lets few through, or the search saw all that it can.
+    const bool is_cut = static_cast<std::int64_t>(searcher.search.best().size()) < breadth;
+    if (is_full() && !is_cut) break;
+    if (is_cut || kWidening * breadth > kWidest) {
+      matches.clear();
+      scan(allows, searcher, score);
+      break;
+    }
   }
   const auto to = static_cast<std::ptrdiff_t>(query * out.k);
   for (std::size_t i = 0; i < matches.size(); ++i) {

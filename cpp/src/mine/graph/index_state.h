@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -23,6 +24,7 @@ inline constexpr std::uint32_t kNoRow = ~0U;
 // One thread's buffers, for whatever index it asks.
 struct Searcher {
   GraphSearch search;
+  PairCodec::Compared compared;
   PairCodec::Buffers coding;
   AlignedArray<std::int8_t> code;
   std::int64_t bytes = 0;
@@ -69,6 +71,9 @@ struct IndexState {
   // Under IndexLocks::to_read(): the matches of one query; `pairs`: those of the index.
   void find(const Corpus& queries, std::int64_t query, const Corpus& pairs, std::int64_t breadth,
             const PairFilter& allows, PairMatches& out, Searcher& searcher) const;
+  // Scores every pair that is allowed.
+  void scan(const PairFilter& allows, Searcher& searcher,
+            const std::function<bool(const Neighbour&)>& score) const;
 
   const PairIndexOptions options;
   const std::int64_t image_dimensions, text_dimensions;

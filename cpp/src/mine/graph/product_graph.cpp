@@ -188,6 +188,7 @@ void ProductGraph::walk(const std::int8_t* query, std::int64_t breadth,
         next.similarity < search.best_.front().similarity) {
       break;
     }
+    if (static_cast<std::int64_t>(search.nodes_.size()) > limits.most_seen) break;
     if (!frontier.empty()) __builtin_prefetch(node(frontier.front().node));
     {
       std::unique_lock<std::mutex> lock;

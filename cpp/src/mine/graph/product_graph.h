@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <queue>
 #include <span>
@@ -56,6 +57,7 @@ class GraphSearch {
     float image = 2.0F;
     float text = 2.0F;
     const std::function<bool(std::uint32_t)>* allows = nullptr;
+    std::int64_t most_seen = std::numeric_limits<std::int64_t>::max();  // then the search ends
   };
 
   // The best `breadth` of those that the search saw, best first, and the near duplicates.

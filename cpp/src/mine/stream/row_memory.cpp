@@ -20,12 +20,13 @@ StreamRow RowMemory::row(std::uint32_t slot) const noexcept {
           found.image_length, found.text_length};
 }
 
-void RowMemory::put(std::span<const StreamRow> rows) {
+void RowMemory::put(std::span<const StreamRow> rows, const Placed& placed) {
   // Whatever may throw comes first.
   Places fresh;
   for (const StreamRow& row : rows) fresh.try_emplace(row.id, 0);
   slot_of_.reserve(std::min(slots_.size() + rows.size(), static_cast<std::size_t>(capacity_)));
-  for (const StreamRow& row : rows) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const StreamRow& row = rows[i];
     const auto known = slot_of_.find(row.id);
     const std::uint32_t slot =
         known == slot_of_.end() ? take_slot(fresh.extract(row.id)) : known->second;
@@ -37,6 +38,7 @@ void RowMemory::put(std::span<const StreamRow> rows) {
     std::copy_n(row.image, image_dim_, image_.get() + slot * image_dim_);
     std::copy_n(row.text, text_dim_, text_.get() + slot * text_dim_);
     link_newest(slot);
+    if (placed) placed(i, slot);
   }
 }
 

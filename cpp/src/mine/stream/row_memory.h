@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -26,11 +27,13 @@ class RowMemory {
   std::int64_t size() const noexcept { return static_cast<std::int64_t>(slots_.size()); }
   std::int64_t capacity() const noexcept { return capacity_; }
   bool holds(std::int64_t id) const { return slot_of_.contains(id); }
+  StreamRow row(std::uint32_t slot) const noexcept;
 
   // Copies rows of different ids, one after the other. Each is the newest then: in the place of the
-  // row of that id, else of the oldest where the memory is full. All of them, or none where an
-  // allocation fails.
-  void put(std::span<const StreamRow> rows);
+  // row of that id, else of the oldest where the memory is full; placed(i, slot) is told of each,
+  // and throws nothing. All of them, or none where an allocation fails.
+  using Placed = std::function<void(std::size_t row, std::uint32_t slot)>;
+  void put(std::span<const StreamRow> rows, const Placed& placed = {});
   void clear() noexcept;
 
   // Calls visit(row) for each row, from the oldest to the newest.
@@ -49,7 +52,6 @@ class RowMemory {
 
   using Places = std::unordered_map<std::int64_t, std::uint32_t>;  // id -> slot
 
-  StreamRow row(std::uint32_t slot) const noexcept;
   std::uint32_t take_slot(Places::node_type place) noexcept;
   void unlink(std::uint32_t slot) noexcept;
   void link_newest(std::uint32_t slot) noexcept;

@@ -13,6 +13,7 @@
 #include "mine/corpus/mine_options.h"
 #include "mine/kernel/kernel.h"
 #include "mine/stream/row_memory.h"
+#include "mine/stream/streaming_graph.h"
 #include "mine/stream/streaming_search.h"
 
 namespace helip {
@@ -158,7 +159,54 @@ struct StreamingMiner::Impl {
     return batch;
   }
 
-  HardPairBand mine(const Batch& batch, const ProgressCallback& progress) const {
+  // Of a batch, measured, as the graph codes it.
+  mining::Corpus corpus_of(const Batch& batch, Team& team) const {
+    const auto count = static_cast<std::int64_t>(batch.rows.size());
+    const auto view = [count](const Modality32& part, std::int64_t cols) {
+      return MatrixView{part.values.data(), count, cols, DType::float32, 4 * cols};
+    };
+    mining::Corpus corpus(view(batch.image, image_dim), view(batch.text, text_dim),
+                          mining::rules_of(mine_options(options)), kernel);
+    corpus.measure(team, {batch.image.lengths, batch.text.lengths});
+    return corpus;
+  }
+
+  HardPairBand add(const Batch& batch, const ProgressCallback& progress) {
+    Team team(options.threads, progress);
+    HardPairBand found;
+    if (options.search == StreamingSearch::hnsw) {
+      const auto count = static_cast<std::int64_t>(batch.rows.size());
+      const mining::Corpus corpus = corpus_of(batch, team);
+      team.begin_stage("mine", count, 3 * count);
+      found = own_graph().search(batch.rows, corpus, options.k, team);
+      own_graph().put(batch.rows, corpus, team);
+    } else {
+      found = scan(batch, team);
+      memory.put(batch.rows);
+    }
+    return found;
+  }
+
+  void remember(const Batch& batch) {
+    if (options.search == StreamingSearch::hnsw) {
+      const ProgressCallback silent;
+      Team team(options.threads, silent);
+      own_graph().put(batch.rows, corpus_of(batch, team), team);
+    } else {
+      memory.put(batch.rows);
+    }
+  }
+
+  mining::StreamingGraph& own_graph() {
+    if (!graph) {
+      graph = std::make_unique<mining::StreamingGraph>(
+          memory, mining::StreamDimensions{image_dim, text_dim},
+          mining::rules_of(mine_options(options)), kernel);
+    }
+    return *graph;
+  }
+
+  HardPairBand scan(const Batch& batch, Team& team) const {
     std::vector<StreamRow> rows = batch.rows;
     std::vector<std::int64_t> superseded;
     for (const StreamRow& row : batch.rows) {
@@ -169,7 +217,6 @@ struct StreamingMiner::Impl {
     memory.visit([&](const StreamRow& row) {
       if (!std::binary_search(superseded.begin(), superseded.end(), row.id)) rows.push_back(row);
     });
-    Team team(options.threads, progress);
     team.begin_stage("mine", static_cast<std::int64_t>(batch.rows.size()),
                      static_cast<std::int64_t>(rows.size()));
     return mining::search_stream(rows, static_cast<std::int64_t>(batch.rows.size()), options.k,
@@ -181,6 +228,7 @@ struct StreamingMiner::Impl {
   const StreamingOptions options;
   const Kernel& kernel = mining::select_kernel();
   RowMemory memory;
+  std::unique_ptr<mining::StreamingGraph> graph;  // of what is remembered
 };
 
 StreamingMiner::StreamingMiner(std::int64_t image_dim, std::int64_t text_dim,
@@ -188,6 +236,10 @@ StreamingMiner::StreamingMiner(std::int64_t image_dim, std::int64_t text_dim,
   check_within("image_dim", image_dim, kMaxDimensions);
   check_within("text_dim", text_dim, kMaxDimensions);
   check_within("memory", options.memory, kMaxMemory);
+  if (options.search == StreamingSearch::hnsw) {
+    check_within("image_dim of search hnsw", image_dim, mining::kMostCodeDimensions);
+    check_within("text_dim of search hnsw", text_dim, mining::kMostCodeDimensions);
+  }
   mining::validate({}, {}, mine_options(options));
   try {
     impl_ = std::make_unique<Impl>(image_dim, text_dim, options);
@@ -211,22 +263,19 @@ HardPairBand StreamingMiner::add(const std::vector<std::int64_t>& ids, const Mat
                                  const MatrixView& text, const ProgressCallback& progress) {
   return mining::entry_point([&] {
     const Impl::Batch batch = impl().read(ids, image, text);
-    HardPairBand found = impl().mine(batch, progress);
-    impl().memory.put(batch.rows);
-    return found;
+    return impl().add(batch, progress);
   });
 }
 
 void StreamingMiner::remember(const std::vector<std::int64_t>& ids, const MatrixView& image,
                               const MatrixView& text) {
-  mining::entry_point([&] {
-    const Impl::Batch batch = impl().read(ids, image, text);
-    impl().memory.put(batch.rows);
-  });
+  mining::entry_point([&] { impl().remember(impl().read(ids, image, text)); });
 }
 
 void StreamingMiner::forget() noexcept {
-  if (impl_) impl_->memory.clear();
+  if (!impl_) return;
+  impl_->graph.reset();
+  impl_->memory.clear();
 }
 
 std::int64_t StreamingMiner::size() const noexcept { return impl_ ? impl_->memory.size() : 0; }

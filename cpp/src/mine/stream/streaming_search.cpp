@@ -46,6 +46,12 @@ struct RowVector {
 RowVector image_of(const StreamRow& row) { return {row.image, row.image_length}; }
 RowVector text_of(const StreamRow& row) { return {row.text, row.text_length}; }
 
+// As Rows::cosine().
+double cosine(const RowVector& a, const RowVector& b, std::int64_t size, const Kernel& kernel) {
+  if (a.length == 0.0 || b.length == 0.0) return 0.0;
+  return cosine_of(kernel.dot_float(a.values, b.values, size), a.length * b.length);
+}
+
 // A pair that was not scored yet.
 struct Candidate {
   float upper;
@@ -99,20 +105,11 @@ struct Search {
     }
   }
 
-  // As Rows::cosine().
-  double cosine(std::int64_t target, std::uint32_t row, RowVector (*part)(const StreamRow&),
-                std::int64_t size) const noexcept {
-    const RowVector a = part(rows[static_cast<std::size_t>(target)]), b = part(rows[row]);
-    if (a.length == 0.0 || b.length == 0.0) return 0.0;
-    return cosine_of(kernel.dot_float(a.values, b.values, size), a.length * b.length);
-  }
-
   // Scores a pair by the definition, and appends it if it counts.
   void append(std::int64_t target, std::uint32_t row, std::vector<Scored>& scored) const {
-    const Evaluation evaluated = evaluate(rules, {cosine(target, row, image_of, dimensions.image),
-                                                  cosine(target, row, text_of, dimensions.text)});
-    if (evaluated.target == Verdict::kept && evaluated.score > rules.min_score) {
-      scored.push_back({evaluated.score, rows[row].id});
+    const auto& own = rows[static_cast<std::size_t>(target)];
+    if (const auto pair = scored_pair(own, rows[row], dimensions, rules, kernel)) {
+      scored.push_back(*pair);
     }
   }
 
@@ -390,6 +387,25 @@ std::vector<Scored> pool_of(std::int64_t target, Search& search,
 
 }  // namespace
 
+std::optional<Scored> scored_pair(const StreamRow& target, const StreamRow& row,
+                                  const StreamDimensions& dimensions, const Rules& rules,
+                                  const Kernel& kernel) {
+  const Evaluation evaluated =
+      evaluate(rules, {cosine(image_of(target), image_of(row), dimensions.image, kernel),
+                       cosine(text_of(target), text_of(row), dimensions.text, kernel)});
+  if (evaluated.target != Verdict::kept || evaluated.score <= rules.min_score) return {};
+  return Scored{evaluated.score, row.id};
+}
+
+void write_pool(const std::vector<Scored>& pool, std::int64_t target, HardPairBand& band) {
+  for (std::size_t rank = 0; rank < pool.size(); ++rank) {
+    const std::size_t to = static_cast<std::size_t>(target * band.k) + rank;
+    band.ids[to] = pool[rank].id;
+    band.scores[to] = static_cast<float>(pool[rank].score);
+  }
+  band.counts[static_cast<std::size_t>(target)] = static_cast<std::int32_t>(pool.size());
+}
+
 HardPairBand search_stream(std::span<const StreamRow> rows, std::int64_t targets, std::int64_t k,
                            const StreamDimensions& dimensions, const Rules& rules,
                            const Kernel& kernel, Team& team) {
@@ -406,13 +422,7 @@ HardPairBand search_stream(std::span<const StreamRow> rows, std::int64_t targets
                   });
   team.for_blocks(targets, 4, [&](std::int64_t target, std::int64_t end, int) {
     for (; target < end; ++target) {
-      const std::vector<Scored> pool = pool_of(target, search, workers);
-      for (std::size_t rank = 0; rank < pool.size(); ++rank) {
-        const std::size_t to = static_cast<std::size_t>(target * k) + rank;
-        band.ids[to] = pool[rank].id;
-        band.scores[to] = static_cast<float>(pool[rank].score);
-      }
-      band.counts[static_cast<std::size_t>(target)] = static_cast<std::int32_t>(pool.size());
+      write_pool(pool_of(target, search, workers), target, band);
     }
   });
   return band;

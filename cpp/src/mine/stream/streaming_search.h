@@ -13,7 +13,9 @@
 // computed, one by one. Which modality goes first is the one that promises less work.
 #pragma once
 
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "base/team.h"
 #include "helip/hard_pairs.h"
@@ -26,6 +28,13 @@ namespace helip::mining {
 struct StreamDimensions {
   std::int64_t image, text;
 };
+
+// A pair by the definition, if the rules let it into a pool of `target`.
+std::optional<Scored> scored_pair(const StreamRow& target, const StreamRow& row,
+                                  const StreamDimensions& dimensions, const Rules& rules,
+                                  const Kernel& kernel);
+// As a row of the band.
+void write_pool(const std::vector<Scored>& pool, std::int64_t target, HardPairBand& band);
 
 // Pools of rows[0 .. targets) among all `rows`, which have ids of their own each: row i of the band
 // is the pool of rows[i]. The same for any team.

@@ -169,7 +169,8 @@ TEST_CASE("a filter leaves out, and the search goes on until it has enough", "[p
       }
     }
     INFO(share);
-    REQUIRE(static_cast<double>(hits) > 0.97 * static_cast<double>(wanted));
+    // Of few none is missed.
+    REQUIRE(static_cast<double>(hits) >= (share == 2 ? 0.97 : 1.0) * static_cast<double>(wanted));
   }
 }
 

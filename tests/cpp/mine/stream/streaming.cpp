@@ -2,6 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -182,6 +183,88 @@ TEST_CASE("a miner that was moved from remembers nothing and refuses rows", "[st
   miner.forget();
   expect_error(ErrorCode::invalid_argument, "moved from",
                [&] { miner.remember({0}, data.image.view(), data.text.view()); });
+}
+
+TEST_CASE("by the graph most pairs of a batch are found, turn after turn, and none that left",
+          "[streaming]") {
+  const std::int64_t rows = 3000, size = 100;
+  const testing::Data data = testing::clustered_data(rows, 32, 24);
+  StreamingOptions options;
+  options.memory = 900;
+  options.k = 10;
+  options.image_max = 0.95;
+  options.threads = 1;
+  StreamingMiner scan(32, 24, options);
+  options.search = StreamingSearch::hnsw;
+  StreamingMiner graph(32, 24, options);
+  options.threads = 3;
+  StreamingMiner threads(32, 24, options);
+  std::int64_t there = 0, found = 0;
+  for (std::int64_t step = 0; step < 60; ++step) {
+    // Rows come again before they leave, and after.
+    const std::int64_t first = (step % 4 == 3 ? step - 3 : step) * size % rows;
+    const auto add = [&](StreamingMiner& miner) {
+      return miner.add(numbers(first, size), part(data.image.view(), first, size),
+                       part(data.text.view(), first, size));
+    };
+    const HardPairBand wanted = add(scan), got = add(graph), again = add(threads);
+    REQUIRE(got.ids == again.ids);
+    REQUIRE(got.scores == again.scores);
+    for (std::int64_t t = 0; t < size; ++t) {
+      std::map<std::int64_t, float> best;
+      for (std::int64_t at = t * options.k; at < (t + 1) * options.k; ++at) {
+        const auto i = static_cast<std::size_t>(at);
+        if (wanted.ids[i] >= 0) best.emplace(wanted.ids[i], wanted.scores[i]);
+      }
+      const std::int32_t count = got.counts[static_cast<std::size_t>(t)];
+      there += static_cast<std::int64_t>(best.size());
+      for (std::int32_t rank = 0; rank < count; ++rank) {
+        const auto i = static_cast<std::size_t>(t * options.k + rank);
+        const auto same = best.find(got.ids[i]);
+        // What is not in the exact pool scores no more than the last of it.
+        if (same == best.end()) {
+          REQUIRE(got.scores[i] <= wanted.scores[static_cast<std::size_t>((t + 1) * 10 - 1)]);
+        } else {
+          ++found;
+          REQUIRE(got.scores[i] == same->second);
+        }
+      }
+    }
+    REQUIRE(graph.ids() == scan.ids());
+  }
+  CHECK(there > 50000);
+  CHECK(static_cast<double>(found) >= 0.98 * static_cast<double>(there));
+  graph.forget();
+  CHECK(graph.size() == 0);
+  const HardPairBand alone =
+      graph.add({7}, part(data.image.view(), 7, 1), part(data.text.view(), 7, 1));
+  CHECK(alone.counts[0] == 0);
+}
+
+TEST_CASE("the graph finds every pair where it is small, also of a batch beyond the memory",
+          "[streaming]") {
+  testing::Data data = testing::clustered_data(300, 16, 16);
+  for (const bool signed_products : {false, true}) {
+    StreamingOptions options;
+    options.memory = 25;
+    options.k = 12;
+    options.signed_products = signed_products;
+    StreamingMiner scan(16, 16, options);
+    options.search = StreamingSearch::hnsw;
+    StreamingMiner graph(16, 16, options);
+    std::int64_t first = 0;
+    for (const std::int64_t size : {10, 10, 60, 0, 1, 40, 9}) {
+      const auto add = [&](StreamingMiner& miner) {
+        return miner.add(numbers(first, size), part(data.image.view(), first, size),
+                         part(data.text.view(), first, size));
+      };
+      const HardPairBand wanted = add(scan), got = add(graph);
+      REQUIRE(got.ids == wanted.ids);
+      REQUIRE(got.scores == wanted.scores);
+      REQUIRE(got.counts == wanted.counts);
+      first += size / 2;
+    }
+  }
 }
 
 TEST_CASE("a batch that is stopped is not remembered", "[streaming]") {
