@@ -47,6 +47,7 @@ TARGETS = 500
 QUERIES = 1000
 BLOCK = 20_000  # rows whose scores are computed at a time
 ADDED, ADDS_A_SECOND, SERVED = 4000, 300, 10
+SERVED_BREADTHS = (64, 128, 256)
 BREADTHS = (50, 75, 100, 125, 150, 200, 250, 300, 400, 600, 800)
 
 
@@ -208,11 +209,16 @@ def child_serving(arguments: argparse.Namespace) -> dict[str, Any]:
     exact = scores(image, text, new_image[:asked], new_text[:asked])
     best = -np.partition(-exact, 9, axis=1)[:, 9]
 
-    def recall() -> float:
-        ids, _ = index.query(image=new_image[:asked], text=new_text[:asked], k=10)
-        true = np.take_along_axis(exact, np.clip(ids, 0, None), axis=1)
-        hits = ((true >= best[:, None] - 1e-4) & (ids >= 0)).sum(1).clip(max=10)
-        return float(hits.mean() / 10)
+    def recall() -> dict[int, float]:
+        found = {}
+        for breadth in SERVED_BREADTHS:
+            ids, _ = index.query(
+                image=new_image[:asked], text=new_text[:asked], k=10, breadth=breadth
+            )
+            true = np.take_along_axis(exact, np.clip(ids, 0, None), axis=1)
+            hits = ((true >= best[:, None] - 1e-4) & (ids >= 0)).sum(1).clip(max=10)
+            found[breadth] = float(hits.mean() / 10)
+        return found
 
     result: dict[str, Any] = {"recall": {"built": recall()}}
     done = threading.Event()
@@ -223,7 +229,9 @@ def child_serving(arguments: argparse.Namespace) -> dict[str, Any]:
                 return
             one = slice(i % QUERIES, i % QUERIES + 1)
             began = time.perf_counter()
-            index.query(image=new_image[one], text=new_text[one], k=10, threads=1)
+            index.query(
+                image=new_image[one], text=new_text[one], k=10, breadth=arguments.breadth, threads=1
+            )
             times.append(time.perf_counter() - began)
 
     def add() -> None:
@@ -270,7 +278,7 @@ CHILDREN = {
 
 def run(arguments: argparse.Namespace, side: str, rows: int, **more: Any) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", side, "--rows", str(rows)]
-    for name in ("dims", "of", "k", "recall", "threads", "cache", "matrices"):
+    for name in ("dims", "of", "k", "recall", "threads", "cache", "matrices", "breadth"):
         if (value := getattr(arguments, name)) is not None:
             command += [f"--{name}", str(value)]
     for name, value in more.items():
@@ -320,6 +328,7 @@ def main() -> None:
     parser.add_argument("--dims", default="1280x384")
     parser.add_argument("-k", "--k", type=int, default=50)
     parser.add_argument("--recall", type=float, default=0.95)
+    parser.add_argument("--breadth", type=int, default=64, help="of the queries that are served")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=CACHE)

@@ -21,8 +21,25 @@ SOURCES = ("grown", "icons")
 
 
 def rows_folder(source: str, cache: Path, dims: tuple[int, int], rows: int) -> Path:
-    """A folder with ``image.npy`` and ``text.npy``, float32 unit rows, made on first use."""
-    return grown_folder(cache, dims, rows) if source == "grown" else icons_folder(cache, dims, rows)
+    """A folder with ``image.npy`` and ``text.npy``, float32 unit rows, made on first use: of one of
+    SOURCES, or drawn from those of a folder."""
+    if source == "grown":
+        return grown_folder(cache, dims, rows)
+    return (
+        icons_folder(cache, dims, rows) if source == "icons" else drawn(Path(source), cache, rows)
+    )
+
+
+def drawn(source: Path, cache: Path, rows: int) -> Path:
+    """``rows`` rows of the matrices of a folder, drawn at random without repetition."""
+    folder = cache / f"{source.name}-{rows}"
+    if not folder.exists():
+        parts = {name: np.load(source / f"{name}.npy", mmap_mode="r") for name in ("image", "text")}
+        chosen = np.random.default_rng(0).permutation(len(parts["image"]))[:rows]
+        if len(chosen) < rows:
+            raise SystemExit(f"{source} has {len(chosen):,} rows, not {rows:,}: ask for fewer")
+        publish_arrays(folder, {n: unit(a[chosen].astype(np.float32)) for n, a in parts.items()})
+    return folder
 
 
 def icons_folder(cache: Path, dims: tuple[int, int], rows: int) -> Path:

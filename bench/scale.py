@@ -430,7 +430,7 @@ def main() -> None:
     add = parser.add_argument
     add("--rows", type=int, nargs="+", default=[50_000, 200_000, 1_000_000])
     add("--dims", type=widths, default=(1280, 384), help="384x768 or 1280x384")
-    add("--source", choices=("grown", "icons"), default="grown", help="of the rows")
+    add("--source", default="grown", help="of the rows: grown, icons or a folder of matrices")
     add("--k", type=int, default=50)
     add("--sides", nargs="+", choices=SIDE_NAMES, default=list(SIDE_NAMES))
     add("--repeats", type=int, default=3)
