@@ -34,7 +34,7 @@ OWN: dict[str, Any] = {**DEFAULT, "pool": "own", "refreshed": 4}
 
 def epochs(data: str, stage: str = "heads") -> float:
     """So that a run stays in minutes."""
-    return {"heads": 8.0, "top": 4.0}[stage] / (2 if data in LARGE else 1)
+    return {"heads": 8.0, "top": 4.0, "pixels": 4.0}[stage] / (2 if data in LARGE else 1)
 
 
 def rate(data: str, rows: int) -> float:
@@ -205,6 +205,11 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
         + compared(PLAIN, SMALL, (1024,), stage="top")
         + compared(FEW, ("fashion44k",), (256,), stage="top"),
         seeds=(0, 1, 2, 3, 4),
+    ),
+    "photos-pixels": PhotoExperiment(
+        "Photographs, a small image tower from pixels, from random weights",
+        compared(FEW, SMALL, (64, 256), stage="pixels")
+        + compared(FEW, ("fashion44k",), (256,), stage="pixels"),
     ),
     "photos-rivals": PhotoExperiment(
         "Photographs, heads: rivals at equal steps and rows",

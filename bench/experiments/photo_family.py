@@ -20,8 +20,8 @@ from workers import Workers
 __all__ = ["EXPERIMENTS", "done", "identity", "prepare", "record", "run", "seconds"]
 
 #: Of a row that is trained on, and of measuring a set, one thread of an AMD EPYC.
-ROW = {"heads": 1.0e-4, "top": 2.6e-3}
-MEASURED = {"heads": 4.0, "top": 20.0}
+ROW = {"heads": 1.0e-4, "top": 2.6e-3, "pixels": 1.2e-3}
+MEASURED = {"heads": 4.0, "top": 20.0, "pixels": 12.0}
 ROWS = {
     "flickr8k": 6000, "paragraphs": 5715, "fashion": 7000, "fashion44k": 32000, "mixed": 44000,
     "icons": 30761, "all": 75000,
@@ -70,8 +70,12 @@ def prepare(workers: Workers, trials: Iterable[Trial], seeds: Sequence[int]) -> 
                     begun, seed,
                 )  # fmt: skip
     waiting = [each for place, each in plain.items() if not place.exists()]
+    shown = {trial.data for trial in trials if trial.stage == "pixels"}
+    parts = {part for each in shown for part in photos.parts_of(each)}
+    parts |= {*photos.CLASSES} if shown else set()
+    workers.finish("pixels", [workers.submit(_pixels, each) for each in sorted(parts)])
     # Heads before the general start, which begins with them.
-    for stage in ("heads", "top"):
+    for stage in ("heads", "pixels", "top"):
         workers.finish("starts", [
             workers.submit(photo_runs.start_of, *each) for each in waiting if each[0].stage == stage
         ])  # fmt: skip
@@ -87,6 +91,10 @@ def all_starts(trial: Trial) -> list[Trial]:
 
 def _captions(name: str) -> None:
     photo_scene.scene(name)
+
+
+def _pixels(name: str) -> None:
+    photo_features.pixels(name)
 
 
 def _more(name: str, kind: str) -> None:

@@ -31,6 +31,7 @@ from helip.encoders import parse_spec, text_encoder
 from helip.encoders.families.packaged import load_image
 
 SIZE = 160
+SMALL = 48  # side of what the tower from pixels takes
 SPEC = f"packaged:efficientnet-lite0?size={SIZE}&crop=1"
 TEXT = "packaged:minilm"
 LOCKED = 12  # of 16 blocks: those whose output is kept
@@ -78,10 +79,55 @@ class Top(nn.Module):
         return nn.functional.normalize(pooled.float(), dim=-1) * pooled.shape[1] ** 0.5
 
 
+class Pixels(nn.Module):
+    """A small tower from random weights: features of unit elements, of pixels uint8
+    [n, 3, 48, 48]. Its norms are of groups, so that what one photograph gives does not depend on
+    the others of its batch, of which hard ones are alike."""
+
+    def __init__(self, features: int = 1280) -> None:
+        super().__init__()
+        widths = (32, 64, 128, 256)
+        layers: list[nn.Module] = []
+        for before, width in zip((3, *widths), widths, strict=False):
+            layers += [
+                nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False),
+                nn.GroupNorm(8, width), nn.SiLU(),
+                nn.Conv2d(width, width, 3, padding=1, bias=False),
+                nn.GroupNorm(8, width), nn.SiLU(),
+            ]  # fmt: skip
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], features, 1), nn.SiLU())
+
+    def forward(self, shown: torch.Tensor) -> torch.Tensor:
+        values = ((shown.float() - 127) / 64).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            pooled = self.layers(values).mean((2, 3))
+        return nn.functional.normalize(pooled.float(), dim=-1) * pooled.shape[1] ** 0.5
+
+
+def pixels(name: str) -> np.ndarray:
+    """Of a set, uint8 [n, views, 3, 48, 48]."""
+    paths = paths_of(name)
+    identity = {"of": [_identity(paths)["photographs"]], "side": SMALL, "v": VERSION}
+
+    def make(into: Path) -> None:
+        found = np.empty((len(paths), VIEWS, 3, SMALL, SMALL), np.uint8)
+        for row, path in enumerate(paths):
+            views = torch.stack(both_views(path, SMALL))
+            found[row] = (views * 128 + 127).round().clamp(0, 255).to(torch.uint8).numpy()
+        np.save(into / "pixels.npy", found)
+
+    return np.load(setting.cached("photo-pixels", identity, make) / "pixels.npy", mmap_mode="r")
+
+
+def paths_of(name: str) -> list[Path]:
+    found = photos.classes(name)[0] if name in photos.CLASSES else photos.load(name).paths
+    return list(found)
+
+
 def encoded(name: str, jobs: Workers | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Of a set: what is kept, uint16 bits of bfloat16 [n, views, 192, 5, 5]; and pooled
     features, float16 [n, views, 1280], of unit elements."""
-    paths = photos.classes(name)[0] if name in photos.CLASSES else photos.load(name).paths
+    paths = paths_of(name)
     parts = [paths[first : first + PART] for first in range(0, len(paths), PART)]
     identities = [_identity(part) for part in parts]
     waiting = [
@@ -117,16 +163,16 @@ def encode_part(paths: Sequence[Path], identity: dict[str, Any]) -> Path:
     return setting.cached("photo-features", identity, make)
 
 
-def both_views(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+def both_views(path: Path, size: int = SIZE) -> tuple[torch.Tensor, torch.Tensor]:
     """The whole photograph, squeezed to a square; and mirrored, without its edges."""
     with Image.open(path) as opened:
-        opened.draft("RGB", (2 * SIZE, 2 * SIZE))
+        opened.draft("RGB", (2 * size, 2 * size))
         picture = opened.convert("RGB")
     wide, high = picture.size
     inner = (CUT * wide, CUT * high, (1 - CUT) * wide, (1 - CUT) * high)
     found = []
     for box in ((0, 0, wide, high), inner):
-        small = picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box)
+        small = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
         pixels = torch.from_numpy(np.array(small)).permute(2, 0, 1)
         found.append((pixels.float() - 127) / 128)
     return found[0], found[1].flip(2)

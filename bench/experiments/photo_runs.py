@@ -47,7 +47,7 @@ TOP_LR = 0.3  # of the tower, as a share of that of the heads
 
 
 class Model(nn.Module):
-    """Heads, and under them the top of the image tower where it trains.
+    """Heads, and under them the top of the image tower, or a small tower, where it trains.
 
     Training drops a share of the features that heads take, since heads learn fixed features by
     heart otherwise."""
@@ -62,7 +62,8 @@ class Model(nn.Module):
         return self.heads.scale
 
     def forward(self, image: torch.Tensor, text: torch.Tensor) -> tuple[Any, Any]:
-        """Unit rows of pooled features, or of what is kept below the top; and of captions."""
+        """Unit rows of pooled features, of what is kept below the top, or of pixels; and of
+        captions."""
         if self.top is not None:
             image = self.top(image)
         found: tuple[Any, Any] = self.heads(self.drop(image), self.drop(text))
@@ -73,7 +74,7 @@ def train(model: Model, seen: Scene, trial: Trial, seed: int) -> dict[str, float
     parts = [{"params": list(model.heads.parameters()), "share": 1.0}]
     if model.top is not None:
         learnt = [weights for weights in model.top.parameters() if weights.requires_grad]
-        parts.append({"params": learnt, "share": TOP_LR})
+        parts.append({"params": learnt, "share": TOP_LR if trial.stage == "top" else 1.0})
     optimizer = torch.optim.AdamW(parts, lr=trial.lr, weight_decay=0.1, fused=True)
     steps = max(1, round(trial.epochs * len(seen.train) / trial.rows))
     warm = max(20, round(WARM * steps))
@@ -135,13 +136,23 @@ def image_source(seen: Scene, trial: Trial) -> Any:
     """What the model takes of photographs and views."""
     if trial.stage == "heads":
         return lambda rows, views: seen.image[rows, views]
-    kept = kept_of(trial.data)
-    return lambda rows, views: torch.from_numpy(kept[rows, views]).view(torch.bfloat16)
+    kept = kept_of(trial.data, trial.stage)
+    return lambda rows, views: taken(kept[rows, views])
+
+
+def taken(kept: np.ndarray) -> torch.Tensor:
+    """What a tower takes, of what is kept."""
+    shown = torch.from_numpy(kept)
+    return shown.view(torch.bfloat16) if kept.dtype == np.uint16 else shown
 
 
 @cache
-def kept_of(name: str) -> np.ndarray:
-    return np.concatenate([photo_features.encoded(part)[0] for part in photos.parts_of(name)])
+def kept_of(name: str, stage: str) -> np.ndarray:
+    return np.concatenate([kept_of_part(part, stage) for part in photos.parts_of(name)])
+
+
+def kept_of_part(name: str, stage: str) -> np.ndarray:
+    return photo_features.pixels(name) if stage == "pixels" else photo_features.encoded(name)[0]
 
 
 def batches(
@@ -232,13 +243,14 @@ def start_trial(trial: Trial) -> Trial:
         return Trial("general", data=trial.data, rows=START["rows"], lr=GENERAL["lr"], stage="top",
                      epochs=GENERAL["epochs"], start_epochs=trial.start_epochs)  # fmt: skip
     only = f"not {trial.only}" if trial.only else ""
+    stage = "pixels" if trial.stage == "pixels" else "heads"
     return Trial("start", data=trial.data, only=only, rows=START["rows"], lr=START["lr"],
-                 epochs=trial.start_epochs)  # fmt: skip
+                 epochs=trial.start_epochs, stage=stage)  # fmt: skip
 
 
 def start_of(plain: Trial, seed: int) -> Path:
-    """The folder of a model that plain batches trained: of heads, from random weights; or of heads
-    and the top of the tower, from heads."""
+    """The folder of a model that plain batches trained: of heads, or of heads and a small tower,
+    from random weights; or of heads and the top of the tower, from heads."""
 
     def make(folder: Path) -> None:
         seen = scene(plain.data, plain.only)
@@ -247,7 +259,8 @@ def start_of(plain: Trial, seed: int) -> Path:
             torch.manual_seed(seed)
         else:
             torch.manual_seed(seed)
-            model = Model(Heads(seen.image.shape[-1], seen.texts.shape[1]))
+            heads = Heads(seen.image.shape[-1], seen.texts.shape[1])
+            model = Model(heads, photo_features.Pixels() if plain.stage == "pixels" else None)
         told = train(model, seen, plain, seed) if plain.epochs else {"seconds": 0.0}
         setting.keep(folder, told)
         save_file(model.heads.state_dict(), folder / "heads.safetensors")
@@ -279,8 +292,10 @@ def begun(trial: Trial, seed: int) -> Model:
     model = loaded(folder, scene(trial.data))
     if trial.stage == "top":
         model.top = photo_features.Top(copy.deepcopy(photo_features.network()))
-        if trial.general:
-            model.top.load_state_dict(load_file(folder / "top.safetensors"))
+    elif trial.stage == "pixels":
+        model.top = photo_features.Pixels()
+    if model.top is not None and (trial.general or trial.stage == "pixels"):
+        model.top.load_state_dict(load_file(folder / "top.safetensors"))
     return model
 
 
@@ -320,10 +335,10 @@ def general(model: Model, trial: Trial) -> dict[str, float]:
         pooled, of = photo_scene.of_classes(name)
         told = photo_scene.prompts(name)
         classes = model.heads(pooled[:1], told.flatten(0, 1))[1].unflatten(0, told.shape[:2])
-        if trial.stage == "top":
-            kept = photo_features.encoded(name)[0][:, 0]
+        if model.top is not None:
+            kept = kept_of_part(name, trial.stage)[:, 0]
             shown = torch.cat([
-                model(torch.from_numpy(part).view(torch.bfloat16), told[0, :1])[0]
+                model(taken(part), told[0, :1])[0]
                 for part in np.array_split(kept, -(-len(kept) // 512))
             ])  # fmt: skip
         else:

@@ -35,7 +35,8 @@ class Trial:
     """How often own pools are mined, at equal distances."""
     start_epochs: float = 8
     stage: str = "heads"
-    """What trains: "heads", or "top": these and the top of the image tower."""
+    """What trains: "heads"; "top": these and the top of the image tower; "pixels": these and a
+    small image tower that begins with random weights."""
     distill: float = 0.0
     phrases: float = 0.0
     """Share of the captions in the place of which one of their noun phrases is taken."""
