@@ -376,7 +376,8 @@ HELIP_EXPORT helip_status helip_index_replace(helip_index* index, const helip_ma
                                               int32_t threads, const helip_control* control);
 /* Pairs of these `count` ids are found no more. All or none. */
 HELIP_EXPORT helip_status helip_index_remove(helip_index* index, const int64_t* ids, int64_t count);
-/* Whether a pair of this id may be found; called by any thread that searches. */
+/* Whether a pair of this id may be found; called by any thread that searches. It must not use the
+ * index that is asked. */
 typedef int32_t (*helip_id_filter)(void* user, int64_t id);
 /* The k best of each of the n rows: `ids` [n, k], `scores` [n, k], `counts` [n], of the caller's
  * memory, each NULL where it is not wanted; -1 and 0 beyond the count. `breadth` of the search, at

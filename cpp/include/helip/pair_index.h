@@ -45,7 +45,8 @@ using PairFilter = std::function<bool(std::int64_t id)>;
 // that was moved from has size 0, 0 dimensions and the default options; its other methods throw
 // Error(invalid_argument).
 //
-// Callbacks must not change or save the index: add() and save() hold its lock while they call them.
+// Callbacks and filters must not use the index that calls them: it holds locks meanwhile. They may
+// use others.
 class HELIP_EXPORT PairIndex {
  public:
   // `image` [N, d_image], `text` [N, d_text] of any dtype; float16 rows are kept as they are,
@@ -96,8 +97,8 @@ class HELIP_EXPORT PairIndex {
                                   std::int64_t breadth = 0, int threads = 0,
                                   const ProgressCallback& progress = {},
                                   const PairFilter& allows = {}) const;
-  // The same of pairs of the index, by their ids, without themselves. Throws Error besides where an
-  // id is not there.
+  // The same of pairs of the index, by their ids, without themselves; k up to 65535. Throws Error
+  // besides where an id is not there.
   [[nodiscard]] PairMatches near(const std::vector<std::int64_t>& ids, std::int64_t k,
                                  std::int64_t breadth = 0, int threads = 0,
                                  const ProgressCallback& progress = {},

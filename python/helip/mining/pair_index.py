@@ -201,6 +201,8 @@ class PairIndex:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same of pairs of the index, by their ids int64 [n], without themselves.
 
+        k is at most 65535.
+
         Raises:
             InvalidArgumentError: as :meth:`query`, or an id that is not there, or given twice.
         """

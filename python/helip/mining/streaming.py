@@ -37,12 +37,15 @@ class StreamingMiner:
     """Finds the hard pairs of each batch among the last ``memory`` embeddings; needs no store.
 
     A batch meets the rows that are remembered and its own. Its pools are those that
-    :func:`helip.mine` gives for just these rows, in float64, on any number of threads; then the
+    :func:`helip.mine` gives for just these rows, in float64, on any number of threads (with
+    ``search="hnsw"`` some pairs are missed); then the
     batch takes the place of the oldest rows. ``HardPairLoader(data, miner)`` and
     ``helip.train(pairs=miner)`` draw from what was found so far.
 
     ``memory`` · (4 · (d_image + d_text) + 80) bytes stay at most, touched as rows come, and
-    rows · (8·k + 4) of :attr:`pairs`. Threads may share it: its calls come one after the other.
+    rows · (8·k + 4) of :attr:`pairs`; with ``search="hnsw"`` d_image + d_text + 450 more for each
+    row of the memory and of the largest batch. Threads may share it: its calls come one after the
+    other.
 
     Raises:
         InvalidArgumentError: an option out of its bound. OutOfMemoryError: memory is too large.

@@ -69,6 +69,55 @@ def test_ids_are_left_out_or_alone_allowed(index: PairIndex, data: Any) -> None:
         ask(index, data, among=[1], without=[2])
 
 
+def test_a_filter_of_another_region_than_the_query_misses_nothing() -> None:
+    random = np.random.default_rng(1)
+    centres = random.normal(size=(2, 16))
+    parts = [
+        np.concatenate([each + 0.3 * random.normal(size=(6000, 16)) for each in centres])
+        for _ in range(2)
+    ]
+    image, text = (part.astype(np.float16) for part in parts)
+    index = PairIndex.build(image=image, text=text, progress=False)
+    other = np.arange(6000, 12000)
+    found, _ = index.query(image=image[:20], text=text[:20], k=K, among=other)
+    near = [
+        part[:20].astype(np.float64)
+        @ (part[other] / np.linalg.norm(part[other], axis=1)[:, None]).T
+        for part in (image.astype(np.float64), text.astype(np.float64))
+    ]
+    scores = np.clip(near[0], 0, None) * np.clip(near[1], 0, None)
+    exact = np.argsort(-scores, axis=1)[:, :K] + 6000
+    exact[np.take_along_axis(scores, exact - 6000, 1) <= 0] = -1
+    assert (np.sort(found) == np.sort(exact)).all()
+
+
+def test_near_duplicates_close_to_the_limit_take_no_place() -> None:
+    """Codes do not tell a cosine of 0.985 from the limit of 0.98."""
+    random = np.random.default_rng(0)
+
+    def around(query: np.ndarray, cosine: np.ndarray) -> np.ndarray:
+        apart = random.normal(size=(len(cosine), 64))
+        apart -= (apart @ query)[:, None] * query
+        apart /= np.linalg.norm(apart, axis=1)[:, None]
+        cosine = cosine[:, None]
+        return (cosine * query + np.sqrt(1 - cosine**2) * apart).astype(np.float32)
+
+    queries = [each / np.linalg.norm(each) for each in random.normal(size=(2, 64))]
+    cosines = np.concatenate([np.full(100, 0.985), np.linspace(0.9, 0.4, 500)])
+    image, text = (around(each, cosines) for each in queries)
+    asked = [each[None].astype(np.float32) for each in queries]
+    index = PairIndex.build(image=image, text=text, progress=False)
+    ids, _ = index.query(image=asked[0], text=asked[1], k=K)
+    miner = helip.StreamingMiner(memory=1000, k=K, search="hnsw")
+    miner.remember(np.arange(600), image, text)
+    found = miner.add([5000], *asked)
+    scan = helip.StreamingMiner(memory=1000, k=K)
+    scan.remember(np.arange(600), image, text)
+    assert found.ids.tolist() == scan.add([5000], *asked).ids.tolist()
+    assert len(np.intersect1d(ids, found.ids)) >= K - 1  # the rows of an index are float16
+    assert (ids >= 100).all()
+
+
 def test_a_limit_of_one_leaves_no_pair_out() -> None:
     """Of few dimensions the codes of equal rows may have a cosine of more than 1.01."""
     image = np.float16([[-1, -1, -1, 1, 1, 1, -1, -1, 1, 1, 1, -1]])

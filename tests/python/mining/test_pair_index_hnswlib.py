@@ -79,6 +79,19 @@ def test_what_hnswlib_saved_is_opened(pairs: Any, tmp_path: Path) -> None:
     assert len(opened) == ROWS + 3
 
 
+def test_what_was_removed_has_no_label_that_another_has(pairs: Any, tmp_path: Path) -> None:
+    index = PairIndex.build(image=pairs[0][:50], text=pairs[1][:50], progress=False)
+    index.remove([3])
+    index.replace(image=pairs[0][60:61], text=pairs[1][60:61], ids=[40])  # in the row of 3
+    index.save_hnswlib(tmp_path / "a.bin")
+    theirs = hnswlib.Index("ip", IMAGE + TEXT)
+    theirs.load_index(str(tmp_path / "a.bin"))
+    given = np.concatenate(theirs.get_items([40]))
+    np.testing.assert_allclose(given, joined(pairs)[60], atol=2e-3)
+    theirs.mark_deleted(40)
+    assert len(PairIndex.open_hnswlib(tmp_path / "a.bin", IMAGE)) == 49
+
+
 def test_deleted_elements_are_left_out_other_vectors_refused(pairs: Any, tmp_path: Path) -> None:
     vectors = joined(pairs)[:50]
     theirs = hnswlib.Index("ip", IMAGE + TEXT)

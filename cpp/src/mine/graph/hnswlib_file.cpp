@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 constexpr std::int64_t kBlockBytes = std::int64_t{1} << 24;
 constexpr double kTolerance = 0.01;   // of the length of a half of a vector
 constexpr std::uint8_t kDeleted = 1;  // in the third byte of the number of links
+constexpr std::uint64_t kRemovedLabels = std::uint64_t{1} << 63;  // beyond every id
 
 // The beginning of the file, field after field. Numbers are those of a 64-bit little-endian
 // machine, which is what hnswlib writes there.
@@ -241,7 +242,10 @@ void save_hnswlib(const fs::path& path, const PairIndexOptions& options, const I
     bytes.append(parts.graph.node(row), header.vector_offset);  // number, mark and links
     append_half(*corpus.image(), row, unit, buffer, bytes);
     append_half(*corpus.text(), row, unit, buffer, bytes);
-    append(bytes, static_cast<std::uint64_t>(rows.id(row)));
+    // A label of its own for a removed pair, whose id another may have.
+    const auto label = static_cast<std::uint64_t>(rows.id(row));
+    append(bytes,
+           parts.graph.is_removed(row) ? kRemovedLabels + static_cast<std::uint64_t>(row) : label);
     if (static_cast<std::int64_t>(bytes.size()) >= kBlockBytes) flush();
   }
   for (std::int64_t row = 0; row < rows.size(); ++row) {

@@ -123,6 +123,13 @@ IndexFile open_index(const fs::path& path, const Kernel& kernel, const ProgressC
                     " lead outside, or the scale of its codes is none");
     }
   }
+  std::vector<std::int64_t> ids;
+  for (std::int64_t row = 0; row < count; ++row) {
+    if (!parts->graph.is_removed(row)) ids.push_back(parts->rows.id(row));
+  }
+  std::sort(ids.begin(), ids.end());
+  const auto twice = std::adjacent_find(ids.begin(), ids.end());
+  if (twice != ids.end()) throw damaged("two pairs have the id " + std::to_string(*twice));
   parts->reader = reader;
   return {options, std::move(parts)};
 }

@@ -103,8 +103,9 @@ struct IndexParts {
               {options.degree, options.breadth}) {}
   // Room for so many pairs. What is there may move, so nobody must look at it meanwhile.
   void reserve(ProductGraph::Room&& room) {
-    rows.reserve(static_cast<std::int64_t>(room.levels.size()));
+    const auto capacity = static_cast<std::int64_t>(room.levels.size());
     graph.reserve(std::move(room));
+    rows.reserve(capacity);  // last, for its capacity is that of all
   }
 
   std::shared_ptr<const ColumnReader> reader;  // of what is mapped; nullptr: all is in memory

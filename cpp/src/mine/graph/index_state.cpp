@@ -11,8 +11,6 @@ namespace helip::mining {
 namespace {
 
 constexpr std::int64_t kEncodeGrain = 256;
-constexpr std::int64_t kWidening = 4;    // of a search that found too few
-constexpr std::int64_t kWidest = 16384;  // beyond it all rows are looked at
 // A row that is looked at in order costs about this part of one that a search comes to.
 constexpr std::int64_t kScanIsQuicker = 8;
 
@@ -68,8 +66,8 @@ std::vector<std::uint32_t> IndexState::append(const Corpus& corpus, const Matrix
     Buffers buffers;
     for (; i < end && !team.stopped(); ++i) write(reused + i, buffers);
   });
-  free_rows.resize(free_rows.size() - static_cast<std::size_t>(reused));
   free_rows.reserve(free_rows.size() + rows.size());
+  free_rows.resize(free_rows.size() - static_cast<std::size_t>(reused));
   try {
     Buffers buffers;
     for (std::int64_t i = 0; i < reused;) {
@@ -83,17 +81,21 @@ std::vector<std::uint32_t> IndexState::append(const Corpus& corpus, const Matrix
     corpus.require_whole();
     std::vector<std::uint32_t> order;
     for (const std::uint32_t i : random_order(count, options.seed)) {
-      if (!parts->rows.is_zero(rows[i])) order.push_back(rows[i]);
+      if (!parts->rows.is_zero(rows[i])) {
+        order.push_back(rows[i]);
+      } else if (!graph.links(rows[i]).empty()) {
+        graph.drop_links(rows[i]);
+      }
     }
     graph.add(order, team);
+    team.end_stage();
   } catch (...) {
-    remove(rows);
     parts->rows.publish(after);
+    remove(rows);
     throw;
   }
   parts->rows.publish(after);
   graph.settle(after);
-  team.end_stage();
   return rows;
 }
 
@@ -165,7 +167,7 @@ void IndexState::scan(const PairFilter& allows, Searcher& searcher,
     nodes.clear();
     codes.clear();
     for (; row < size && static_cast<std::int64_t>(nodes.size()) < kEncodeGrain; ++row) {
-      if (graph.is_removed(row) || !allows(parts->rows.id(row))) continue;
+      if (graph.is_removed(row) || (allows && !allows(parts->rows.id(row)))) continue;
       nodes.push_back(static_cast<std::uint32_t>(row));
       codes.push_back(graph.code(row));
     }
@@ -220,11 +222,14 @@ void IndexState::find(const Corpus& queries, std::int64_t query, const Corpus& p
     for (const Neighbour& found : searcher.search.best()) {  // best first
       if (!score(found)) break;
     }
-    if (!allows) break;
-    // The filter lets few through, or the search saw all that it can.
-    const bool is_cut = static_cast<std::int64_t>(searcher.search.best().size()) < breadth;
-    if (is_full() && !is_cut) break;
-    if (is_cut || kWidening * breadth > kWidest) {
+    const auto& best = searcher.search.best();
+    const bool is_cut = searcher.search.is_cut();
+    const bool saw_all = static_cast<std::int64_t>(best.size()) < breadth;
+    // Of too few, either what is further scores nothing, or there is no more; or near duplicates,
+    // which codes do not tell from others close to the limit, took the places.
+    if (!is_cut && is_full()) break;
+    if (!is_cut && (saw_all ? !allows : best.back().similarity + kCodeError <= 0.0F)) break;
+    if (is_cut || saw_all || kWidening * breadth > kWidest) {
       matches.clear();
       scan(allows, searcher, score);
       break;

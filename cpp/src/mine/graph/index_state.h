@@ -32,6 +32,24 @@ struct Searcher {
   std::vector<Scored> matches;
 };
 
+// That of this thread; another where a filter asks an index in turn.
+class OwnSearcher {
+ public:
+  OwnSearcher() : searcher_(kept() ? std::move(kept()) : std::make_unique<Searcher>()) {}
+  ~OwnSearcher() { kept() = std::move(searcher_); }
+  OwnSearcher(const OwnSearcher&) = delete;
+  OwnSearcher& operator=(const OwnSearcher&) = delete;
+  Searcher& operator*() const noexcept { return *searcher_; }
+
+ private:
+  static std::unique_ptr<Searcher>& kept() noexcept {
+    thread_local std::unique_ptr<Searcher> searcher;
+    return searcher;
+  }
+
+  std::unique_ptr<Searcher> searcher_;
+};
+
 // What is written of it is written by the one thread that has IndexLocks::Writing.
 struct IndexState {
   IndexState(const PairIndexOptions& options_, std::int64_t image, std::int64_t text)

@@ -58,12 +58,12 @@ bool PairCodec::is_sound(const std::int8_t* row) const noexcept {
 void PairCodec::Compared::resize(std::int64_t count) {
   const auto size = static_cast<std::size_t>(count);
   if (similarity.size() >= size) return;
-  similarity.resize(size);
   image.resize(size);
   text.resize(size);
   products.resize(size);
   columns.resize(size);
   numbers.resize(size);
+  similarity.resize(size);  // last, for any may throw
 }
 
 float PairCodec::cosine(const Head& a, const Head& b, int part,

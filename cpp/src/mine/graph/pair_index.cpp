@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/refuse.h"
 #include "base/team.h"
 #include "mine/corpus/corpus.h"
 #include "mine/corpus/mine_options.h"
@@ -121,25 +122,26 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
       queries.text()->length(i);
     }
 
-    const auto lock = own.locks.to_read();
-    const IndexParts& parts = *own.parts;
-    const Corpus pairs(parts.rows.image(), parts.rows.text(), rules, own.kernel);
-    const std::int64_t most = std::max<std::int64_t>(1, std::min(breadth, parts.rows.size()));
     Team team(threads, progress, {"querying", "pair"});
+    // Who adds waits for a block at the most.
     const auto find = [&](std::int64_t begin, std::int64_t end, int) {
-      thread_local mining::Searcher searcher;
+      const mining::OwnSearcher searcher;
+      const auto lock = own.locks.to_read();
+      const IndexParts& parts = *own.parts;
+      const Corpus pairs(parts.rows.image(), parts.rows.text(), rules, own.kernel);
+      const std::int64_t most = std::max<std::int64_t>(1, std::min(breadth, parts.rows.size()));
       for (std::int64_t i = begin; i < end && !team.stopped(); ++i) {
-        own.find(queries, i, pairs, most, allows, out, searcher);
+        own.find(queries, i, pairs, most, allows, out, *searcher);
       }
+      if (parts.reader) parts.reader->require_whole();
       team.add_work(end - begin);
     };
-    if (count <= kQueriesPerThread) {  // too short to be asked about
+    if (count <= kQueriesPerThread && !allows) {  // too short to be asked about
       find(0, count, 0);
     } else {
       team.begin_stage("query", count, count);
       team.for_blocks(count, kQueriesPerThread, find);
     }
-    if (parts.reader) parts.reader->require_whole();
     queries.require_whole();
     return out;
   });
@@ -190,6 +192,10 @@ void PairIndex::replace(const MatrixView& image, const MatrixView& text,
   mining::entry_point([&] {
     State& own = state();
     const MineOptions mine = mining::checked_matrices(image, text, own.options, threads);
+    if (ids.empty() && image.rows > 0) {
+      refuse("no ids were given for " + std::to_string(image.rows) +
+             " pairs; say which of the index they replace");
+    }
     const auto all = mining::checked_ids(ids, image.rows, 0);
     if (ids.empty()) return;
     mining::check_dimensions("image", image.cols, own.image_dimensions);
@@ -225,15 +231,20 @@ PairMatches PairIndex::near(const std::vector<std::int64_t>& ids, std::int64_t k
   return mining::entry_point([&] {
     State& own = state();
     mining::check_range("k", k, 1, mining::kMostBreadth - 1);
+    if (breadth != 0) mining::check_range("breadth", breadth, k, mining::kMostBreadth);
     const auto count = static_cast<std::int64_t>(ids.size());
-    const std::vector<std::uint32_t> of_ids = own.known_rows_of(ids);
     std::vector<std::uint16_t> image(static_cast<std::size_t>(count * own.image_dimensions));
     std::vector<std::uint16_t> text(static_cast<std::size_t>(count * own.text_dimensions));
-    {
+    for (bool same = false; !same;) {
+      const std::vector<std::uint32_t> of_ids = own.known_rows_of(ids);
       const auto lock = own.locks.to_read();
-      const MatrixView images = own.parts->rows.image(), texts = own.parts->rows.text();
-      for (std::int64_t i = 0; i < count; ++i) {
+      const IndexParts& parts = *own.parts;
+      const MatrixView images = parts.rows.image(), texts = parts.rows.text();
+      same = true;  // unless a row was taken from its id since
+      for (std::int64_t i = 0; i < count && same; ++i) {
         const std::uint32_t row = of_ids[static_cast<std::size_t>(i)];
+        same =
+            parts.rows.id(row) == ids[static_cast<std::size_t>(i)] && !parts.graph.is_removed(row);
         std::memcpy(&image[static_cast<std::size_t>(i * images.cols)], images.row(row),
                     static_cast<std::size_t>(2 * images.cols));
         std::memcpy(&text[static_cast<std::size_t>(i * texts.cols)], texts.row(row),
@@ -250,11 +261,15 @@ PairMatches PairIndex::near(const std::vector<std::int64_t>& ids, std::int64_t k
     PairMatches out{k, {}, {}, {}};
     for (std::int64_t i = 0; i < count; ++i) {
       const auto end = static_cast<std::size_t>((i + 1) * k);
-      for (auto at = static_cast<std::size_t>(i * (k + 1)); out.ids.size() < end; ++at) {
+      for (auto at = static_cast<std::size_t>(i * (k + 1)), last = at + static_cast<std::size_t>(k);
+           at <= last && out.ids.size() < end; ++at) {
         if (found.ids[at] == ids[static_cast<std::size_t>(i)]) continue;
         out.ids.push_back(found.ids[at]);
         out.scores.push_back(found.scores[at]);
       }
+      // Where it was there twice, while it was replaced.
+      out.ids.resize(end, -1);
+      out.scores.resize(end, 0.0F);
       out.counts.push_back(static_cast<std::int32_t>(std::count_if(
           out.ids.end() - k, out.ids.end(), [](std::int64_t id) { return id >= 0; })));
     }

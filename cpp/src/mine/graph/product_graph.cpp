@@ -132,8 +132,8 @@ void ProductGraph::see(std::uint32_t node, GraphSearch& search) const {
   std::uint64_t& word = search.seen_[node / 64];
   const std::uint64_t bit = std::uint64_t{1} << (node % 64);
   if ((word & bit) != 0) return;
+  search.nodes_.push_back(node);  // first, for it may throw
   word |= bit;
-  search.nodes_.push_back(node);
 }
 
 // Compares the query with the nodes that were seen since the last time.
@@ -188,7 +188,8 @@ void ProductGraph::walk(const std::int8_t* query, std::int64_t breadth,
         next.similarity < search.best_.front().similarity) {
       break;
     }
-    if (static_cast<std::int64_t>(search.nodes_.size()) > limits.most_seen) break;
+    search.is_cut_ = static_cast<std::int64_t>(search.nodes_.size()) > limits.most_seen;
+    if (search.is_cut_) break;
     if (!frontier.empty()) __builtin_prefetch(node(frontier.front().node));
     {
       std::unique_lock<std::mutex> lock;
@@ -208,6 +209,7 @@ void ProductGraph::begin(GraphSearch& search) const {
   search.frontier_.clear();
   search.best_.clear();
   search.duplicates_.clear();
+  search.is_cut_ = false;
 }
 
 void ProductGraph::search(const std::int8_t* query, std::int64_t breadth,
@@ -360,13 +362,23 @@ void ProductGraph::add_round(std::span<const std::uint32_t> round,
 
 void ProductGraph::add(std::span<const std::uint32_t> nodes, Team& team) {
   std::vector<GraphSearch> searches(static_cast<std::size_t>(team.size()));
-  const std::int64_t before = settled_, count = static_cast<std::int64_t>(nodes.size());
-  std::vector<std::uint32_t> starts;
-  for (std::int64_t i = 0, most = std::min(before, kStartsOfBuilding); i < most; ++i) {
-    starts.push_back(static_cast<std::uint32_t>(i * before / most));
-  }
+  const std::int64_t settled = settled_, count = static_cast<std::int64_t>(nodes.size());
+  std::vector<bool> comes(static_cast<std::size_t>(settled));  // again, so it leads nowhere yet
+  std::int64_t before = settled;
   for (const std::uint32_t node : nodes) {
+    if (std::int64_t{node} < settled) {
+      comes[node] = true;
+      --before;
+    }
     if (!links(node).empty()) drop_links(node);
+  }
+  std::vector<std::uint32_t> starts;
+  const std::int64_t most = std::min(before, kStartsOfBuilding);
+  for (std::int64_t i = 0, node = 0; i < most; ++i) {
+    node = std::max(node, i * settled / most);
+    while (node < settled && comes[static_cast<std::size_t>(node)]) ++node;
+    if (node == settled) break;
+    starts.push_back(static_cast<std::uint32_t>(node++));
   }
   for (std::int64_t done = 0, round; done < count; done += round) {
     const std::int64_t there = before + done;

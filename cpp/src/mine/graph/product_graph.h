@@ -35,6 +35,10 @@ struct Neighbour {
   std::uint32_t node;
 };
 
+// A search that finds too few is widened by the first, up to the second; beyond it all nodes are
+// looked at in order.
+inline constexpr std::int64_t kWidening = 4, kWidest = 4096;
+
 // Falling similarity, rising node.
 inline bool closer(const Neighbour& a, const Neighbour& b) {
   return a.similarity != b.similarity ? a.similarity > b.similarity : a.node < b.node;
@@ -63,6 +67,8 @@ class GraphSearch {
   // The best `breadth` of those that the search saw, best first, and the near duplicates.
   const std::vector<Neighbour>& best() const noexcept { return best_; }
   const std::vector<Neighbour>& duplicates() const noexcept { return duplicates_; }
+  // Whether it ended at Limits::most_seen, before it came to the best.
+  bool is_cut() const noexcept { return is_cut_; }
 
  private:
   friend class ProductGraph;
@@ -72,6 +78,7 @@ class GraphSearch {
   std::vector<Neighbour> frontier_, best_, duplicates_;  // heaps but the last
   std::vector<const std::int8_t*> rows_;
   PairCodec::Compared compared_;
+  bool is_cut_ = false;
 };
 
 // What hnswlib asks for: how long the data of a node is, and how far two are from each other.
@@ -157,6 +164,8 @@ class ProductGraph : private ProductSpace, private hnswlib::HierarchicalNSW<floa
   // links, of an earlier code, lose them. Adds nodes.size() to the team's work. The same links for
   // any team. Where it fails some are linked.
   void add(std::span<const std::uint32_t> nodes, Team& team);
+  // For a node that is not linked again: it leads nowhere.
+  void drop_links(std::uint32_t node);
   // Nodes that a search begins with: some √N of the first `settled` ones, at equal distances.
   void settle(std::int64_t settled) noexcept { settled_ = settled; }
 
@@ -184,7 +193,6 @@ class ProductGraph : private ProductSpace, private hnswlib::HierarchicalNSW<floa
   using Candidates =
       std::priority_queue<std::pair<float, hnswlib::tableint>,
                           std::vector<std::pair<float, hnswlib::tableint>>, CompareByFirst>;
-  void drop_links(std::uint32_t node);
   void find_links(std::uint32_t node, std::span<const std::uint32_t> starts, GraphSearch& search,
                   std::span<std::uint32_t> out);
   void take_links(std::uint32_t node, std::span<const Link> more);

@@ -70,18 +70,37 @@ HardPairBand StreamingGraph::search(std::span<const StreamRow> batch, const Corp
 void StreamingGraph::find(const StreamRow& target, const std::int8_t* code, std::int64_t k,
                           const GraphSearch::Limits& limits, GraphSearch& search,
                           std::vector<Scored>& best) const {
-  graph_.search(code, std::max(kLeastBreadth, 2 * k), limits, search);
-  for (const auto* found : {&search.best(), &search.duplicates()}) {
-    for (const Neighbour& other : *found) {
-      const bool full = static_cast<std::int64_t>(best.size()) == k;
-      if (full && static_cast<double>(other.similarity + kCodeError) < best.back().score) continue;
-      if (graph_.is_removed(other.node)) continue;
-      if (limits.allows != nullptr && !(*limits.allows)(other.node)) continue;
-      const auto pair =
-          scored_pair(target, memory_.row(slot_of_node_[other.node]), dimensions_, rules_, kernel_);
-      if (pair) insert_ranked(best, *pair, k);
+  const std::vector<Scored> own = best;
+  std::int64_t found = 0;
+  const auto hopeless = [&](const Neighbour& other) {
+    const bool full = static_cast<std::int64_t>(best.size()) == k;
+    return static_cast<double>(other.similarity + kCodeError) <
+           (full ? best.back().score : rules_.min_score);
+  };
+  const auto score = [&](std::uint32_t node) {
+    if (graph_.is_removed(node) || (limits.allows != nullptr && !(*limits.allows)(node))) return;
+    const auto pair =
+        scored_pair(target, memory_.row(slot_of_node_[node]), dimensions_, rules_, kernel_);
+    if (!pair) return;
+    ++found;
+    insert_ranked(best, *pair, k);
+  };
+  for (std::int64_t breadth = std::max(kLeastBreadth, 2 * k);; breadth *= kWidening) {
+    graph_.search(code, breadth, limits, search);
+    best = own;
+    found = 0;
+    for (const auto* others : {&search.best(), &search.duplicates()}) {
+      for (const Neighbour& other : *others) {
+        if (!hopeless(other)) score(other.node);
+      }
     }
+    const bool saw_all = static_cast<std::int64_t>(search.best().size()) < breadth;
+    if (found >= k || saw_all || hopeless(search.best().back())) return;
+    if (kWidening * breadth > kWidest) break;
   }
+  // Near duplicates, which codes do not tell from others close to the limit, took the places.
+  best = own;
+  for (std::uint32_t node = 0; node < slot_of_node_.size(); ++node) score(node);
 }
 
 void StreamingGraph::put(std::span<const StreamRow> batch, const Corpus& corpus, Team& team) {
@@ -97,13 +116,15 @@ void StreamingGraph::put(std::span<const StreamRow> batch, const Corpus& corpus,
   }
   if (used > capacity_) {
     const std::int64_t most = std::min(capacity_ + capacity_ / 2, memory_.capacity() + count);
-    capacity_ = std::max(used, most);
-    graph_.reserve(ProductGraph::Room(capacity_));
+    const std::int64_t capacity = std::max(used, most);
+    graph_.reserve(ProductGraph::Room(capacity));
+    capacity_ = capacity;
   }
+  // What may throw comes before the nodes are known.
   free_.reserve(static_cast<std::size_t>(used));
-  slot_of_node_.resize(static_cast<std::size_t>(used), kNone);
   const std::int64_t slots = std::min(memory_.size() + count, memory_.capacity());
   node_of_slot_.resize(static_cast<std::size_t>(slots), kNone);
+  slot_of_node_.resize(static_cast<std::size_t>(used), kNone);
   const auto leave = [&](std::uint32_t node) noexcept {
     graph_.remove(node);
     free_.push_back(node);

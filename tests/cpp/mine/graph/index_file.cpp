@@ -131,6 +131,8 @@ TEST_CASE("an id that no pair can have is damage, whatever the checksums say", "
     expect_error(ErrorCode::corrupt, "the id of pair 7 is " + std::to_string(id),
                  [&] { static_cast<void>(PairIndex::open(write(id))); });
   }
+  expect_error(ErrorCode::corrupt, "two pairs have the id 3",
+               [&] { static_cast<void>(PairIndex::open(write(3))); });
 }
 
 TEST_CASE("a link that leads outside is damage, whatever the checksums say", "[pair_index]") {

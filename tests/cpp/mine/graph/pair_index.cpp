@@ -189,6 +189,33 @@ TEST_CASE("pairs of the index are asked for by their ids", "[pair_index]") {
                [&] { return index.near({5, 1000}, 7); });
 }
 
+TEST_CASE("a filter may ask another index", "[pair_index]") {
+  const Data data = data_of(700);
+  const PairIndex index = built(data, 600), other = built(data, 300);
+  const MatrixView image = part_of(data.image, 600, 620), text = part_of(data.text, 600, 620);
+  const PairFilter odd = [](std::int64_t id) { return id % 2 == 1; };
+  const PairFilter asks = [&](std::int64_t id) {
+    static_cast<void>(
+        other.query(part_of(data.image, id, id + 1), part_of(data.text, id, id + 1), 3, 0, 1));
+    return odd(id);
+  };
+  REQUIRE(same(index.query(image, text, 5, 0, 2, {}, asks),
+               index.query(image, text, 5, 0, 2, {}, odd)));
+}
+
+TEST_CASE("each pair is found where all were removed and added again", "[pair_index]") {
+  const std::int64_t rows = 4000;
+  const Data data = data_of(rows);
+  PairIndex index = built(data, rows, {.image_max = 1.0, .text_max = 1.0});
+  std::vector<std::int64_t> ids(static_cast<std::size_t>(rows));
+  std::iota(ids.begin(), ids.end(), 0);
+  index.remove(ids);
+  REQUIRE(index.size() == 0);
+  index.add(data.image.view(), data.text.view(), ids);
+  const PairMatches found = index.query(data.image.view(), data.text.view(), 1);
+  for (std::size_t i = 0; i < ids.size(); ++i) REQUIRE(found.ids[i] == ids[i]);
+}
+
 TEST_CASE("rows of zeros count, but are never found, and find nothing", "[pair_index]") {
   std::vector<double> image = clustered_values(50, kImage, 5, 0.7, 1);
   const std::vector<double> text = clustered_values(50, kText, 5, 0.7, 2);
@@ -223,6 +250,9 @@ TEST_CASE("what cannot be is refused, and leaves the index as it was", "[pair_in
           [&] { index.add(image, text, {50, 41, 51, 52, 53, 54, 55, 56, 57, 50}); });
   refused("id -4 of row 2 is negative",
           [&] { index.add(image, text, {50, 41, -4, 52, 53, 54, 55, 56, 57, 58}); });
+  refused("no ids were given for 10 pairs", [&] { index.replace(image, text, {}); });
+  refused("k is 65536, but must lie in 1 .. 65535", [&] { return index.near({1}, 65536); });
+  refused("breadth is 3, but must lie in 5", [&] { return index.near({1}, 5, 3); });
   refused("degree is 2", [&] { built(data, 40, {.degree = 2}); });
   refused("image_max is 1.5", [&] { built(data, 40, {.image_max = 1.5}); });
 
@@ -265,7 +295,18 @@ TEST_CASE("every long call on an index stops where its callback says so", "[pair
   expect_error(ErrorCode::cancelled, "query",
                [&] { static_cast<void>(index.query(image, text, 1, 0, 2, stop)); });
   expect_error(ErrorCode::cancelled, "check", [&] { index.add(image, text, {}, 2, stop); });
+  // At the very end, too.
+  const ProgressCallback last = [](const Progress& told) {
+    return told.stage != "build" || told.done < told.total;
+  };
+  std::vector<std::int64_t> ids(400);
+  std::iota(ids.begin(), ids.end(), 1000);
+  expect_error(ErrorCode::cancelled, "build", [&] { index.add(image, text, ids, 2, last); });
   REQUIRE(index.size() == 400);
+  const PairMatches found = index.query(image, text, 300);
+  REQUIRE(*std::max_element(found.ids.begin(), found.ids.end()) < 400);
+  index.add(image, text, ids);
+  REQUIRE(index.size() == 800);
   const ProgressCallback go_on = [](const Progress&) { return true; };
   REQUIRE(PairIndex::open(folder / "q", go_on).size() == 400);
 }
