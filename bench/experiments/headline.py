@@ -27,7 +27,10 @@ FIGURES = {
 
 
 #: Results on photographs, and what is trained there.
-PHOTOS = {"photos-tower": "tower", "photos-heads": "heads", "photos-large": "heads"}
+PHOTOS = {
+    "photos-tower": "tower", "photos-heads": "heads", "photos-large": "heads",
+    "photos-pixels": "from pixels",
+}  # fmt: skip
 #: Seconds of one thread that each way may take, mining and reference models counted.
 WITHIN = (8, 16, 32)
 
@@ -174,17 +177,18 @@ def _validated(found: Any, figure: str) -> float:
     return float(np.mean([run["validation"][figure] for run in found.values()]))
 
 
-def general() -> list[list[str]]:
-    """A row each set that a start of the others is tuned on, and each way: what it finds there, of
-    the other sets, and by zero-shot classification; with the difference to the control."""
-    runs = records.read("photos-general")["runs"]
+def general(experiment: str) -> list[list[str]]:
+    """A row each set that a start is tuned on, and each way: what it finds there, of the other
+    sets, and by zero-shot classification; with the difference to the control."""
+    runs = records.read(experiment)["runs"]
     rows = [["tuned on, way", "that set, among all", "that set, among held-out",
              "other sets, among all", *photos.CLASSES]]  # fmt: skip
     for name, found in runs.items():
         only = name.partition(", ")[0]
         control = runs[f"{only}, control"]
         row = [name]
-        others = [data for data in photos.MIXED if data != only]
+        others = [data for data in dict.fromkeys(each.partition(", ")[0] for each in runs)
+                  if data != only]  # fmt: skip
         for sets, gallery in (([only], "among all"), ([only], "published"), (others, "among all")):
             keys = [f"{data} {way}, {gallery}" for data in sets for way in ("I→T", "T→I")]
             before, after = (
@@ -253,7 +257,11 @@ def main() -> None:
         ("photos-held-out", "Photographs: among held-out ones", photographs("published")),
         ("photos-within", "Photographs: in equal time, among all", within("among all")),
         ("photos-within-held-out", "The same, among held-out ones", within("published")),
-        ("photos-domains", "Photographs: a start of other sets, tuned on one more", general()),
+        (
+            "photos-domains",
+            "Photographs: a start of other sets, tuned on one more",
+            general("photos-general"),
+        ),
     ):
         records.write(name, {"title": title, "table": table})
         print(records.markdown(table))

@@ -227,13 +227,13 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
         ),
     ),
     "photos-from-general": PhotoExperiment(
-        "Photographs and icons, a tower: the start of all sets, tuned on one of them, and on all",
+        "Photographs and icons, a tower: the start of all sets, tuned on one of them",
         tuple(
-            replace(trial, only=only, name=trial.name.replace("all, 256 rows", only or "all"),
-                    against=trial.against and f"{only or 'all'}, control")
-            for only in (*photos.SOURCES, "")
+            replace(trial, only=only, name=trial.name.replace("all, 256 rows", only),
+                    against=trial.against and f"{only}, control")
+            for only in photos.SOURCES
             for trial in compared(FEW, ("all",), (256,), stage="top", general=True, lr=TUNED,
-                                  epochs=epochs(only or "all", "top") / 2)
+                                  epochs=epochs(only, "top") / 2)
         ),
     ),
     "photos-general-lr": PhotoExperiment(
