@@ -39,8 +39,8 @@ struct StreamingOptions {
 // Rows are kept as they come, in float32; float64 rows are rounded to that first. At most
 //     M · (4 · (d_image + d_text) + 80) bytes
 // stay, of which only those of rows that came are touched; with search hnsw, of rows of M and of
-// the largest batch, d_image + d_text + 450 bytes more each. A call on b rows and t threads takes up
-// to
+// the largest batch, d_image + d_text + 450 bytes more each. A call on b rows and t threads takes
+// up to
 //     12·b·D + 40·(M + b) + t·(480·D + 400·b + b·(72·k + 2000)) bytes,  D = d_image + d_text,
 // more while it runs. Not thread-safe. One that was moved from remembers nothing: size() and the
 // dimensions are 0, options() the default ones; add(), remember() and copy_rows() throw
