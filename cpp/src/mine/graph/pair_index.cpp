@@ -21,7 +21,6 @@ namespace fs = std::filesystem;
 using mining::Corpus;
 using mining::IndexParts;
 
-constexpr std::int64_t kLeastBreadth = 64;
 constexpr std::int64_t kQueriesPerThread = 8;  // fewer are not worth a thread
 
 }  // namespace
@@ -104,7 +103,7 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
     const State& own = state();
     const MineOptions mine = mining::checked_matrices(image, text, own.options, threads);
     mining::check_range("k", k, 1, mining::kMostBreadth);
-    if (breadth == 0) breadth = std::min(mining::kMostBreadth, std::max(kLeastBreadth, 2 * k));
+    if (breadth == 0) breadth = std::min(mining::kMostBreadth, mining::usual_breadth(k));
     mining::check_range("breadth", breadth, k, mining::kMostBreadth);
     const std::int64_t count = image.rows;
     PairMatches out;

@@ -10,6 +10,7 @@
 // nodes is as good as one that comes from upper levels (arXiv 2412.01940).
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -38,6 +39,11 @@ struct Neighbour {
 // A search that finds too few is widened by the first, up to the second; beyond it all nodes are
 // looked at in order.
 inline constexpr std::int64_t kWidening = 4, kWidest = 4096;
+
+// Of a search for the k best, unless somebody says more.
+constexpr std::int64_t usual_breadth(std::int64_t k) noexcept {
+  return std::max<std::int64_t>(64, 2 * k);
+}
 
 // Falling similarity, rising node.
 inline bool closer(const Neighbour& a, const Neighbour& b) {

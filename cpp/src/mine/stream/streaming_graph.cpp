@@ -10,8 +10,6 @@ namespace helip::mining {
 namespace {
 
 constexpr std::uint32_t kNone = ~0U;
-constexpr GraphOptions kGraph{32, 80};
-constexpr std::int64_t kLeastBreadth = 64;
 constexpr std::int64_t kGrain = 16;
 
 }  // namespace
@@ -22,7 +20,7 @@ StreamingGraph::StreamingGraph(RowMemory& memory, const StreamDimensions& dimens
       dimensions_(dimensions),
       rules_(rules),
       kernel_(kernel),
-      graph_(PairCodec(dimensions.image, dimensions.text, rules.signed_products, kernel), kGraph) {}
+      graph_(PairCodec(dimensions.image, dimensions.text, rules.signed_products, kernel), {}) {}
 
 HardPairBand StreamingGraph::search(std::span<const StreamRow> batch, const Corpus& corpus,
                                     std::int64_t k, Team& team) {
@@ -85,7 +83,7 @@ void StreamingGraph::find(const StreamRow& target, const std::int8_t* code, std:
     ++found;
     insert_ranked(best, *pair, k);
   };
-  for (std::int64_t breadth = std::max(kLeastBreadth, 2 * k);; breadth *= kWidening) {
+  for (std::int64_t breadth = usual_breadth(k);; breadth *= kWidening) {
     graph_.search(code, breadth, limits, search);
     best = own;
     found = 0;
