@@ -71,7 +71,7 @@ def test_ids_are_left_out_or_alone_allowed(index: PairIndex, data: Any) -> None:
 
 def test_a_filter_of_another_region_than_the_query_misses_nothing() -> None:
     random = np.random.default_rng(1)
-    centres = random.normal(size=(2, 16))
+    centres = random.normal(size=(2, 16)) + 1.0  # alike enough that scores are above zero
     parts = [
         np.concatenate([each + 0.3 * random.normal(size=(6000, 16)) for each in centres])
         for _ in range(2)
@@ -88,6 +88,7 @@ def test_a_filter_of_another_region_than_the_query_misses_nothing() -> None:
     scores = np.clip(near[0], 0, None) * np.clip(near[1], 0, None)
     exact = np.argsort(-scores, axis=1)[:, :K] + 6000
     exact[np.take_along_axis(scores, exact - 6000, 1) <= 0] = -1
+    assert (exact >= 0).all()
     assert (np.sort(found) == np.sort(exact)).all()
 
 
