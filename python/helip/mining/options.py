@@ -170,7 +170,7 @@ class DeviceOptions(ScoreRules):
     device: str = "cuda"
     """cuda, cuda:1, "cuda:0,cuda:1", cuda:all or cpu."""
     precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    """Of the products; auto: bfloat16, on a CPU float32."""
+    """Of the products; auto: float16, on a CPU float32."""
     kernel: Literal["auto", "fused", "torch"] = "auto"
     """auto: the environment's HELIP_CUDA_KERNEL, else fused where it can run."""
     block_rows: Positive | None = None

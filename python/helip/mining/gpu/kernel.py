@@ -6,7 +6,7 @@ kernel of ``cpp/cuda`` in ``libhelip_cuda``, or its emulation on CPU tensors).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +24,31 @@ class NotLaunchedError(UnsupportedError):
 
 @dataclass(frozen=True)
 class Survivors:
-    """Pairs that may belong to the pool of their row or their column; all on the device."""
+    """Pairs that may belong to the pool of their row or their column; all on the device.
+
+    A GPU works on a later call while what one call found is copied: the count comes right behind
+    its kernel, the rest by a stream of its own.
+    """
 
     rows: torch.Tensor  # int32 [>= count], position of the row in its block
     columns: torch.Tensor  # int32
     upper: torch.Tensor  # float32, bound of the score
     lower: torch.Tensor  # float32
-    total: torch.Tensor  # int64 [1]
+    total: torch.Tensor  # int64 [1], in host memory
+    counted: torch.cuda.Event | None = None  # when `total` is there; None: it is
 
     def count(self) -> int:
-        """How many there are, also of those that found no place; waits for the device."""
+        """How many there are, also of those that found no place; waits for this call alone."""
+        if self.counted is not None:
+            self.counted.synchronize()
         return int(self.total)
 
     def to_host(self, count: int) -> tuple[torch.Tensor, ...]:
-        """The first ``count`` of each vector, in host memory."""
-        vectors = (self.rows, self.columns, self.upper, self.lower)
-        return tuple(v[:count].cpu() for v in vectors)
+        """The first ``count`` of each vector, in host memory. After count()."""
+        device = self.rows.device
+        with torch.cuda.stream(torch.cuda.Stream(device) if device.type == "cuda" else None):
+            vectors = (self.rows, self.columns, self.upper, self.lower)
+            return tuple(v[:count].cpu() for v in vectors)
 
 
 def load_library(path: str | Path | None = None) -> None:
@@ -117,7 +126,14 @@ def filter_pairs(
             f"the fused kernel does not run here ({str(error).splitlines()[0]}); set "
             "HELIP_CUDA_KERNEL=torch"
         ) from error
-    return Survivors(*found)
+    survivors = Survivors(*found)
+    if survivors.total.device.type != "cuda":
+        return survivors
+    total = torch.empty(1, dtype=torch.int64, pin_memory=True)
+    total.copy_(survivors.total, non_blocking=True)
+    counted = torch.cuda.Event()
+    counted.record(torch.cuda.current_stream(device))
+    return replace(survivors, total=total, counted=counted)
 
 
 def seed(rows: RowBlock, columns: RowBlock, rules: PairRules, k: int) -> torch.Tensor:

@@ -111,7 +111,7 @@ class DeviceMiner:
         self._devices = devices_of(self.options.device)
         precision = self.options.precision
         if precision == "auto":
-            precision = "float32" if self._devices[0].type == "cpu" else "bfloat16"
+            precision = "float32" if self._devices[0].type == "cpu" else "float16"
         self._dtype = FORMATS[precision]
         load_library()
         self._wanted = self._wanted_kernel()
