@@ -12,7 +12,7 @@ from .common import (
     copy,
 )
 from .curation import Curation, curate
-from .data import ImageTransform, SampleIndex, open_dataset
+from .data import ImageTransform, SampleIndex, open_dataset, pack
 from .diagnosis import diagnose
 from .encoders import embed
 from .evaluation import (
@@ -80,6 +80,7 @@ __all__ = [
     "mine",
     "open_dataset",
     "open_evaluation_set",
+    "pack",
     "plan",
     "plan_training",
     "plot",

@@ -78,7 +78,7 @@ struct ImageTransformOptions {
   double max_aspect = 0.0;  // of an image: its longer side over its shorter; 0: any
 };
 
-// Whether the library was built to decode a format ("JPEG", "PNG", "WEBP").
+// Whether the library was built to decode a format ("JPEG", "PNG", "WEBP", "PPM").
 [[nodiscard]] HELIP_EXPORT bool decodes_format(const std::string& format) noexcept;
 
 // Immutable, so that threads may share it. What was moved from can be assigned to or destroyed, and

@@ -57,7 +57,7 @@ struct SampleShard {
 
 struct SampleIndexOptions {
   // Extensions of images in lower case, without the dot in front; one may have several parts.
-  std::vector<std::string> image_extensions{"jpg", "jpeg", "png", "webp",
+  std::vector<std::string> image_extensions{"jpg", "jpeg", "png", "webp", "ppm",
                                             "gif", "bmp",  "tif", "tiff"};
   bool contents = false;  // also read every byte, so that verify() can compare contents
   int threads = 0;        // 0 for all cores; a shard is read by one

@@ -72,7 +72,7 @@ void fill(Image& image, const std::array<std::uint8_t, 3>& colour) {
 }  // namespace
 
 bool decodes_format(const std::string& format) noexcept {
-  return format == "JPEG" || (format == "PNG" && PngDecoder::built()) ||
+  return format == "JPEG" || format == "PPM" || (format == "PNG" && PngDecoder::built()) ||
          (format == "WEBP" && WebpDecoder::built());
 }
 

@@ -47,6 +47,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("update", "mining.update"),
     Entry("filter", "pairs.filter_pairs"),
     Entry("verdicts", "verdicts.verdicts"),
+    Entry("pack", "data.pack"),
     Entry("reshard", "data.reshard"),
     Entry("diagnose", "pairs.diagnose"),
     Entry("curate", "pairs.curate"),

@@ -155,6 +155,18 @@ def resharded_rows(result: Any) -> Rows:
     return rows
 
 
+def packed_rows(result: Any) -> Rows:
+    """What packing wrote."""
+    kept = ", ".join(f"{n:,} {reason}" for reason, n in result.as_they_were.items())
+    kept_out = ", ".join(f"{n:,} {reason}" for reason, n in result.left_out.items())
+    return [
+        ("samples", f"{result.rows:,} in {result.shards:,} shards, {bytes_words(result.bytes)}"),
+        ("resized", f"{result.resized:,} pictures"),
+        ("as they were", f"{kept or 'no'} pictures"),
+        ("left out", f"{kept_out or 'no'} members"),
+    ]
+
+
 def filter_rows(filters: dict[str, Any]) -> Rows:
     """What pairs go through before they are scored, and how many are left of them."""
     from helip.mining.report_words import filter_words, share_words, weight_words

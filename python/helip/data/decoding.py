@@ -16,7 +16,7 @@ from helip.data.options import MAX_PIXELS, MAX_SECONDS
 # A progressive JPEG has about ten scans; each more costs a pass over the whole picture.
 MAX_JPEG_SCANS = 100
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "PPM", "GIF", "BMP", "TIFF")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -27,6 +27,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SWAPPING = {_TURNS[number] for number in (5, 6, 7, 8)}  # width and height
 
 
 def decode_image(
@@ -38,8 +39,8 @@ def decode_image(
 ) -> Image.Image:
     """Decode one picture: RGB, upright, its first frame, transparency over white.
 
-    The format is told by the content, never by a name, and only JPEG, PNG, WebP, GIF, BMP and TIFF
-    are tried. The size is checked before any pixel is decoded.
+    The format is told by the content, never by a name, and only JPEG, PNG, WebP, PPM, GIF, BMP
+    and TIFF are tried. The size is checked before any pixel is decoded.
 
     Raises:
         SampleError: ``unreadable_image`` (unknown, damaged or truncated), ``too_large``
@@ -51,6 +52,8 @@ def decode_image(
             time_limit(max_seconds, key=key) as check,
             Image.open(_Watched(data, check), formats=_FORMATS) as image,
         ):
+            if image.format == "PPM" and not data.startswith(b"P6"):
+                raise UnidentifiedImageError("of its kinds binary PPM alone is read")
             # Within compressed data FF is always followed by 00, so FFDA does start a scan.
             scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 1
             if scans > MAX_JPEG_SCANS:
@@ -61,13 +64,28 @@ def decode_image(
         raise
     except UnidentifiedImageError as error:
         what = f"starts with {data[:8]!r}" if data else "is empty"
-        detail = f"the picture {what}, and is no JPEG, PNG, WebP, GIF, BMP or TIFF"
+        detail = f"the picture {what}, and is no JPEG, PNG, WebP, PPM, GIF, BMP or TIFF"
         raise SampleError.of(key, "unreadable_image", detail) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
         raise SampleError.of(key, "too_large", f"the picture is too large: {error}") from error
     # Pillow's parsers raise OSError, SyntaxError, struct.error, ValueError, IndexError and more.
     except Exception as error:
         detail = f"the picture cannot be decoded: {error}"
+        raise SampleError.of(key, "unreadable_image", detail) from error
+
+
+def upright_size(data: bytes, *, key: str = "") -> tuple[int, int]:
+    """Width and height of a picture once it is upright, of its header alone.
+
+    Raises:
+        SampleError: ``unreadable_image``.
+    """
+    try:
+        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+            turn = _turn_of(image)
+            return image.size if turn not in _SWAPPING else image.size[::-1]
+    except Exception as error:
+        detail = f"the size of the picture cannot be read: {error}"
         raise SampleError.of(key, "unreadable_image", detail) from error
 
 
@@ -137,12 +155,15 @@ def to_rgb(image: Image.Image, *, key: str = "", max_pixels: int = MAX_PIXELS) -
 
 def _turn_upright(image: Image.Image) -> Image.Image:
     # ImageOps.exif_transpose also writes the metadata anew, which fails where it is damaged.
-    try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
-        # A picture with damaged metadata is still a picture.
-        return image
+    turn = _turn_of(image)
     return image if turn is None else image.transpose(turn)
+
+
+def _turn_of(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return None  # a picture with damaged metadata is still a picture
 
 
 def _scale_grey(image: Image.Image, *, white: float | None) -> Image.Image:

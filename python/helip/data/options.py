@@ -103,3 +103,13 @@ class OpenCall(OpenOptions):
     """Unique keys, one a row, for sources that have no columns (torch data sets)."""
     progress: bool = True
     """A bar while many shards are scanned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackOptions(Options):
+    """How pictures and shards are cut."""
+
+    size: Positive = 256
+    """What the shorter side of a larger picture becomes, pixels."""
+    shard_size: int | str = "1GB"
+    """Most bytes of a shard. A larger sample has one of its own."""

@@ -17,7 +17,9 @@ from helip.common.patterns import existing_paths, expand_braces, is_url, natural
 from helip.common.remote.urls import check_url
 from helip.data.dataset import ACCEPTED
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".ppm", ".gif", ".bmp", ".tif", ".tiff",
+)  # fmt: skip
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 MAX_IMAGE_BYTES = 256 * 2**20
 _STAT_THREADS = 16

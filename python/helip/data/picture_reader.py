@@ -7,6 +7,7 @@ decoder for is read by Pillow, in threads beside the core's.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import threading
 from collections import deque
@@ -93,6 +94,19 @@ class Pictures:
             self.tasks.pop(0)
 
 
+def _room(shape: tuple[int, ...], dtype: str, *, pinned: bool) -> torch.Tensor:
+    """A tensor that is not initialised. NumPy asks for huge pages, which torch does not: of small
+    ones a batch has ten thousand, and each is given by the kernel when it is first written to."""
+    kind: torch.dtype = getattr(torch, dtype)
+    if pinned:
+        return torch.empty(shape, dtype=kind, pin_memory=True)
+    return (
+        torch.from_numpy(np.empty(math.prod(shape) * kind.itemsize, np.uint8))
+        .view(kind)
+        .view(shape)
+    )
+
+
 class PictureReader:
     """Reads pictures of a data set that :func:`can_assemble` says yes to.
 
@@ -169,11 +183,7 @@ class PictureReader:
         """Begin to read the rows ``index`` int64 [b]; :meth:`start` was called."""
         rows = index if self._rows is None else self._rows[index]
         views = [
-            torch.empty(
-                (len(rows), *transform.shape),
-                dtype=getattr(torch, str(transform.dtype)),
-                pin_memory=self._pin_memory,
-            )
+            _room((len(rows), *transform.shape), str(transform.dtype), pinned=self._pin_memory)
             for transform in self._transforms
         ]
         ticket = self._assembler.submit(rows, index, epoch, [view.data_ptr() for view in views])

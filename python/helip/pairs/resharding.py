@@ -18,18 +18,17 @@ from typing import Any
 import numpy as np
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError, StorageError, UnsupportedError
+from helip.common.errors import InvalidArgumentError, StorageError
 from helip.common.files import publish_directory, replace_file, storage_errors, write_json
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import Follower, ProgressBar
 from helip.common.quantities import parse_bytes
-from helip.data.dataset import Dataset, Subset
-from helip.data.formats.tar import TarDataset
+from helip.data.dataset import Dataset
 from helip.data.opening import open_dataset
+from helip.data.shards import members_of, tars_of, write_shards
 from helip.encoders.quarantine import entries_of
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.options import ReshardOptions
-from helip.pairs.shards import members_of, write_shards
 from helip.store.data_identity import Identity, refuse_another_store, require_same_data
 from helip.store.embedding_store import EmbeddingStore, store_of
 
@@ -194,7 +193,7 @@ def reshard(call: ReshardCall) -> Resharded:
     if out.exists():
         raise InvalidArgumentError(f"{out} exists already; choose another out, or remove it")
     opened = open_dataset(call.data)
-    tars, rows = _tars_of(opened)
+    tars, rows = tars_of(opened)
     table = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
     store = call.store
     if store is not None:
@@ -254,18 +253,6 @@ def reshard(call: ReshardCall) -> Resharded:
             del written[name]
         write_json(folder / "reshard.json", written)
     return result
-
-
-def _tars_of(data: Dataset) -> tuple[TarDataset, np.ndarray]:
-    """The shards of a data set, and the rows of them that it has, int64 [n]."""
-    whole = data, np.arange(len(data), dtype=np.int64)
-    source, rows = data.source_rows() if isinstance(data, Subset) else whole
-    if not isinstance(source, TarDataset):
-        raise UnsupportedError(
-            f"{data!r} is not made of tar shards, and only these are resharded; write it to "
-            "shards first, for instance with webdataset.ShardWriter"
-        )
-    return source, rows
 
 
 def _refuse_other_data(data: Dataset, pairs: HardPairs, store: EmbeddingStore | None) -> None:

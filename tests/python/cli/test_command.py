@@ -14,6 +14,7 @@ from helip.cli.command import Command, shell_type
 from helip.cli.commands import data, evaluation, mining, reporting, training
 from helip.cli.configuration import OptionsFile
 from helip.common.options import ThreadOptions, hints_of
+from helip.data.packing import PackCall
 from helip.encoders.jobs.request import EmbedCall
 from helip.evaluation.evaluating import EvaluateCall
 from helip.mining.miner import MineCall
@@ -36,6 +37,7 @@ CALLS = [
     (mining.plan, PlanCall, helip.plan),
     (mining.update, UpdateCall, helip.update),
     (data.embed, EmbedCall, helip.embed),
+    (data.pack, PackCall, helip.pack),
     (data.reshard, ReshardCall, helip.reshard),
     (training.train, TrainCall, helip.train),
     (evaluation.evaluate, EvaluateCall, helip.evaluate),

@@ -33,6 +33,7 @@ CALLS = {
     "update": "p --store s --out new",
     "filter": "p --max-score 0.9 --out new",
     "verdicts": "show v",
+    "pack": "d.tar --out new",
     "reshard": "d.tar --pairs p --out new",
     "diagnose": "p --data d.tar --batch-size 4 --targets 4 --workers 0",
     "curate": "p --data d.tar --store s --out new",

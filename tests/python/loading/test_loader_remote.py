@@ -12,8 +12,8 @@ import torch
 import helip
 from helip.common.errors import Error, UnsupportedError
 from helip.common.remote import client
+from helip.data.shards import members_of
 from helip.loading.loader import HardPairLoader
-from helip.pairs.shards import members_of
 from support.data_samples import encoded, picture, write_tar
 from support.embed_samples import files_of, run
 from support.http_shards import ShardServer, serving

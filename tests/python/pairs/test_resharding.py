@@ -17,7 +17,7 @@ import pytest
 import helip
 from helip.cli import main as cli
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
-from helip.pairs import shards as tar_shards
+from helip.data import shards as tar_shards
 from helip.pairs.resharding import inverse_of, locality
 from helip.store.data_identity import fingerprint_differences
 from support.data_samples import assert_row_is, caption, png, write_shard, write_shards, write_tar
@@ -347,7 +347,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(
     def refuse(*arguments: object) -> bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(tar_shards, "_pieces", refuse)
+    monkeypatch.setattr(tar_shards, "pieces", refuse)
     with pytest.raises(StorageError, match="No space left") as caught:
         helip.reshard(shards, pairs, out=tmp_path / "new")
     assert caught.value.errno == errno.ENOSPC
@@ -390,7 +390,7 @@ def test_the_command_shows_counts_and_prints_json(
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tar_shards, "_pieces", stop)
+    monkeypatch.setattr(tar_shards, "pieces", stop)
     code, _, err = run(*common, "--out", tmp_path / "c")
     assert code == 130 and "the same command begins again" in err
     assert not (tmp_path / "c").exists() and not list(tmp_path.glob(".tmp-*"))

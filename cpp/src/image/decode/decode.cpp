@@ -7,6 +7,7 @@
 #include "helip/sample_error.h"
 #include "image/decode/decode_jpeg.h"
 #include "image/decode/decode_png.h"
+#include "image/decode/decode_ppm.h"
 #include "image/decode/decode_webp.h"
 #include "image/decode/exif_orientation.h"
 
@@ -42,6 +43,7 @@ struct Decoder::Decoders {
   JpegDecoder jpeg;
   PngDecoder png;
   WebpDecoder webp;
+  PpmDecoder ppm;
 };
 
 Decoder::Decoder() : decoders_(std::make_unique<Decoders>()) {}
@@ -64,6 +66,7 @@ ImageHeader Decoder::open(std::span<const std::byte> encoded, const DecodeLimits
     case ImageFormat::jpeg: header.stored = decoders_->jpeg.open(encoded, limits); break;
     case ImageFormat::png: header.stored = decoders_->png.open(encoded, limits); break;
     case ImageFormat::webp: header.stored = decoders_->webp.open(encoded, limits); break;
+    case ImageFormat::ppm: header.stored = decoders_->ppm.open(encoded, limits); break;
     case ImageFormat::gif:
     case ImageFormat::bmp:
     case ImageFormat::tiff: unsupported(name_of(header.format));
@@ -71,7 +74,7 @@ ImageHeader Decoder::open(std::span<const std::byte> encoded, const DecodeLimits
       throw SampleError("unreadable_image",
                         encoded.empty() ? "the picture is empty"
                                         : "the picture starts with " + quoted_start(encoded) +
-                                              ", which is none of JPEG, PNG, WebP, GIF, BMP, TIFF");
+                                              ", which is none of JPEG, PNG, WebP, PPM, GIF, BMP, TIFF");
   }
   header.orientation = exif_orientation(encoded, header.format);
   return header;
@@ -84,6 +87,7 @@ Region Decoder::decode(const Region& region, int eighths, Image& out) {
       case ImageFormat::jpeg: return decoders_->jpeg.decode(region, eighths, deadline, out);
       case ImageFormat::png: return decoders_->png.decode(region, deadline, out);
       case ImageFormat::webp: return decoders_->webp.decode(region, deadline, out);
+      case ImageFormat::ppm: return decoders_->ppm.decode(region, out);
       default: throw Error(ErrorCode::invalid_argument, "no picture is open; call open() first");
     }
   };

@@ -13,6 +13,7 @@ ImageFormat format_of(std::span<const std::byte> encoded) noexcept {
   if (text.starts_with("RIFF"sv) && text.size() >= 12 && text.substr(8, 4) == "WEBP"sv) {
     return ImageFormat::webp;
   }
+  if (text.starts_with("P6"sv)) return ImageFormat::ppm;
   if (text.starts_with("GIF87a"sv) || text.starts_with("GIF89a"sv)) return ImageFormat::gif;
   if (text.starts_with("BM"sv)) return ImageFormat::bmp;
   if (text.starts_with("II*\0"sv) || text.starts_with("MM\0*"sv)) return ImageFormat::tiff;
@@ -20,7 +21,7 @@ ImageFormat format_of(std::span<const std::byte> encoded) noexcept {
 }
 
 const char* name_of(ImageFormat format) noexcept {
-  constexpr const char* kNames[] = {"unknown", "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"};
+  constexpr const char* kNames[] = {"unknown", "JPEG", "PNG", "WEBP", "PPM", "GIF", "BMP", "TIFF"};
   return kNames[static_cast<std::size_t>(format)];
 }
 

@@ -7,7 +7,7 @@
 namespace helip::image {
 
 // Those that a data set may hold. The last three are read by Pillow alone.
-enum class ImageFormat { unknown, jpeg, png, webp, gif, bmp, tiff };
+enum class ImageFormat { unknown, jpeg, png, webp, ppm, gif, bmp, tiff };
 
 ImageFormat format_of(std::span<const std::byte> encoded) noexcept;
 const char* name_of(ImageFormat format) noexcept;  // "JPEG", ...

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from helip.cli.command import Done, command, several, text
 from helip.cli.messages import say
 from helip.cli.resuming import saying_what_is_kept
-from helip.cli.showing import index_shown, resharded_rows
+from helip.cli.showing import index_shown, packed_rows, resharded_rows
 from helip.cli.wording import line_of
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import ThreadOptions, Whole
 from helip.common.remote.urls import url_of
-from helip.data.options import OpenOptions
+from helip.data.options import OpenOptions, PackOptions
 from helip.encoders.options import EmbedOptions
 from helip.pairs.options import ReshardOptions
 from helip.store.options import ImportOptions
@@ -27,6 +27,7 @@ _EMBED_USUAL = (
 )  # fmt: skip
 # Of opening, what holds for the samples of new shards as well.
 _OF_SAMPLES = ("image_column", "caption_column", "max_pixels", "max_seconds")
+_PACK_USUAL = ("size", "shard_size", "threads", "root", "limit", "subset", "split")
 _RESHARD_USUAL = (
     "shard_size", "rank_max", "seed", "image_column", "root", "limit",
     "subset", "split",
@@ -156,6 +157,23 @@ def reshard(
     new = {"data": result.path, "pairs": result.pairs, "model": "MODEL", "out": "RUN"}
     proceed = line_of("train", **new, **opening)
     return Done(out, proceed, facts=result.to_dict(), rows=resharded_rows(result))
+
+
+@command(PackOptions, OpenOptions, ThreadOptions, usual=_PACK_USUAL)
+def pack(
+    data: Annotated[str, text("Tar shards, or their index.")],
+    /,
+    *,
+    out: Annotated[Path, text("The directory to write.")],
+    **options: Any,
+) -> Done:
+    """Write the shards anew with pictures decoded and resized, for runs of many epochs."""
+    from helip.data.packing import pack
+
+    dataset, options = open_data(data, options)
+    result = pack(dataset, out=out, **options)
+    proceed = line_of("train", data=result.path, pairs="PAIRS", model="MODEL", out="RUN")
+    return Done(out, proceed, facts=result.to_dict(), rows=packed_rows(result))
 
 
 def opening_of(options: Mapping[str, Any]) -> dict[str, Any]:

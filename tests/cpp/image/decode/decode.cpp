@@ -120,6 +120,41 @@ TEST_CASE("a JPEG cut anywhere is unreadable, and the decoder goes on with the n
   }
 }
 
+TEST_CASE("a PPM has the pixels that it was written with, and every damaged one is refused") {
+  const Image image = sample_image({13, 17});
+  const auto encoded_as = [&](const std::string& header) {
+    Encoded encoded(header.size() + static_cast<std::size_t>(image.pixels() * kChannels));
+    std::memcpy(encoded.data(), header.data(), header.size());
+    std::memcpy(encoded.data() + header.size(), image.data(), encoded.size() - header.size());
+    return encoded;
+  };
+  Decoder decoder;
+  Image out;
+  for (const char* header : {"P6 17 13 255\n", "P6\n# by a camera\n17 13\n255\n"}) {
+    const Encoded encoded = encoded_as(header);
+    INFO(header);
+    CHECK(decoder.open(encoded, {}).stored == Size{13, 17});
+    const Region region{3, 5, 8, 11};
+    REQUIRE(decoder.decode(region, 8, out) == region);
+    for (std::int64_t y = 0; y < region.height; ++y) {
+      REQUIRE(std::memcmp(out.row(y), image.row(region.top + y) + region.left * kChannels,
+                          static_cast<std::size_t>(region.width * kChannels)) == 0);
+    }
+    for (std::size_t length = 2; length < encoded.size(); ++length) {
+      const Encoded cut(encoded.begin(), encoded.begin() + static_cast<std::ptrdiff_t>(length));
+      INFO(length);
+      REQUIRE(reason_of(cut) == "unreadable_image");
+    }
+  }
+  for (const char* header : {"P6 x 13 255\n", "P6 0 13 255\n", "P6 17 14 255\n", "P6 17 13 255",
+                             "P6 99999999999 13 255\n", "P6 2147483647 1 255\n"}) {
+    INFO(header);
+    CHECK(reason_of(encoded_as(header)) != "decoded");
+  }
+  CHECK(reason_of(encoded_as("P6 17 13 65535\n")) == "unsupported_format");
+  CHECK(reason_of(encoded_as("P6 17 13 255\n"), {.max_pixels = 17 * 13 - 1}) == "too_large");
+}
+
 TEST_CASE("what is not decoded here is named") {
   for (const char* start : {"GIF89a", "BM", "II*"}) {
     const auto* bytes = reinterpret_cast<const std::byte*>(start);

@@ -24,6 +24,7 @@ import numpy as np
 from helip.common.errors import CorruptError, MismatchError, UnsupportedError
 from helip.common.files import storage_errors
 from helip.common.progress import ProgressBar
+from helip.data.dataset import Dataset, Subset
 from helip.data.formats.tar import TarDataset
 from helip.data.packed_strings import clean_key
 
@@ -35,8 +36,8 @@ _META = re.compile(r"__[^/]*__($|/)")
 _TEXT_FIELDS = ("txt", "caption", "text", "json", "cls")
 
 Shard = dict[str, Any]  # of SampleIndex.shards
-_BLOCK = 512
-_END = 2 * _BLOCK  # the marker that closes a tar file
+BLOCK = 512  # what contents are filled up to
+END = 2 * BLOCK  # the marker that closes a tar file
 
 _MEMBER = np.dtype(
     [
@@ -71,7 +72,19 @@ class Members:
 
     def least_bytes(self) -> int:
         """What they take in tar shards, at the least: long names take a little more."""
-        return int((_BLOCK + _whole_blocks(self.table["size"])).sum()) + _END
+        return int((BLOCK + _whole_blocks(self.table["size"])).sum()) + END
+
+
+def tars_of(data: Dataset) -> tuple[TarDataset, np.ndarray]:
+    """The shards of a data set, and the rows of them that it has, int64 [n]."""
+    whole = data, np.arange(len(data), dtype=np.int64)
+    source, rows = data.source_rows() if isinstance(data, Subset) else whole
+    if not isinstance(source, TarDataset):
+        raise UnsupportedError(
+            f"{data!r} is not made of tar shards, and only these are written anew; write it to "
+            "shards first, for instance with webdataset.ShardWriter"
+        )
+    return source, rows
 
 
 def members_of(data: TarDataset, *, progress: bool) -> Members:
@@ -85,7 +98,7 @@ def members_of(data: TarDataset, *, progress: bool) -> Members:
     shards = data.index.shards
     if data.index.at_urls:
         raise UnsupportedError(
-            f"{shards[0]['path']} is a URL; fetch the shards first, and reshard the files"
+            f"{shards[0]['path']} is a URL; fetch the shards first, and take the files"
         )
     number_of: dict[str, int] = {}
     left_out: Counter[str] = Counter()
@@ -162,13 +175,16 @@ def _shard_plans(
     )
     chosen: list[int] = []
     headers: list[bytes] = []
-    filled = _END
+    filled = END
     for row, first, last in spans:
-        own = [_header(keys[row], members.fields, member) for member in table[first:last]]
+        own = [
+            header_of(f"{keys[row]}.{members.fields[member['field']]}", int(member["size"]))
+            for member in table[first:last]
+        ]
         taken = sum(map(len, own)) + int(_whole_blocks(table["size"][first:last]).sum())
         if chosen and filled + taken > shard_bytes:
             yield table[chosen], headers
-            chosen, headers, filled = [], [], _END
+            chosen, headers, filled = [], [], END
         chosen.extend(range(first, last))
         headers.extend(own)
         filled += taken
@@ -186,23 +202,23 @@ def _write_shard(
     """Writes a new file, and calls ``copied`` after each member; returns its size."""
     ends = np.cumsum([len(header) for header in headers] + _whole_blocks(members["size"]))
     places = np.concatenate([[0], ends[:-1]])
-    size = int(ends[-1]) + _END
+    size = int(ends[-1]) + END
     by_source = np.lexsort((members["offset"], members["shard"])).tolist()
     with storage_errors("write", path), path.open("xb") as file:
         file.truncate(size)  # what lies between members and at the end stays zero
         for shard, group in itertools.groupby(by_source, lambda at: int(members["shard"][at])):
-            with _opened_shard(shards[shard]) as source:
+            with opened_shard(shards[shard]) as source:
                 for at in group:
                     file.seek(int(places[at]))
                     file.write(headers[at])
                     _, _, _, offset, length = members[at].tolist()
-                    for piece in _pieces(source, offset, length):
+                    for piece in pieces(source, offset, length):
                         file.write(piece)
                     copied()
     return size
 
 
-def _pieces(source: BinaryIO, offset: int, size: int) -> Iterator[bytes]:
+def pieces(source: BinaryIO, offset: int, size: int) -> Iterator[bytes]:
     """The content of a member, a few megabytes at a time."""
     with storage_errors("read", source.name):
         source.seek(offset)
@@ -223,7 +239,7 @@ def _named(shard: Shard, left_out: Counter[str]) -> Iterator[tuple[str, str, int
     try:
         with (
             storage_errors("read", path),
-            _opened_shard(shard) as file,
+            opened_shard(shard) as file,
             tarfile.open(
                 fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
             ) as opened,
@@ -253,7 +269,7 @@ def _refusal(info: tarfile.TarInfo) -> str | None:
     return None if info.isreg() else "device"
 
 
-def _opened_shard(shard: Shard) -> BinaryIO:
+def opened_shard(shard: Shard) -> BinaryIO:
     """The file of a shard, unless it is another one than was indexed."""
     with storage_errors("read", shard["path"]):
         file = open(shard["path"], "rb")  # noqa: SIM115, closed by who asks
@@ -267,12 +283,14 @@ def _opened_shard(shard: Shard) -> BinaryIO:
     return file
 
 
-def _header(key: str, fields: list[str], member: np.void) -> bytes:
-    info = tarfile.TarInfo(f"{key}.{fields[member['field']]}")
-    info.size = int(member["size"])
+def header_of(name: str, size: int) -> bytes:
+    """What stands before the content of a member."""
+    info = tarfile.TarInfo(name)
+    info.size = size
     info.mode = 0o644
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
 
 
 def _whole_blocks(size: np.ndarray) -> np.ndarray:
-    return -(-size // _BLOCK) * _BLOCK
+    """Bytes of the blocks that contents of these sizes fill."""
+    return -(-size // BLOCK) * BLOCK
