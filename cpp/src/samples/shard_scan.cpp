@@ -73,8 +73,8 @@ class Grouping {
       offset = member.offset;
       scan_.rows.sizes[place] = static_cast<std::int32_t>(std::min(member.bytes, kSizeCap));
       // A picture that was decoded beforehand is the same as the one that it was made of.
-      const bool decoded = field == static_cast<int>(SampleField::image) &&
-                           split->extension == kDecodedExtension;
+      const bool decoded =
+          field == static_cast<int>(SampleField::image) && split->extension == kDecodedExtension;
       if (!decoded) digest(row, static_cast<SampleField>(field), member);
     }
   }

@@ -72,9 +72,10 @@ ImageHeader Decoder::open(std::span<const std::byte> encoded, const DecodeLimits
     case ImageFormat::tiff: unsupported(name_of(header.format));
     case ImageFormat::unknown:
       throw SampleError("unreadable_image",
-                        encoded.empty() ? "the picture is empty"
-                                        : "the picture starts with " + quoted_start(encoded) +
-                                              ", which is none of JPEG, PNG, WebP, PPM, GIF, BMP, TIFF");
+                        encoded.empty()
+                            ? "the picture is empty"
+                            : "the picture starts with " + quoted_start(encoded) +
+                                  ", which is none of JPEG, PNG, WebP, PPM, GIF, BMP, TIFF");
   }
   header.orientation = exif_orientation(encoded, header.format);
   return header;
