@@ -170,9 +170,10 @@ def pack(
     """Write the shards anew with pictures decoded and resized, for runs of many epochs."""
     from helip.data.packing import pack
 
+    opening = {name: options[name] for name in _OF_SAMPLES}
     dataset, options = open_data(data, options)
     result = pack(dataset, out=out, **options)
-    proceed = line_of("train", data=result.path, pairs="PAIRS", model="MODEL", out="RUN")
+    proceed = line_of("train", data=result.path, pairs="PAIRS", model="MODEL", out="RUN", **opening)
     return Done(out, proceed, facts=result.to_dict(), rows=packed_rows(result))
 
 

@@ -26,7 +26,7 @@ TAKING_DATA = [each for each in load_all() if "data" in inspect.signature(each.w
 def test_these_commands_take_data() -> None:
     """A new one is among them by the name of its parameter."""
     names = {each.name for each in TAKING_DATA}
-    assert names >= {"embed", "reshard", "diagnose", "curate", "train", "eval", "report"}
+    assert names >= {"embed", "pack", "reshard", "diagnose", "curate", "train", "eval", "report"}
 
 
 @pytest.mark.parametrize("command", TAKING_DATA, ids=lambda command: command.name)
@@ -56,6 +56,7 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[o
     helip.HardPairs.from_arrays(ids, np.ones((20, 1), np.float32)).save(pairs)
     return {
         "embed": ("embed", data, "--out", out),
+        "pack": ("pack", data, "--out", out),
         "reshard": ("reshard", data, "--pairs", pairs, "--out", out),
         "diagnose": ("diagnose", pairs, "--data", data),
         "curate": ("curate", pairs, "--data", data, "--out", out),
