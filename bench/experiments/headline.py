@@ -133,7 +133,10 @@ def gained(before: list[float], after: list[float]) -> str:
 def within(figure: str) -> list[list[str]]:
     """A row each way: the recall of the number of epochs that is best for it on validation, of
     those that end in time; and how far that is from the default's."""
-    runs = records.read("photos-time")["runs"]
+    runs = {
+        name: found for part in ("photos-time", "photos-time-scenes") if part in records.names()
+        for name, found in records.read(part)["runs"].items()
+    }  # fmt: skip
     lead = "256 rows, default"
     ways: dict[str, dict[str, list[str]]] = {}
     for name in runs:
@@ -187,8 +190,7 @@ def general(experiment: str) -> list[list[str]]:
         only = name.partition(", ")[0]
         control = runs[f"{only}, control"]
         row = [name]
-        others = [data for data in dict.fromkeys(each.partition(", ")[0] for each in runs)
-                  if data != only]  # fmt: skip
+        others = [data for data in photos.MIXED if data != only]
         for sets, gallery in (([only], "among all"), ([only], "published"), (others, "among all")):
             keys = [f"{data} {way}, {gallery}" for data in sets for way in ("I→T", "T→I")]
             before, after = (
@@ -261,6 +263,11 @@ def main() -> None:
             "photos-domains",
             "Photographs: a start of other sets, tuned on one more",
             general("photos-general"),
+        ),
+        (
+            "photos-tuned",
+            "Photographs: the start of three sets, tuned on one of them",
+            general("photos-from-general"),
         ),
     ):
         records.write(name, {"title": title, "table": table})

@@ -108,6 +108,31 @@ TIMED = {
                 "default, own pools", "B3", "JEST, factor 5", "CABS-DM, factor 5",
                 "TuneCLIP's loss, γ = 0.9", "NegCLIP", "SigLIP's loss")
 }  # fmt: skip
+
+
+def timed(data: tuple[str, ...]) -> tuple[Trial, ...]:
+    return tuple(
+        replace(trial, name=f"{trial.name}, {count} epochs", epochs=float(count), against="")
+        for count in (4, 8, 16)
+        for trial in compared(TIMED, data, (256,))
+        + compared({name: MAIN[name] for name in ("control", "default")}, data, (64, 1024))
+        + compared(PLAIN, data, (4096,))
+        if not (count > 8 and trial.way.startswith("JEST"))
+    )
+
+
+def tuned(only: str) -> Iterator[Trial]:
+    """From the general start on one of its sets. The start is the same for all."""
+    for trial in compared(FEW, ("mixed",), (256,), stage="top", general=True, lr=TUNED,
+                          epochs=epochs(only, "top") / 2):  # fmt: skip
+        is_start = trial.way == "start"
+        yield replace(
+            trial, only="" if is_start else only, epochs=0.0 if is_start else trial.epochs,
+            name=trial.name.replace("mixed, 256 rows", only),
+            against=trial.against and f"{only}, control",
+        )  # fmt: skip
+
+
 _CHOICES: dict[str, dict[str, Any]] = {
     "control": {},
     EIGHT: {"way": EIGHT},
@@ -208,33 +233,19 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
     ),
     "photos-pixels": PhotoExperiment(
         "Photographs, a small image tower from pixels, from random weights",
-        compared(FEW, SMALL, (64, 256), stage="pixels")
-        + compared(FEW, ("fashion44k",), (256,), stage="pixels"),
+        compared(FEW, SMALL, (256,), stage="pixels"),
     ),
     "photos-rivals": PhotoExperiment(
         "Photographs, heads: rivals at equal steps and rows",
         compared(RIVALS, ("flickr8k", "fashion"), (256,)),
     ),
-    "photos-time": PhotoExperiment(
-        "Photographs, heads: for as long",
-        tuple(
-            replace(trial, name=f"{trial.name}, {count} epochs", epochs=float(count), against="")
-            for count in (4, 8, 16)
-            for trial in compared(TIMED, SMALL, (256,))
-            + compared({name: MAIN[name] for name in ("control", "default")}, SMALL, (64, 1024))
-            + compared(PLAIN, SMALL, (4096,))
-            if not (count > 8 and trial.way.startswith("JEST"))
-        ),
+    "photos-time": PhotoExperiment("Photographs, heads: for as long", timed(("fashion",))),
+    "photos-time-scenes": PhotoExperiment(
+        "Photographs, heads: for as long, scenes", timed(("flickr8k", "paragraphs"))
     ),
     "photos-from-general": PhotoExperiment(
-        "Photographs and icons, a tower: the start of all sets, tuned on one of them",
-        tuple(
-            replace(trial, only=only, name=trial.name.replace("all, 256 rows", only),
-                    against=trial.against and f"{only}, control")
-            for only in photos.SOURCES
-            for trial in compared(FEW, ("all",), (256,), stage="top", general=True, lr=TUNED,
-                                  epochs=epochs(only, "top") / 2)
-        ),
+        "Photographs, a tower: the start of three sets, tuned on one of them",
+        tuple(trial for only in photos.MIXED for trial in tuned(only)),
     ),
     "photos-general-lr": PhotoExperiment(
         "Photographs, a tower: learning rates from the start of all sets",

@@ -57,6 +57,7 @@ def prepare(workers: Workers, trials: Iterable[Trial], seeds: Sequence[int]) -> 
               if pool not in photo_runs.OWN}  # fmt: skip
     # The scenes first, so that no two processes encode the same captions.
     workers.finish("captions", [workers.submit(_captions, each) for each in sorted(sets)])
+    workers.finish("prompts", [workers.submit(_prompts, each) for each in photos.CLASSES])
     more = {(trial.data, kind) for trial in trials for kind in ("phrases", "swapped")
             if (kind == "phrases") == bool(trial.phrases)
             and (trial.phrases or trial.loss.get("kind") == "negclip")}  # fmt: skip
@@ -91,6 +92,10 @@ def all_starts(trial: Trial) -> list[Trial]:
 
 def _captions(name: str) -> None:
     photo_scene.scene(name)
+
+
+def _prompts(name: str) -> None:
+    photo_scene.prompts(name)
 
 
 def _pixels(name: str) -> None:
