@@ -41,7 +41,8 @@ def child(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     pairs = helip.mine(
         store, k=arguments.k, method=arguments.child, memory=arguments.memory,
-        threads=arguments.threads, device="cpu", out=arguments.table, progress=False,
+        threads=arguments.threads, device="cpu", out=arguments.table, keep_codes=False,
+        progress=False,
     )  # fmt: skip
     seconds = time.perf_counter() - started
     known = {name: pairs.report[name] for name in ("recall", "partition") if name in pairs.report}

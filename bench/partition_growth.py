@@ -29,7 +29,8 @@ PREPARE = "import helip; store = helip.EmbeddingStore.open(sys.argv[1])"
 CALL = """
 pairs = helip.mine(
     store, k=int(sys.argv[3]), method="partition", recall=float(sys.argv[4]), device="cpu",
-    threads=int(sys.argv[5]), memory=sys.argv[6] or None, out=sys.argv[2], progress=False,
+    threads=int(sys.argv[5]), memory=sys.argv[6] or None, out=sys.argv[2], keep_codes=False,
+    progress=False,
 )
 """
 

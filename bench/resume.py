@@ -68,6 +68,7 @@ def child(arguments: argparse.Namespace) -> None:
         parts=None if whole else arguments.parts[0], part=part, progress=False,
         cluster_rows=arguments.cluster_rows,
         engine="threads" if arguments.cluster_rows is None else "local", codes=arguments.codes,
+        keep_codes=arguments.codes is not None,
     )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def plainly(store: helip.EmbeddingStore, arguments: argparse.Namespace) -> dict[
     begun = time.process_time()
     table = helip.mine(
         store, k=arguments.k, method="partition", device="cpu", threads=arguments.threads,
-        recall=arguments.recall, progress=False,
+        recall=arguments.recall, keep_codes=False, progress=False,
     )  # fmt: skip
     return {"cpu": time.process_time() - begun, "recall": table.report["recall"]}
 

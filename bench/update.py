@@ -2,7 +2,7 @@
 
 Of N grown rows (bench/grown.py) the last ``--new`` share is appended to a store that was mined
 without them; ``--delete`` of the rows are deleted on top. An update is measured without codes, and
-with those that the mining of the earlier state kept (``codes=``).
+with those that the mining of the earlier state kept, as it does by default.
 All sides end with the same table on disk, compared byte for byte, and alternate in one run, each in
 a process of its own; a ratio is that of runs next to each other, and the median is what counts.
 
@@ -66,13 +66,15 @@ def child(side: str, folder: Path, threads: int, k: int) -> None:
     start, cpu = time.perf_counter(), time.process_time()
     if side == "fresh":
         pairs = helip.mine(
-            store, k=k, method="exact", device="cpu", threads=threads, out=out, progress=False
-        )
+            store, k=k, method="exact", device="cpu", threads=threads, out=out, keep_codes=False,
+            progress=False,
+        )  # fmt: skip
     else:
         codes = folder / "codes-now" if side == "kept" else None
         pairs = helip.update(
-            folder / "table", store, out=out, threads=threads, codes=codes, progress=False
-        )
+            folder / "table", store, out=out, threads=threads, codes=codes,
+            keep_codes=codes is not None, progress=False,
+        )  # fmt: skip
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     print(json.dumps({"seconds": seconds, "cpu": cpu, "report": pairs.report}))
 

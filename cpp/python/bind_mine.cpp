@@ -10,7 +10,8 @@ void bind_options(py::module_& module) {
                        std::int64_t candidates, std::int64_t refresh, std::uint64_t seed,
                        double recall, int threads, std::int64_t memory,
                        std::optional<double> margin, std::int64_t skip, const std::string& collapse,
-                       std::int64_t parts, double checkpoint, const std::filesystem::path& codes) {
+                       std::int64_t parts, double checkpoint, const std::filesystem::path& codes,
+                       bool keep_codes) {
              MineOptions o;
              o.k = k;
              o.method = method_from_name(method);
@@ -31,6 +32,7 @@ void bind_options(py::module_& module) {
              o.parts = parts;
              o.checkpoint = checkpoint;
              o.codes = codes;
+             o.keep_codes = keep_codes;
              return o;
            }),
            py::kw_only(), py::arg("k"), py::arg("method") = "auto", py::arg("modality") = "both",
@@ -39,7 +41,8 @@ void bind_options(py::module_& module) {
            py::arg("refresh") = 300000, py::arg("seed") = 0, py::arg("recall") = 0.95,
            py::arg("threads") = 0, py::arg("memory") = 0, py::arg("margin") = py::none(),
            py::arg("skip") = 0, py::arg("collapse") = "none", py::arg("parts") = 1,
-           py::arg("checkpoint") = 60.0, py::arg("codes") = std::filesystem::path())
+           py::arg("checkpoint") = 60.0, py::arg("codes") = std::filesystem::path(),
+           py::arg("keep_codes") = true)
       .def_readonly("k", &MineOptions::k);
 }
 
@@ -130,14 +133,14 @@ void bind_mine(py::module_& module) {
       "update",
       [](const HardPairs& pairs, const EmbeddingStore& store, int threads, std::int64_t memory,
          const py::object& progress, const std::filesystem::path& out,
-         const std::filesystem::path& codes) {
+         const std::filesystem::path& codes, bool keep_codes) {
         return run_with_progress(progress, [&](const ProgressCallback& callback) {
-          return update(pairs, store, {threads, memory, codes}, callback, out);
+          return update(pairs, store, {threads, memory, codes, keep_codes}, callback, out);
         });
       },
       py::arg("pairs"), py::arg("store"), py::arg("threads") = 0, py::arg("memory") = 0,
       py::arg("progress") = py::none(), py::arg("out") = std::filesystem::path(),
-      py::arg("codes") = std::filesystem::path());
+      py::arg("codes") = std::filesystem::path(), py::arg("keep_codes") = true);
   module.def(
       "add_rows",
       [](const HardPairs& pairs, const BoundView& image, const BoundView& text,

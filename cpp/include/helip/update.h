@@ -17,10 +17,10 @@ namespace helip {
 struct UpdateOptions {
   int threads = 0;          // 0: all cores
   std::int64_t memory = 0;  // bytes for buffers; 0: a quarter of what the machine gives (machine.h)
-  // A folder of codes, see MineOptions: those of an earlier state of the store are gone on with, by
-  // whatever options they were made. Once more than an eighth of the rows is new to them, all are
-  // kept anew.
+  // As in MineOptions: codes of an earlier state of the store are gone on with, by whatever options
+  // they were made. Once more than an eighth of the rows is new to them, all are kept anew.
   std::filesystem::path codes = {};
+  bool keep_codes = true;
 };
 
 // The table that mine() gives for `store` with the options of `pairs`: the same ids, scores and

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t kLeastMineOptions = offsetof(helip_mine_options, checkpoint) + sizeof(double);
 constexpr std::size_t kLeastUpdateOptions =
-    offsetof(helip_update_options, reserved) + sizeof(std::int32_t);
+    offsetof(helip_update_options, keep_codes) + sizeof(std::int32_t);
 constexpr std::size_t kLeastPlan = offsetof(helip_mine_plan, reserved) + sizeof(std::int32_t);
 
 static_assert(static_cast<int>(MiningMethod::automatic) == HELIP_METHOD_AUTO);
@@ -53,12 +53,17 @@ helip_mine_options default_mine_options() {
   options.memory = ours.memory;
   options.parts = ours.parts;
   options.checkpoint = ours.checkpoint;
+  options.keep_codes = ours.keep_codes;
   return options;
 }
 
 MineOptions mine_options_of(const helip_mine_options* options) {
   const helip_mine_options given =
       read_struct(options, default_mine_options(), kLeastMineOptions, "options");
+  if (given.reserved != 0) {
+    refuse("options.reserved is ", given.reserved, ", but must be 0; call ",
+           "helip_mine_options_init first");
+  }
   MineOptions ours;
   ours.k = given.k;
   ours.method = checked_enum(given.method, MiningMethod::partition, "method");
@@ -79,22 +84,19 @@ MineOptions mine_options_of(const helip_mine_options* options) {
   ours.parts = given.parts;
   ours.checkpoint = given.checkpoint;
   ours.codes = optional_path(given.codes, "codes");
+  ours.keep_codes = given.keep_codes != 0;
   return ours;
 }
 
 helip_update_options default_update_options() {
   const UpdateOptions ours;
-  return {sizeof(helip_update_options), ours.memory, nullptr, ours.threads, 0};
+  return {sizeof(helip_update_options), ours.memory, nullptr, ours.threads, ours.keep_codes};
 }
 
 UpdateOptions update_options_of(const helip_update_options* options) {
   const helip_update_options given =
       read_struct(options, default_update_options(), kLeastUpdateOptions, "options");
-  if (given.reserved != 0) {
-    refuse("options.reserved is ", given.reserved, ", but must be 0; call ",
-           "helip_update_options_init first");
-  }
-  return {given.threads, given.memory, optional_path(given.codes, "codes")};
+  return {given.threads, given.memory, optional_path(given.codes, "codes"), given.keep_codes != 0};
 }
 
 void write_plan(const MinePlan& plan, helip_mine_plan* out) {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -238,6 +239,12 @@ void remove_file_in(const fs::path& directory, const std::string& name) noexcept
 
 void remove_empty_directory(const fs::path& path) noexcept { ::rmdir(path.c_str()); }
 
+std::int64_t free_bytes(const fs::path& directory) {
+  struct statvfs status{};
+  if (retry([&] { return ::statvfs(directory.c_str(), &status); }) != 0) fail("stat", directory);
+  return static_cast<std::int64_t>(status.f_bavail * status.f_frsize);
+}
+
 void remove_directory(const fs::path& path) noexcept {
   try {
     for (const std::string& name : names_in(path)) {
@@ -301,6 +308,12 @@ void PendingFile::truncate(std::int64_t bytes) {
 
 void PendingFile::sync() {
   if (retry([&] { return ::fsync(file_.get()); }) != 0) fail("sync", temporary_);
+}
+
+void PendingFile::begin_sync() noexcept {
+#ifdef SYNC_FILE_RANGE_WRITE
+  (void)::sync_file_range(file_.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+#endif
 }
 
 void PendingFile::publish(const std::string& name) {

@@ -69,6 +69,8 @@ void make_directory(const std::filesystem::path& directory);
 void remove_file(const std::filesystem::path& path) noexcept;
 void remove_file_in(const std::filesystem::path& directory, const std::string& name) noexcept;
 void remove_empty_directory(const std::filesystem::path& path) noexcept;
+// Bytes that files of a directory may still take.
+[[nodiscard]] std::int64_t free_bytes(const std::filesystem::path& directory);
 // With all that is in it; what cannot be removed stays.
 void remove_directory(const std::filesystem::path& path) noexcept;
 
@@ -87,6 +89,7 @@ class PendingFile {
   void reserve(std::int64_t bytes);  // so that a full disk shows now; a hint where unsupported
   void truncate(std::int64_t bytes);
   void sync();  // what was written so far, so that publish() has less to wait for
+  void begin_sync() noexcept;  // the same without waiting for it, where the system can
   // fsync, close, rename, fsync of the directory. Where it throws there is no file of this name.
   void publish(const std::string& name);
   // The same for a file that counts from the moment when it has its name, whatever lay there

@@ -24,25 +24,22 @@ std::int64_t product_of(const std::vector<std::int64_t>& shape) noexcept {
 
 std::int64_t Tensor::bytes() const noexcept { return product_of(shape) * size_of(dtype); }
 
-ShardRecord write_tensors(const fs::path& directory, const std::string& name,
-                          const std::vector<Tensor>& tensors,
-                          const std::function<void(std::int64_t)>& advance) {
+PendingTensors::PendingTensors(const fs::path& directory, const std::vector<Tensor>& tensors,
+                               const std::function<void(std::int64_t)>& advance, bool wait)
+    : file_(directory) {
   std::vector<TensorInfo> layout;
   std::int64_t end = kHeaderBytes;
   for (const Tensor& tensor : tensors) {
     layout.push_back({tensor.name, tensor.dtype, tensor.shape, end, end + tensor.bytes()});
     end += tensor.bytes();
   }
-  ShardRecord record;
-  record.file = name;
-  record.rows = 1;
-  record.bytes = end;
+  record_.rows = 1;
+  record_.bytes = end;
 
-  PendingFile file(directory);
-  file.reserve(end);
+  file_.reserve(end);
   const std::string header = make_safetensors_header(layout, kHeaderBytes);
-  file.write_at(header.data(), header.size(), 0);
-  record.header_digest = digest_hex(header.data(), header.size());
+  file_.write_at(header.data(), header.size(), 0);
+  record_.header_digest = digest_hex(header.data(), header.size());
   std::int64_t since_sync = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const auto* data = static_cast<const char*>(tensors[i].data);
@@ -50,17 +47,31 @@ ShardRecord write_tensors(const fs::path& directory, const std::string& name,
     for (std::int64_t done = 0; done < tensors[i].bytes(); done += kBlock) {
       const std::int64_t bytes = std::min(kBlock, tensors[i].bytes() - done);
       digest.update(data + done, static_cast<std::size_t>(bytes));
-      file.write_at(data + done, static_cast<std::size_t>(bytes), layout[i].begin + done);
+      file_.write_at(data + done, static_cast<std::size_t>(bytes), layout[i].begin + done);
       since_sync += bytes;
       if (since_sync < kSyncBytes) continue;
-      file.sync();
+      if (wait) {
+        file_.sync();
+      } else {
+        file_.begin_sync();
+      }
       if (advance) advance(since_sync);
       since_sync = 0;
     }
-    record.digests[tensors[i].name] = digest.hex();
+    record_.digests[tensors[i].name] = digest.hex();
   }
-  file.publish(name);
-  return record;
+}
+
+ShardRecord PendingTensors::publish(const std::string& name) {
+  file_.publish(name);
+  record_.file = name;
+  return record_;
+}
+
+ShardRecord write_tensors(const fs::path& directory, const std::string& name,
+                          const std::vector<Tensor>& tensors,
+                          const std::function<void(std::int64_t)>& advance) {
+  return PendingTensors(directory, tensors, advance, true).publish(name);
 }
 
 TensorFile::TensorFile(fs::path path, ShardRecord record)

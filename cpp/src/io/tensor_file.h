@@ -24,8 +24,23 @@ struct Tensor {
   std::int64_t bytes() const noexcept;
 };
 
-// Publishes them as the file `name` of a directory, whole or not at all. `advance(bytes)` is called
-// now and then and may throw to stop. Returns what a reader checks; as a shard it has one row.
+// They become a file of a directory, whole or not at all.
+class PendingTensors {
+ public:
+  // Writes them. `advance(bytes)` is called now and then and may throw to stop. `wait`: for the
+  // disk, bit by bit; else publish() does, and until then they are on their way.
+  PendingTensors(const std::filesystem::path& directory, const std::vector<Tensor>& tensors,
+                 const std::function<void(std::int64_t)>& advance, bool wait);
+  // Returns what a reader checks; as a shard it has one row.
+  ShardRecord publish(const std::string& name);
+  std::int64_t bytes() const noexcept { return record_.bytes; }
+
+ private:
+  PendingFile file_;
+  ShardRecord record_;
+};
+
+// Both in one step.
 ShardRecord write_tensors(const std::filesystem::path& directory, const std::string& name,
                           const std::vector<Tensor>& tensors,
                           const std::function<void(std::int64_t)>& advance = {});

@@ -125,6 +125,7 @@ def core_options(
     if isinstance(machine, JobOptions):
         named["checkpoint"] = machine.checkpoint
         named["codes"] = machine.codes_path
+        named["keep_codes"] = machine.keep_codes
     return _core.MineOptions(
         **named, threads=machine.threads or 0, memory=parse_bytes(machine.memory), parts=parts
     )

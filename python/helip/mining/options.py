@@ -138,7 +138,12 @@ class CodesOptions(Options):
 
     codes: str | os.PathLike[str] | None = None
     """A folder for what is made of a store's rows before pairs are compared (lengths, filters,
-    order, int8 codes): a later job of the same store and options, and an update, begins with it."""
+    order, int8 codes): a later job of the same store and options, and an update, begins with it.
+    None: ``codes`` in that of a store of 16,384 rows or more, if a quarter of the free disk holds
+    them."""
+
+    keep_codes: bool = True
+    """Take up and keep such codes."""
 
     @property
     def codes_path(self) -> str:
@@ -148,7 +153,11 @@ class CodesOptions(Options):
                 f"codes is {os.fspath(self.codes)}, a URL, where codes are not kept; give a folder "
                 "on a local or shared disk"
             )
-        return output_path(self.codes, "codes", "leave it out to keep no codes")
+        if self.codes is not None and not self.keep_codes:
+            raise InvalidArgumentError(
+                f"codes is {os.fspath(self.codes)!r}, and keep_codes is False; drop one of them"
+            )
+        return output_path(self.codes, "codes", "leave it out for those of the store")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,7 +94,7 @@ def update(call: UpdateCall) -> HardPairs:
     with ProgressBar(None, label="update", unit="units", enabled=call.progress) as bar:
         core = _core.update(
             pairs._core, store._core, call.threads or 0, parse_bytes(call.memory), Follower(bar),
-            path, call.codes_path,
+            path, call.codes_path, call.keep_codes,
         )  # fmt: skip
     return HardPairs(core)
 
@@ -141,7 +141,7 @@ def _afresh(
     mined = mine(
         store, out=place, device="cpu", **options.as_dict(), **clusters.as_dict(),
         threads=call.threads, memory=call.memory, engine=call.engine, codes=call.codes,
-        progress=call.progress,
+        keep_codes=call.keep_codes, progress=call.progress,
     )  # fmt: skip
     did = {"from": pairs.fingerprint, **changes, "afresh": REBUILT}
     writer = _core.HardPairsWriter(path, len(mined), mined.k, replace=there is not None)

@@ -139,8 +139,10 @@ struct CodedRows {
   mining::Codes codes_in(const fs::path& folder) {
     return mining::entry_point([&] {
       mining::KeptCodes kept(
-          folder, corpus, identity, [](const OrderedJson&) { return true; }, silent);
-      return mining::Codes(corpus, mining::FilterPlan(), order, {}, team, &kept);
+          {folder}, corpus, identity, [](const OrderedJson&) { return true; }, silent);
+      mining::Codes codes(corpus, mining::FilterPlan(), order, {}, team, &kept);
+      kept.publish();
+      return codes;
     });
   }
 

@@ -147,6 +147,73 @@ def test_arrays_and_updates_in_stages_keep_no_codes(store: Path, tmp_path: Path)
         helip.update(tmp_path / "p", store, out=tmp_path / "q", codes="c", progress=False)
 
 
+def stages_of(store: Path, **options: Any) -> tuple[Any, set[str]]:
+    """A table, and what was done for it."""
+    seen = set()
+    pairs = mine(store, on_progress=lambda *said: seen.add(said[0]) or True, **options)
+    return pairs, seen
+
+
+def test_a_large_store_keeps_its_codes_by_itself(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s", 16_384)
+    plain, seen = stages_of(store, keep_codes=False)
+    assert not seen & {"keep", "load"} and not (store / "codes").exists()
+    first, seen = stages_of(store)
+    assert "keep" in seen and (store / "codes" / "manifest.json").exists()
+    second, seen = stages_of(store)
+    assert "load" in seen and "keep" not in seen
+    fingerprint = helip.EmbeddingStore.open(store).fingerprint
+
+    (file,) = (store / "codes").glob("codes-*")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    mended, seen = stages_of(store)
+    assert "keep" in seen and "are damaged" in mended.report["codes"]
+    again, seen = stages_of(store)
+    assert "load" in seen and "keep" not in seen
+
+    (store / "codes" / "manifest.json").write_text("{}")
+    unreadable, _ = stages_of(store)
+    assert "codes" in unreadable.report
+    for pairs in (first, second, again):
+        assert pairs.report == plain.report
+    for pairs in (first, second, mended, again, unreadable):
+        for name in ("ids", "scores", "counts"):
+            assert getattr(pairs, name).tobytes() == getattr(plain, name).tobytes()
+    helip.EmbeddingStore.open(store).verify(progress=False)
+    assert helip.EmbeddingStore.open(store).fingerprint == fingerprint
+
+
+def test_a_store_where_nothing_can_be_kept_is_mined_and_the_report_says_why(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s", 16_384)
+    (store / "codes").write_text("a file")
+    pairs, seen = stages_of(store)
+    assert "keep" not in seen
+    assert "codes" in pairs.report["codes"]
+    assert (store / "codes").read_text() == "a file"
+    with pytest.raises(InvalidArgumentError, match="keep_codes is False; drop one of them"):
+        mine(store, codes=tmp_path / "c", keep_codes=False)
+
+
+def test_an_update_takes_up_the_codes_of_the_store(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s", 16_384)
+    mine(store, tmp_path / "p")
+    writer = helip.EmbeddingStore.append_to(store)
+    with writer:
+        dice = np.random.default_rng(1)
+        writer.append(
+            [f"new {i}" for i in range(300)],
+            *(dice.normal(size=(300, dims)) for dims in (writer.image_dim, writer.text_dim)),
+        )
+    before = files_of(store / "codes")
+    updated = helip.update(tmp_path / "p", store, progress=False)
+    assert files_of(store / "codes") == before
+    plain = mine(store, keep_codes=False)
+    for name in ("ids", "scores", "counts"):
+        assert getattr(updated, name).tobytes() == getattr(plain, name).tobytes()
+
+
 def test_damage_and_other_folders_are_named(store: Path, tmp_path: Path) -> None:
     codes = tmp_path / "codes"
     mine(store, codes=codes)

@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kFormat = "helip.codes";
+constexpr std::int64_t kFreePerCodes = 4;  // free bytes of a disk for each that codes take unasked
 constexpr std::string_view kPrefix = "codes-", kSuffix = ".safetensors";
 
 // The number of a file of codes, such that the next one has room in a manifest; -1 of any other
@@ -69,15 +70,40 @@ void CodeScales::take_longest(const CodeScales& other) noexcept {
   longest_text = std::max(longest_text, other.longest_text);
 }
 
-KeptCodes::KeptCodes(fs::path folder, const Corpus& corpus, OrderedJson identity,
+KeptCodes::KeptCodes(CodesFolder folder, const Corpus& corpus, OrderedJson identity,
                      const std::function<bool(const OrderedJson&)>& fits,
                      const ProgressCallback& progress)
-    : folder_(std::move(folder)),
+    : folder_(std::move(folder.path)),
+      is_asked_(folder.is_asked),
       corpus_(corpus),
       identity_(std::move(identity)),
       progress_(progress) {
+  guarded([&] { open(fits); });
+}
+
+template <typename Body>
+void KeptCodes::guarded(const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    if (is_asked_ || error.code() == ErrorCode::cancelled) throw;
+    hindrance_ = error.what();
+    is_damaged_ = error.code() == ErrorCode::corrupt;  // and are made again
+    file_.reset();
+    pending_.reset();
+  }
+}
+
+void KeptCodes::open(const std::function<bool(const OrderedJson&)>& fits) {
   if (has_manifest(folder_)) find(fits);
-  if (file_) return;
+  if (file_) {
+    if (is_asked_) return;
+    // What the job begins with is read now, while it can do without.
+    (void)plan();
+    (void)whole_order();
+    (void)lengths();
+    return;
+  }
   if (!has_manifest(folder_) && directory_exists(folder_)) {
     for (const std::string& name : names_in(folder_)) {
       if (number_of(name) >= 0 || name == kLockName || name.starts_with(PendingFile::kPrefix)) {
@@ -225,7 +251,14 @@ std::int64_t KeptCodes::bytes() const {
   return checked([&] { return file_->elements("codes", DType::int8); });
 }
 
-std::int64_t KeptCodes::read(std::int8_t* codes, std::int64_t stride, CodeScales& scales) const {
+std::int64_t KeptCodes::read(std::int8_t* codes, std::int64_t stride, CodeScales& scales) {
+  std::int64_t count = 0;
+  guarded([&] { count = read_found(codes, stride, scales); });
+  return count;
+}
+
+std::int64_t KeptCodes::read_found(std::int8_t* codes, std::int64_t stride,
+                                   CodeScales& scales) const {
   const std::vector<std::uint32_t> rows = whole_order().rows;
   const auto count = static_cast<std::int64_t>(rows.size());
   checked([&] {
@@ -270,8 +303,13 @@ bool KeptCodes::holds_the_same() const {
 
 void KeptCodes::keep(const FilterPlan& plan, const RowOrder& order, const CodeScales& scales,
                      const std::int8_t* codes, std::int64_t bytes) {
-  const std::optional<DirectoryLock> lock = DirectoryLock::if_free(folder_);
-  if (!lock || holds_the_same()) return;
+  if (hindrance_.empty() || is_damaged_) guarded([&] { write(plan, order, scales, codes, bytes); });
+}
+
+void KeptCodes::write(const FilterPlan& plan, const RowOrder& order, const CodeScales& scales,
+                      const std::int8_t* codes, std::int64_t bytes) {
+  std::optional<DirectoryLock> lock = DirectoryLock::if_free(folder_);
+  if (!lock || (!is_damaged_ && holds_the_same())) return;
   corpus_.require_whole();
   TensorColumns columns;
   show_order(order, columns);
@@ -286,12 +324,16 @@ void KeptCodes::keep(const FilterPlan& plan, const RowOrder& order, const CodeSc
   columns.show("codes", std::span(codes, static_cast<std::size_t>(bytes)));
   std::int64_t all = 0, number = 0;
   for (const Tensor& tensor : columns.tensors()) all += tensor.bytes();
+  if (const std::int64_t free = free_bytes(folder_); !is_asked_ && all > free / kFreePerCodes) {
+    throw Error(ErrorCode::io, "the codes take " + std::to_string(all) +
+                                   " bytes, more than a quarter of the " + std::to_string(free) +
+                                   " that are free beside the store; give codes= a folder");
+  }
   for (const std::string& there : names_in(folder_)) {
     number = std::max(number, number_of(there) + 1);
   }
   ByteProgress progress("keep", all, progress_);
   progress.advance(0);
-  const std::string name = std::string(kPrefix) + std::to_string(number) + std::string(kSuffix);
   Manifest manifest;
   manifest.format = kFormat;
   manifest.generation = manifest.next_shard = number + 1;
@@ -307,16 +349,36 @@ void KeptCodes::keep(const FilterPlan& plan, const RowOrder& order, const CodeSc
                            {"longest_image", scales.longest_image},
                            {"longest_text", scales.longest_text}}}};
   try {
-    manifest.shards = {write_tensors(folder_, name, columns.tensors(),
-                                     [&](std::int64_t written) { progress.advance(written); })};
-    write_manifest(folder_, manifest);
+    PendingTensors tensors(
+        folder_, columns.tensors(), [&](std::int64_t written) { progress.advance(written); }, false);
+    pending_.emplace(Pending{std::move(*lock), std::move(tensors), std::move(manifest),
+                             std::string(kPrefix) + std::to_string(number) +
+                                 std::string(kSuffix)});
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::io) throw;
-    throw Error(ErrorCode::io, error.what() + std::string("; the codes take ") +
-                                   std::to_string(all) + " bytes, beside those that lie there; " +
-                                   "give them another folder, or drop codes");
+    refuse_to_keep(error, all);
   }
-  remove_all_but(folder_, name);
+}
+
+void KeptCodes::publish() {
+  if (!pending_) return;
+  guarded([&] {
+    Pending& pending = *pending_;
+    try {
+      pending.manifest.shards = {pending.tensors.publish(pending.name)};
+      write_manifest(folder_, pending.manifest);
+    } catch (const Error& error) {
+      refuse_to_keep(error, pending.tensors.bytes());
+    }
+    remove_all_but(folder_, pending.name);
+  });
+  pending_.reset();
+}
+
+void KeptCodes::refuse_to_keep(const Error& error, std::int64_t bytes) const {
+  if (error.code() != ErrorCode::io) throw error;
+  throw Error(ErrorCode::io, error.what() + std::string("; the codes take ") +
+                                 std::to_string(bytes) + " bytes, beside those that lie there; " +
+                                 "give them another folder, or drop codes");
 }
 
 }  // namespace helip::mining

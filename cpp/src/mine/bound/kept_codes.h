@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "helip/progress.h"
+#include "io/file.h"
 #include "io/json.h"
+#include "io/manifest.h"
 #include "io/tensor_file.h"
 #include "mine/bound/filter_plan.h"
 #include "mine/bound/row_order.h"
@@ -31,16 +33,27 @@ struct CodeScales {
   void take_longest(const CodeScales& other) noexcept;
 };
 
+// Where codes are kept.
+struct CodesFolder {
+  std::filesystem::path path;
+  // By the caller. Else it is that of the store itself: what goes wrong there is no error, and it
+  // takes no more than a quarter of the free bytes of its disk.
+  bool is_asked = true;
+};
+
 class KeptCodes {
  public:
-  // What lies in `folder` is taken where it is of this program and kernel, of filters that were
+  // What lies in the folder is taken where it is of this program and kernel, of filters that were
   // chosen for half of the rows at least, and `fits(its identity)`. Else the folder is made, and
   // what is made of the corpus is kept there as of `identity`. `progress`: of reading and writing.
-  // Throws Error: io, corrupt, mismatch and invalid_argument (something else lies there).
-  KeptCodes(std::filesystem::path folder, const Corpus& corpus, OrderedJson identity,
+  // Throws Error: io, corrupt, mismatch and invalid_argument (something else lies there), but for
+  // a folder that nobody asked for.
+  KeptCodes(CodesFolder folder, const Corpus& corpus, OrderedJson identity,
             const std::function<bool(const OrderedJson&)>& fits, const ProgressCallback& progress);
 
   bool found() const noexcept { return file_.has_value(); }
+  // Why nothing could be taken from a folder that nobody asked for, or kept there; empty: it could.
+  const std::string& hindrance() const noexcept { return hindrance_; }
   // Marks rows [corpus.size()] that were deleted or changed since, before what was found is read.
   void forget(std::vector<std::uint8_t> rows);
 
@@ -51,16 +64,36 @@ class KeptCodes {
   RowOrder order() const;
   RowLengths lengths() const;
   // Codes of the rows of order(), `stride` bytes each, before errors became slacks, into a buffer
-  // of bytes() at least. Returns how many rows these are.
-  std::int64_t read(std::int8_t* codes, std::int64_t stride, CodeScales& scales) const;
+  // of bytes() at least. Returns how many rows these are: 0 where they are damaged and nobody asked
+  // for them, and found() is false from then on.
+  std::int64_t read(std::int8_t* codes, std::int64_t stride, CodeScales& scales);
   std::int64_t bytes() const;
 
-  // Does nothing where another process is writing there, or has kept the same.
+  // Writes what publish() makes those of the folder. Does nothing where another process is writing
+  // there, or has kept the same.
   void keep(const FilterPlan& plan, const RowOrder& order, const CodeScales& scales,
             const std::int8_t* codes, std::int64_t bytes);
+  // Waits for the disk. Nothing was kept, or it is published: does nothing.
+  void publish();
 
  private:
+  struct Pending {
+    DirectoryLock lock;
+    PendingTensors tensors;
+    Manifest manifest;
+    std::string name;
+  };
+
+  // Calls body(), whose errors are thrown where somebody asked for the folder, and else are the
+  // hindrance.
+  template <typename Body>
+  void guarded(const Body& body);
+  void open(const std::function<bool(const OrderedJson&)>& fits);
   void find(const std::function<bool(const OrderedJson&)>& fits);
+  std::int64_t read_found(std::int8_t* codes, std::int64_t stride, CodeScales& scales) const;
+  void write(const FilterPlan& plan, const RowOrder& order, const CodeScales& scales,
+             const std::int8_t* codes, std::int64_t bytes);
+  [[noreturn]] void refuse_to_keep(const Error& error, std::int64_t bytes) const;
   [[noreturn]] void damaged(const std::string& what) const;
   template <typename Read>
   auto checked(const Read& read) const;
@@ -70,6 +103,7 @@ class KeptCodes {
   bool holds_the_same() const;
 
   const std::filesystem::path folder_;
+  const bool is_asked_;
   const Corpus& corpus_;
   const OrderedJson identity_;
   const ProgressCallback& progress_;
@@ -77,6 +111,9 @@ class KeptCodes {
   std::int64_t rows_ = 0;
   std::optional<TensorFile> file_;
   std::vector<std::uint8_t> forgotten_;
+  std::string hindrance_;
+  bool is_damaged_ = false;
+  std::optional<Pending> pending_;
 };
 
 }  // namespace helip::mining

@@ -16,6 +16,11 @@
 #include "mine/pool/groups.h"
 
 namespace helip::mining {
+namespace {
+
+constexpr std::int64_t kLeastRowsToKeep = 16384;  // of a store, unasked: fewer are soon encoded
+
+}  // namespace
 
 void check_codes_folder(const std::filesystem::path& codes, const std::filesystem::path& out) {
   if (codes.empty() || out.empty()) return;
@@ -33,6 +38,16 @@ void check_codes_folder(const std::filesystem::path& codes, const std::filesyste
   throw Error(ErrorCode::invalid_argument, "codes and a table or its job are both to lie in " +
                                                quoted(codes) +
                                                "; give the codes a folder of their own");
+}
+
+std::optional<CodesFolder> codes_folder(const MineOptions& options, const EmbeddingStore& store) {
+  if (!options.codes.empty()) {
+    if (options.keep_codes) return CodesFolder{options.codes};
+    throw Error(ErrorCode::invalid_argument, "codes is " + quoted(options.codes) +
+                                                 ", and keep_codes is off; drop one of them");
+  }
+  if (!options.keep_codes || store.path().empty() || store.size() < kLeastRowsToKeep) return {};
+  return CodesFolder{store.path() / "codes", false};
 }
 
 Job::Job(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
@@ -54,11 +69,12 @@ Job::Job(const MatrixView& image, const MatrixView& text, const MineOptions& ask
 }
 
 void Job::keep_codes_of(const EmbeddingStore& store) {
-  if (options_.codes.empty()) return;
+  std::optional<CodesFolder> folder = codes_folder(options_, store);
+  if (!folder) return;
   // An order may differ: an object of a manifest has its members sorted.
   const Json identity(codes_identity(store, options_, false));
   const auto fits = [&](const OrderedJson& there) { return Json(there) == identity; };
-  codes_.emplace(options_.codes, corpus_, OrderedJson(identity), fits, progress_);
+  codes_.emplace(std::move(*folder), corpus_, OrderedJson(identity), fits, progress_);
 }
 
 void Job::prepare(MethodCheckpoint* checkpoint) {
@@ -78,12 +94,14 @@ std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodChec
     if (!context_) prepare(checkpoint);
     context_->list_drops = dropped != nullptr;
     report = run_method(*context_, targets, sink);
+    if (codes_) codes_->publish();
     corpus_.require_whole();
     if (dropped != nullptr) *dropped = report.drops.take();
   }
   const bool filtered = context_ && context_->is_prepared();
   const FilterPlan* filters = filtered ? &context_->prepared().plan() : nullptr;
-  return report_json(report, filters, options_, targets, rows());
+  const std::string hindrance = codes_ ? codes_->hindrance() : std::string();
+  return report_json(report, filters, options_, targets, rows(), hindrance);
 }
 
 HardPairs mine_table(const MatrixView& image, const MatrixView& text, const MineOptions& asked,

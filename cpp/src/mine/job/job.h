@@ -21,6 +21,8 @@ namespace helip::mining {
 // Throws invalid_argument where a job would keep codes in the folder of its table, parts or
 // checkpoint.
 void check_codes_folder(const std::filesystem::path& codes, const std::filesystem::path& out);
+// Where the codes of a store are kept, if anywhere.
+std::optional<CodesFolder> codes_folder(const MineOptions& options, const EmbeddingStore& store);
 
 class Job {
  public:
@@ -31,7 +33,7 @@ class Job {
 
   std::int64_t rows() const noexcept { return corpus_.size(); }
   const MineOptions& options() const noexcept { return options_; }
-  // Keeps the codes of this store in options().codes, where that names a folder. Before mine().
+  // Keeps the codes of this store where options() say. Before mine().
   void keep_codes_of(const EmbeddingStore& store);
   // Writes the pools of the targets to `sink`. Returns the report on them, JSON; one range after
   // another gets what the first one needed. `checkpoint`: see MethodContext; `dropped`: mine.h.

@@ -58,7 +58,8 @@ RecallEstimate recall_of_json(const Json& json) {
 }
 
 std::string report_json(const MethodReport& report, const FilterPlan* filters,
-                        const MineOptions& options, const TargetRange& targets, std::int64_t rows) {
+                        const MineOptions& options, const TargetRange& targets, std::int64_t rows,
+                        const std::string& codes) {
   const std::int64_t each = options.method == MiningMethod::sample ? options.candidates : rows - 1;
   const DropCounts& drops = report.drops;
   const auto kept_out = [&drops](Verdict verdict) {
@@ -91,6 +92,7 @@ std::string report_json(const MethodReport& report, const FilterPlan* filters,
                          {"met", report.partition.compared},
                          {"exact", report.partition.compared >= 1.0}};
   }
+  if (!codes.empty()) json["codes"] = codes;
   return json.dump();
 }
 

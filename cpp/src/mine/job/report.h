@@ -16,9 +16,11 @@ namespace helip::mining {
 
 // The options as used, without those that change nothing in the table.
 std::string options_json(const MineOptions& options);
-// Pairs, drops and measurements of `targets`; `filters` nullptr: none were used.
+// Pairs, drops and measurements of `targets`; `filters` nullptr: none were used. `codes`: what
+// hindered keeping them, or empty.
 std::string report_json(const MethodReport& report, const FilterPlan* filters,
-                        const MineOptions& options, const TargetRange& targets, std::int64_t rows);
+                        const MineOptions& options, const TargetRange& targets, std::int64_t rows,
+                        const std::string& codes);
 // The "filters" of a report.
 OrderedJson filters_json(const FilterPlan& filters);
 // The "recall" of a report, and back.

@@ -91,6 +91,7 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
   options.threads = update.threads;
   options.memory = update.memory;
   options.codes = update.codes;
+  options.keep_codes = update.keep_codes;
   return options;
 }
 
@@ -364,6 +365,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   Update update(corpus, pairs, outdated, roles, options, mining::scratch_folder(out), false, team,
                 codes ? &*codes : nullptr);
   update.run(writer);
+  if (codes) codes->publish();
   corpus.require_whole();
   helip::require_whole(pairs.ids().data);
   did["pairs"] = update.pairs();
@@ -371,6 +373,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   if (update.prepared() != nullptr) {
     report["filters"] = mining::filters_json(update.prepared()->plan());
   }
+  if (codes && !codes->hindrance().empty()) report["codes"] = codes->hindrance();
   report["update"] = did;
   origin.report_json = report.dump();
   return writer.finish(std::move(origin));

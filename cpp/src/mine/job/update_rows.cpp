@@ -50,7 +50,8 @@ RowRoles sort_rows(const Corpus& corpus, const HardPairs& pairs, const Outdated&
 std::optional<KeptCodes> codes_for_update(const EmbeddingStore& store, const Corpus& corpus,
                                           const MineOptions& options,
                                           const ProgressCallback& progress) {
-  if (options.codes.empty()) return {};
+  std::optional<CodesFolder> folder = codes_folder(options, store);
+  if (!folder) return {};
   const OrderedJson identity = codes_identity(store, options, true);
   std::optional<EarlierState> since;
   std::string of;  // its fingerprint
@@ -60,7 +61,8 @@ std::optional<KeptCodes> codes_for_update(const EmbeddingStore& store, const Cor
     since = store.earlier_state(integer_of(there.at("rows")), of);
     return since.has_value();
   };
-  std::optional<KeptCodes> codes(std::in_place, options.codes, corpus, identity, fits, progress);
+  std::optional<KeptCodes> codes(std::in_place, std::move(*folder), corpus, identity, fits,
+                                 progress);
   if (since && of != store.fingerprint()) codes->forget(outdated_since(store, *since).marks);
   return codes;
 }

@@ -105,6 +105,7 @@ class MethodContext {
   // For another process to go on from, unless files of the corpus became shorter meanwhile.
   void save(const MethodState& state) const {
     corpus.require_whole();
+    if (kept_codes_ != nullptr) kept_codes_->publish();  // who goes on begins with them
     checkpoint->save(state);
   }
   // Pairs that a target's pool keeps.

@@ -37,7 +37,7 @@ Table = Annotated[Path, text("The table to write.")]
 
 _PLAN = (MineOptions, ClusterOptions, EngineOptions, MachineOptions)
 
-_RARE = ("candidates", "refresh", "keep_stages", "signed", "codes")
+_RARE = ("candidates", "refresh", "keep_stages", "signed", "codes", "keep_codes")
 
 
 @command(*_PLAN, usual={field.name for group in _PLAN for field in fields(group)} - {*_RARE})

@@ -81,7 +81,10 @@ class Ray:
                 if is_done(place):  # of this very job, or refused
                     _core.mine_part(store._core, index, parts, options, str(place))
             codes = os.path.abspath(call.codes_path) if call.codes else None
-            machine = {"threads": each, "memory": call.memory, "codes": codes}
+            machine = {
+                "threads": each, "memory": call.memory, "codes": codes,
+                "keep_codes": call.keep_codes,
+            }  # fmt: skip
             whole = (place_of(store), store.fingerprint, MineOptions.of(call).as_dict(), machine)
             see_to_parts(
                 ray, _mine_part, lambda index: (*whole, index, parts, str(places[index])), places,

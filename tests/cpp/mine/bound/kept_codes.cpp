@@ -41,11 +41,11 @@ class Kept {
   const Corpus& corpus() const { return corpus_; }
 
   KeptCodes codes_in(const fs::path& folder, const std::string& name = "a",
-                     const ProgressCallback& progress = {}) const {
+                     const ProgressCallback& progress = {}, bool is_asked = true) const {
     static const ProgressCallback silent;
     const OrderedJson identity{{"store", name}};
     const auto fits = [&](const OrderedJson& there) { return there == identity; };
-    return {folder, corpus_, identity, fits, progress ? progress : silent};
+    return {{folder, is_asked}, corpus_, identity, fits, progress ? progress : silent};
   }
 
   std::unique_ptr<PreparedCorpus> fresh(KeptCodes* kept = nullptr) {
@@ -62,6 +62,7 @@ class Kept {
     auto prepared = std::make_unique<PreparedCorpus>(corpus_, std::move(plan), std::move(order), 0,
                                                      kMuch, fs::path(), silent_.team, kept);
     prepared->sweep();
+    if (kept != nullptr) kept->publish();
     return prepared;
   }
 
@@ -285,6 +286,43 @@ TEST_CASE("damaged codes are refused, whichever byte it is", "[kept_codes]") {
     }
   }
   REQUIRE(rows.codes_in(folder / "c").found());
+}
+
+TEST_CASE("damaged codes that nobody asked for are made again", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept rows(clustered(300));
+  const auto unasked = [&] { return rows.codes_in(folder / "c", "a", {}, false); };
+  KeptCodes keeper = unasked();
+  const auto fresh = rows.fresh(&keeper);
+  for (const bool manifest : {true, false}) {
+    for (int i = 0; i < 24; ++i) {
+      const fs::path file = manifest ? folder / "c" / "manifest.json" : file_in(folder / "c");
+      flip_byte(file, fs::file_size(file) * static_cast<std::uintmax_t>(i) / 24);
+      KeptCodes kept = unasked();
+      const auto again = kept.found() ? rows.found(kept, kept.order()) : rows.fresh(&kept);
+      INFO(file << ", " << i);
+      REQUIRE(kept.hindrance() != "");
+      for (std::int64_t place = 0; place < fresh->codes().size(); ++place) {
+        REQUIRE(bytes_of_place(again->codes(), place) == bytes_of_place(fresh->codes(), place));
+      }
+      REQUIRE(unasked().found());
+      REQUIRE(unasked().hindrance().empty());
+    }
+  }
+}
+
+TEST_CASE("until they are published codes are nobody's", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept rows(clustered());
+  SilentTeam silent;
+  {
+    KeptCodes keeper = rows.codes_in(folder / "c");
+    const FilterPlan plan = choose_filters(rows.corpus(), 5, silent.team);
+    const Codes codes(rows.corpus(), plan, order_rows(rows.corpus(), plan, silent.team), {},
+                      silent.team, &keeper);
+    REQUIRE_FALSE(rows.codes_in(folder / "c").found());
+  }
+  REQUIRE(names_of(folder / "c") == std::vector<std::string>{".lock"});
 }
 
 TEST_CASE("keeping that is stopped leaves nothing that counts", "[kept_codes]") {

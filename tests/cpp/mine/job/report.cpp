@@ -27,7 +27,7 @@ TEST_CASE("a report of all rows has the recall, one of a part what it is made of
   options.method = MiningMethod::sample;
   options.candidates = 6;
   const auto json = [&](const TargetRange& targets) {
-    return Json::parse(report_json(report, nullptr, options, targets, 10));
+    return Json::parse(report_json(report, nullptr, options, targets, 10, {}));
   };
   const auto whole = json({0, 10, 0, 10}), part = json({0, 5, 0, 10});
   REQUIRE(whole["pairs"] == 60);
