@@ -311,9 +311,9 @@ HELIP_EXPORT helip_status helip_plan_store(const helip_store* store,
 
 typedef struct helip_update_options {
   size_t struct_size;
-  int64_t memory;    /* bytes for buffers; 0: a quarter of what the machine gives */
-  const char* codes; /* NULL: that of the store; a folder, also of an earlier state of the store */
-  int32_t threads;   /* 0: all cores */
+  int64_t memory;     /* bytes for buffers; 0: a quarter of what the machine gives */
+  const char* codes;  /* NULL: that of the store; a folder, also of an earlier state of the store */
+  int32_t threads;    /* 0: all cores */
   int32_t keep_codes; /* 1; 0: codes are neither taken nor kept */
 } helip_update_options;
 HELIP_EXPORT helip_status helip_update_options_init(helip_update_options* options,

@@ -5,44 +5,44 @@ namespace {
 
 void bind_options(py::module_& module) {
   py::class_<MineOptions>(module, "MineOptions")
-      .def(py::init([](std::int64_t k, const std::string& method, const std::string& modality,
-                       double image_max, double text_max, double min_score, bool signed_products,
-                       std::int64_t candidates, std::int64_t refresh, std::uint64_t seed,
-                       double recall, int threads, std::int64_t memory,
-                       std::optional<double> margin, std::int64_t skip, const std::string& collapse,
-                       std::int64_t parts, double checkpoint, const std::filesystem::path& codes,
-                       bool keep_codes) {
-             MineOptions o;
-             o.k = k;
-             o.method = method_from_name(method);
-             o.modality = modality_from_name(modality);
-             o.image_max = image_max;
-             o.text_max = text_max;
-             o.min_score = min_score;
-             o.signed_products = signed_products;
-             o.candidates = candidates;
-             o.refresh = refresh;
-             o.seed = seed;
-             o.recall = recall;
-             o.threads = threads;
-             o.memory = memory;
-             o.margin = margin;
-             o.skip = skip;
-             o.collapse = collapse_from_name(collapse);
-             o.parts = parts;
-             o.checkpoint = checkpoint;
-             o.codes = codes;
-             o.keep_codes = keep_codes;
-             return o;
-           }),
-           py::kw_only(), py::arg("k"), py::arg("method") = "auto", py::arg("modality") = "both",
-           py::arg("image_max") = 0.98, py::arg("text_max") = 0.98, py::arg("min_score") = 0.0,
-           py::arg("signed_products") = false, py::arg("candidates") = 0,
-           py::arg("refresh") = 300000, py::arg("seed") = 0, py::arg("recall") = 0.95,
-           py::arg("threads") = 0, py::arg("memory") = 0, py::arg("margin") = py::none(),
-           py::arg("skip") = 0, py::arg("collapse") = "none", py::arg("parts") = 1,
-           py::arg("checkpoint") = 60.0, py::arg("codes") = std::filesystem::path(),
-           py::arg("keep_codes") = true)
+      .def(
+          py::init([](std::int64_t k, const std::string& method, const std::string& modality,
+                      double image_max, double text_max, double min_score, bool signed_products,
+                      std::int64_t candidates, std::int64_t refresh, std::uint64_t seed,
+                      double recall, int threads, std::int64_t memory, std::optional<double> margin,
+                      std::int64_t skip, const std::string& collapse, std::int64_t parts,
+                      double checkpoint, const std::filesystem::path& codes, bool keep_codes) {
+            MineOptions o;
+            o.k = k;
+            o.method = method_from_name(method);
+            o.modality = modality_from_name(modality);
+            o.image_max = image_max;
+            o.text_max = text_max;
+            o.min_score = min_score;
+            o.signed_products = signed_products;
+            o.candidates = candidates;
+            o.refresh = refresh;
+            o.seed = seed;
+            o.recall = recall;
+            o.threads = threads;
+            o.memory = memory;
+            o.margin = margin;
+            o.skip = skip;
+            o.collapse = collapse_from_name(collapse);
+            o.parts = parts;
+            o.checkpoint = checkpoint;
+            o.codes = codes;
+            o.keep_codes = keep_codes;
+            return o;
+          }),
+          py::kw_only(), py::arg("k"), py::arg("method") = "auto", py::arg("modality") = "both",
+          py::arg("image_max") = 0.98, py::arg("text_max") = 0.98, py::arg("min_score") = 0.0,
+          py::arg("signed_products") = false, py::arg("candidates") = 0,
+          py::arg("refresh") = 300000, py::arg("seed") = 0, py::arg("recall") = 0.95,
+          py::arg("threads") = 0, py::arg("memory") = 0, py::arg("margin") = py::none(),
+          py::arg("skip") = 0, py::arg("collapse") = "none", py::arg("parts") = 1,
+          py::arg("checkpoint") = 60.0, py::arg("codes") = std::filesystem::path(),
+          py::arg("keep_codes") = true)
       .def_readonly("k", &MineOptions::k);
 }
 

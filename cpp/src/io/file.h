@@ -88,7 +88,7 @@ class PendingFile {
   void read_at(void* out, std::size_t bytes, std::int64_t offset) const;
   void reserve(std::int64_t bytes);  // so that a full disk shows now; a hint where unsupported
   void truncate(std::int64_t bytes);
-  void sync();  // what was written so far, so that publish() has less to wait for
+  void sync();                 // what was written so far, so that publish() has less to wait for
   void begin_sync() noexcept;  // the same without waiting for it, where the system can
   // fsync, close, rename, fsync of the directory. Where it throws there is no file of this name.
   void publish(const std::string& name);

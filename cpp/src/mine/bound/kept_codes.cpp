@@ -350,10 +350,10 @@ void KeptCodes::write(const FilterPlan& plan, const RowOrder& order, const CodeS
                            {"longest_text", scales.longest_text}}}};
   try {
     PendingTensors tensors(
-        folder_, columns.tensors(), [&](std::int64_t written) { progress.advance(written); }, false);
+        folder_, columns.tensors(), [&](std::int64_t written) { progress.advance(written); },
+        false);
     pending_.emplace(Pending{std::move(*lock), std::move(tensors), std::move(manifest),
-                             std::string(kPrefix) + std::to_string(number) +
-                                 std::string(kSuffix)});
+                             std::string(kPrefix) + std::to_string(number) + std::string(kSuffix)});
   } catch (const Error& error) {
     refuse_to_keep(error, all);
   }

@@ -43,8 +43,8 @@ void check_codes_folder(const std::filesystem::path& codes, const std::filesyste
 std::optional<CodesFolder> codes_folder(const MineOptions& options, const EmbeddingStore& store) {
   if (!options.codes.empty()) {
     if (options.keep_codes) return CodesFolder{options.codes};
-    throw Error(ErrorCode::invalid_argument, "codes is " + quoted(options.codes) +
-                                                 ", and keep_codes is off; drop one of them");
+    throw Error(ErrorCode::invalid_argument,
+                "codes is " + quoted(options.codes) + ", and keep_codes is off; drop one of them");
   }
   if (!options.keep_codes || store.path().empty() || store.size() < kLeastRowsToKeep) return {};
   return CodesFolder{store.path() / "codes", false};
