@@ -32,7 +32,7 @@ PHOTOS = {
     "photos-pixels": "from pixels",
 }  # fmt: skip
 #: Seconds of one thread that each way may take, mining and reference models counted.
-WITHIN = (8, 16, 32)
+WITHIN = (8, 32)
 
 
 def headline() -> list[list[str]]:
