@@ -12,7 +12,8 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kHeaderBytes = 4096;
 constexpr std::int64_t kBlock = std::int64_t{4} << 20;
-constexpr std::int64_t kSyncBytes = std::int64_t{64} << 20;  // so that no sync takes long
+constexpr std::int64_t kReadBytes = std::int64_t{256} << 10;  // stay in a cache for their checksum
+constexpr std::int64_t kSyncBytes = std::int64_t{64} << 20;   // so that no sync takes long
 
 std::int64_t product_of(const std::vector<std::int64_t>& shape) noexcept {
   std::int64_t elements = 1;
@@ -110,8 +111,8 @@ void TensorFile::read(const std::string& name, DType dtype, std::int64_t element
   const TensorInfo& info = header_.at(name, path_);
   auto* data = static_cast<char*>(out);
   Digest digest;
-  for (std::int64_t at = info.begin; at < info.end; at += kBlock) {
-    const auto bytes = static_cast<std::size_t>(std::min(kBlock, info.end - at));
+  for (std::int64_t at = info.begin; at < info.end; at += kReadBytes) {
+    const auto bytes = static_cast<std::size_t>(std::min(kReadBytes, info.end - at));
     read_exactly(file_, data, bytes, at, path_);
     digest.update(data, bytes);
     data += bytes;

@@ -132,7 +132,7 @@ struct CodedRows {
                                 static_cast<std::size_t>(codes.image_depth()));
       };
       same = bytes(found) == bytes(anew) &&
-             found.bounds(place).image.error == anew.bounds(place).image.error;
+             found.image_bounds(place).error == anew.image_bounds(place).error;
     }
     return same;
   }

@@ -94,10 +94,22 @@ struct Codes::Layout {
         has_fine(!plan.light) {}
   // Of the coarse codes of a modality and the fine ones.
   std::int64_t unit_bytes(std::int64_t depth) const { return has_fine ? depth / 2 * 3 : depth; }
-  std::int64_t bytes() const {
-    return kHead + padded_depth(filters[0]) + padded_depth(filters[1]) + padded_depth(filters[2]) +
-           unit_bytes(image) + unit_bytes(text);
+  // Of the codes of a row: an odd number of lines, so that those of a column of rows lie in all
+  // sets of a cache.
+  std::int64_t stride() const {
+    const std::int64_t lines = (padded_depth(filters[0]) + padded_depth(filters[1]) +
+                                padded_depth(filters[2]) + unit_bytes(image) + unit_bytes(text)) /
+                               kLine;
+    return (lines | 1) * kLine;
   }
+  std::int64_t bytes() const {
+    std::int64_t bytes = stride();
+    for (const std::int64_t depth : filters) bytes += depth > 0 ? sizeof(FilterBounds) : 0;
+    for (const std::int64_t depth : {image, text}) bytes += depth > 0 ? sizeof(UnitBounds) : 0;
+    return bytes;
+  }
+  static constexpr std::int64_t kLine = 64;  // bytes of a cache line
+  static_assert(kCodeAlign % kLine == 0);
   std::int64_t filters[3];
   std::int64_t image, text;
   bool has_fine;
@@ -148,26 +160,26 @@ class Codes::Encoder {
   }
 
   // Writes one row; its slacks and errors are lengths still, see finish().
-  void encode(std::int64_t r, const Codes& codes, std::int8_t* out, CodeScales& longest) {
-    CodeBounds bounds{};
+  void encode(std::int64_t r, const Codes& codes, std::int64_t place, CodeScales& longest) {
+    std::int8_t* out = codes.at(place);
     const float* x = values(r);
     for (const Filter filter : {kHigh, kLow, kSecond}) {
       if (codes.depth_[filter] == 0) continue;
-      bounds.filters[filter] = filter_codes(
+      codes.filter_bounds_[filter][place] = filter_codes(
           x, dimensions_of(filter), codes.depth_[filter], codes.scales_.filters[filter],
           limits_of(filter), out + codes.filter_at_[filter], longest.longest_filters[filter]);
     }
     const std::int64_t image_dimensions = corpus_.image_dimensions();
     if (image_dimensions > 0) {
-      bounds.image = unit_codes(unit(r), image_dimensions, plan_.image_mean, codes.image_depth_,
-                                out + codes.image_at_, codes.has_fine_, longest.longest_image);
+      codes.unit_bounds_[0][place] =
+          unit_codes(unit(r), image_dimensions, plan_.image_mean, codes.image_depth_,
+                     out + codes.image_at_, codes.has_fine_, longest.longest_image);
     }
     if (corpus_.text_dimensions() > 0) {
-      bounds.text = unit_codes(unit(r) + image_dimensions, corpus_.text_dimensions(),
-                               plan_.text_mean, codes.text_depth_, out + codes.text_at_,
-                               codes.has_fine_, longest.longest_text);
+      codes.unit_bounds_[1][place] = unit_codes(
+          unit(r) + image_dimensions, corpus_.text_dimensions(), plan_.text_mean, codes.text_depth_,
+          out + codes.text_at_, codes.has_fine_, longest.longest_text);
     }
-    std::memcpy(out, &bounds, sizeof bounds);
   }
 
   // The scales at which the filters' codes of row r keep the limits.
@@ -290,7 +302,7 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
              const std::filesystem::path& folder, Team& team, KeptCodes* kept)
     : size_(static_cast<std::int64_t>(order.rows.size())) {
   const Layout layout(corpus, plan);
-  std::int64_t next = kHead;
+  std::int64_t next = 0;
   for (const Filter filter : {kHigh, kLow, kSecond}) {
     depth_[filter] = layout.filters[filter];
     filter_at_[filter] = next;
@@ -301,11 +313,22 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   image_at_ = next;
   text_at_ = image_at_ + layout.unit_bytes(layout.image);
   has_fine_ = layout.has_fine;
-  stride_ = layout.bytes();
+  stride_ = layout.stride();
   const bool found = kept != nullptr && kept->found();
   // Rows to forget are read too.
-  const std::int64_t bytes = std::max(size_ * stride_, found ? kept->bytes() : 0);
+  const std::int64_t rows = std::max(size_, found ? kept->rows() : 0);
+  const std::int64_t bytes = rows * layout.bytes();
   memory_ = folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder);
+  char* free = memory_.data() + rows * stride_;
+  const auto take = [&](auto*& bounds, bool is_used) {
+    if (!is_used) return;
+    bounds = reinterpret_cast<std::remove_reference_t<decltype(bounds)>>(free);
+    free += rows * static_cast<std::int64_t>(sizeof *bounds);
+  };
+  for (const Filter filter : {kHigh, kLow, kSecond})
+    take(filter_bounds_[filter], depth(filter) > 0);
+  take(unit_bounds_[0], image_depth_ > 0);
+  take(unit_bounds_[1], text_depth_ > 0);
   if (size_ == 0) return;
 
   std::unique_ptr<ProductPanels> panels;
@@ -313,19 +336,14 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
     panels = std::make_unique<ProductPanels>(plan.basis.vectors.data(), plan.basis.count,
                                              plan.basis.dimensions, corpus.kernel());
   }
-  team.begin_stage("encode", size_, size_);
-  std::int64_t first = 0;
-  if (found) {
-    first = kept->read(at(0), stride_, scales_);
-    team.add_work(first);
-  } else {
-    find_scales(corpus, plan, order, panels.get(), team);
-  }
+  const std::int64_t first = found ? kept->read(sections(), scales_, team) : 0;
+  team.begin_stage("encode", size_, size_, first);
+  if (first == 0) find_scales(corpus, plan, order, panels.get(), team);
   encode(corpus, plan, order, first, panels.get(), team);
   team.end_stage();
   // Few new rows are encoded sooner than all codes are written.
   if (kept != nullptr && (size_ - first) * kKeptPerNew > size_) {
-    kept->keep(plan, order, scales_, at(0), size_ * stride_);
+    kept->keep(plan, order, scales_, sections());
   }
   finish(plan, corpus, team);
 }
@@ -373,7 +391,7 @@ void Codes::encode(const Corpus& corpus, const FilterPlan& plan, const RowOrder&
         const auto flush = [&] {
           encoder.read(rows.data(), static_cast<std::int64_t>(rows.size()));
           for (std::size_t r = 0; r < rows.size(); ++r) {
-            encoder.encode(static_cast<std::int64_t>(r), *this, at(place[rows[r]]), longest);
+            encoder.encode(static_cast<std::int64_t>(r), *this, place[rows[r]], longest);
           }
           encoded += static_cast<std::int64_t>(rows.size());
           rows.clear();
@@ -409,24 +427,38 @@ void Codes::finish(const FilterPlan& plan, const Corpus& corpus, Team& team) {
   };
   team.for_blocks(size_, 4096, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) {
-      auto& bounds = *reinterpret_cast<CodeBounds*>(at(i));
       for (const Filter filter : {kHigh, kLow, kSecond}) {
-        float& own = bounds.filters[filter].slack;
+        if (depth_[filter] == 0) continue;
+        float& own = filter_bounds_[filter][i].slack;
         own = bounded_above(factor(filter) *
                             (slack(own, scales_.longest_filters[filter]) + shared[filter]));
       }
-      for (auto [unit, length] : {std::pair(&bounds.image, scales_.longest_image),
-                                  std::pair(&bounds.text, scales_.longest_text)}) {
+      for (auto [units, length] : {std::pair(unit_bounds_[0], scales_.longest_image),
+                                   std::pair(unit_bounds_[1], scales_.longest_text)}) {
+        if (units == nullptr) continue;
+        UnitBounds& unit = units[i];
         // Two fine parts, each no longer than what the coarse one missed and fell short by itself,
         // are at most that long multiplied: half the squares of both.
-        const double left =
-            static_cast<double>(unit->error) + static_cast<double>(unit->fine_error);
-        unit->fine_error =
-            bounded_above(slack(unit->fine_error, length) + left * left / 2.0 + kRounding);
-        unit->error = bounded_above(slack(unit->error, length) + kRounding);
+        const double left = static_cast<double>(unit.error) + static_cast<double>(unit.fine_error);
+        unit.fine_error =
+            bounded_above(slack(unit.fine_error, length) + left * left / 2.0 + kRounding);
+        unit.error = bounded_above(slack(unit.error, length) + kRounding);
       }
     }
   });
+}
+
+std::vector<CodeSection> Codes::sections() const {
+  std::vector<CodeSection> sections{{at(0), stride_}};
+  for (FilterBounds* bounds : filter_bounds_) {
+    if (bounds != nullptr)
+      sections.push_back({reinterpret_cast<std::int8_t*>(bounds), sizeof *bounds});
+  }
+  for (UnitBounds* bounds : unit_bounds_) {
+    if (bounds != nullptr)
+      sections.push_back({reinterpret_cast<std::int8_t*>(bounds), sizeof *bounds});
+  }
+  return sections;
 }
 
 std::int64_t Codes::bytes_per_row(const Corpus& corpus, const FilterPlan& plan) noexcept {

@@ -41,11 +41,6 @@ struct UnitBounds {
   std::int32_t sum;  // of the coarse codes
 };
 inline constexpr float kFineSteps = 16.0F;
-struct CodeBounds {
-  FilterBounds filters[3];  // see Codes::Filter
-  UnitBounds image, text;
-};
-
 class Codes {
  public:
   // Codes of the rows of `order`, in that order. `folder` empty: in memory, else on disk there.
@@ -64,8 +59,15 @@ class Codes {
   std::int64_t text_depth() const noexcept { return text_depth_; }
   bool has_fine() const noexcept { return has_fine_; }
 
-  const CodeBounds& bounds(std::int64_t place) const noexcept {
-    return *reinterpret_cast<const CodeBounds*>(at(place));
+  // Bounds lie side by side, so that those of many rows fit into a cache.
+  const FilterBounds& bounds(Filter filter, std::int64_t place) const noexcept {
+    return filter_bounds_[filter][place];
+  }
+  const UnitBounds& image_bounds(std::int64_t place) const noexcept {
+    return unit_bounds_[0][place];
+  }
+  const UnitBounds& text_bounds(std::int64_t place) const noexcept {
+    return unit_bounds_[1][place];
   }
   const std::int8_t* codes(Filter filter, std::int64_t place) const noexcept {
     return at(place) + filter_at_[filter];
@@ -83,14 +85,12 @@ class Codes {
  private:
   struct Layout;
   class Encoder;
-  static constexpr std::int64_t kHead = 128;  // bytes before the codes
-  static_assert(sizeof(CodeBounds) <= kHead);
-
   void find_scales(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
                    const ProductPanels* panels, Team& team);
   void encode(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
               std::int64_t first, const ProductPanels* panels, Team& team);
   void finish(const FilterPlan& plan, const Corpus& corpus, Team& team);
+  std::vector<CodeSection> sections() const;
   std::int8_t* at(std::int64_t place) const noexcept {
     return reinterpret_cast<std::int8_t*>(memory_.data()) + place * stride_;
   }
@@ -103,6 +103,8 @@ class Codes {
   std::int64_t image_depth_ = 0, text_depth_ = 0, image_at_ = 0, text_at_ = 0;
   bool has_fine_ = true;
   ScratchMemory memory_;
+  FilterBounds* filter_bounds_[3] = {};  // [size], nullptr: there is no such filter
+  UnitBounds* unit_bounds_[2] = {};      // of images and captions
 };
 
 }  // namespace helip::mining

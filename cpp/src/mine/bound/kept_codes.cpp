@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kFormat = "helip.codes";
 constexpr std::int64_t kFreePerCodes = 4;  // free bytes of a disk for each that codes take unasked
+constexpr std::int64_t kPieceBytes = std::int64_t{16} << 20;
 constexpr std::string_view kPrefix = "codes-", kSuffix = ".safetensors";
 
 // The number of a file of codes, such that the next one has room in a manifest; -1 of any other
@@ -35,6 +36,26 @@ std::int64_t number_of(std::string_view name) {
   const auto read = std::from_chars(name.data(), end, number);
   const bool is_whole = read.ec == std::errc() && read.ptr == end;
   return is_whole && number < kMostCount - 1 ? number : -1;
+}
+
+// A tensor of the file.
+struct Piece {
+  std::string name;
+  std::int8_t* data;
+  std::int64_t bytes;
+};
+
+// Of `rows` rows, small enough that several threads read them.
+std::vector<Piece> pieces_of(const std::vector<CodeSection>& sections, std::int64_t rows) {
+  std::vector<Piece> pieces;
+  for (std::size_t s = 0; s < sections.size(); ++s) {
+    const std::int64_t bytes = rows * sections[s].stride;
+    for (std::int64_t begin = 0; begin < bytes; begin += kPieceBytes) {
+      pieces.push_back({"codes-" + std::to_string(s) + "-" + std::to_string(begin / kPieceBytes),
+                        sections[s].rows + begin, std::min(kPieceBytes, bytes - begin)});
+    }
+  }
+  return pieces;
 }
 
 Json plan_json(const FilterPlan& plan) {
@@ -247,18 +268,19 @@ RowLengths KeptCodes::lengths() const {
   });
 }
 
-std::int64_t KeptCodes::bytes() const {
-  return checked([&] { return file_->elements("codes", DType::int8); });
+std::int64_t KeptCodes::rows() const {
+  return static_cast<std::int64_t>(whole_order().rows.size());
 }
 
-std::int64_t KeptCodes::read(std::int8_t* codes, std::int64_t stride, CodeScales& scales) {
+std::int64_t KeptCodes::read(const std::vector<CodeSection>& sections, CodeScales& scales,
+                             Team& team) {
   std::int64_t count = 0;
-  guarded([&] { count = read_found(codes, stride, scales); });
+  guarded([&] { count = read_found(sections, scales, team); });
   return count;
 }
 
-std::int64_t KeptCodes::read_found(std::int8_t* codes, std::int64_t stride,
-                                   CodeScales& scales) const {
+std::int64_t KeptCodes::read_found(const std::vector<CodeSection>& sections, CodeScales& scales,
+                                   Team& team) const {
   const std::vector<std::uint32_t> rows = whole_order().rows;
   const auto count = static_cast<std::int64_t>(rows.size());
   checked([&] {
@@ -269,17 +291,25 @@ std::int64_t KeptCodes::read_found(std::int8_t* codes, std::int64_t stride,
     }
     scales.longest_image = json.at("longest_image").get<double>();
     scales.longest_text = json.at("longest_text").get<double>();
-    ByteProgress progress("load", count * stride, progress_);
-    file_->read("codes", DType::int8, count * stride, codes,
-                [&](std::int64_t bytes) { progress.advance(bytes); });
+    const std::vector<Piece> pieces = pieces_of(sections, count);
+    team.begin_stage("load", count, static_cast<std::int64_t>(pieces.size()));
+    team.for_blocks(static_cast<std::int64_t>(pieces.size()), 1,
+                    [&](std::int64_t i, std::int64_t, int) {
+                      const Piece& piece = pieces[static_cast<std::size_t>(i)];
+                      file_->read(piece.name, DType::int8, piece.bytes, piece.data);
+                      team.add_work(1);
+                    });
+    team.end_stage();
     return true;
   });
   if (forgotten_.empty()) return count;
   std::int64_t place = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     if (forgotten_[rows[static_cast<std::size_t>(i)]] != 0) continue;
-    if (i != place) {
-      std::memcpy(codes + place * stride, codes + i * stride, static_cast<std::size_t>(stride));
+    for (const CodeSection& section : sections) {
+      if (i == place) break;
+      std::memcpy(section.rows + place * section.stride, section.rows + i * section.stride,
+                  static_cast<std::size_t>(section.stride));
     }
     ++place;
   }
@@ -302,12 +332,12 @@ bool KeptCodes::holds_the_same() const {
 }
 
 void KeptCodes::keep(const FilterPlan& plan, const RowOrder& order, const CodeScales& scales,
-                     const std::int8_t* codes, std::int64_t bytes) {
-  if (hindrance_.empty() || is_damaged_) guarded([&] { write(plan, order, scales, codes, bytes); });
+                     const std::vector<CodeSection>& sections) {
+  if (hindrance_.empty() || is_damaged_) guarded([&] { write(plan, order, scales, sections); });
 }
 
 void KeptCodes::write(const FilterPlan& plan, const RowOrder& order, const CodeScales& scales,
-                      const std::int8_t* codes, std::int64_t bytes) {
+                      const std::vector<CodeSection>& sections) {
   std::optional<DirectoryLock> lock = DirectoryLock::if_free(folder_);
   if (!lock || (!is_damaged_ && holds_the_same())) return;
   corpus_.require_whole();
@@ -321,7 +351,9 @@ void KeptCodes::write(const FilterPlan& plan, const RowOrder& order, const CodeS
   const std::vector<double> none;
   columns.show("image_length", corpus_.image() == nullptr ? none : corpus_.image()->lengths());
   columns.show("text_length", corpus_.text() == nullptr ? none : corpus_.text()->lengths());
-  columns.show("codes", std::span(codes, static_cast<std::size_t>(bytes)));
+  for (const Piece& piece : pieces_of(sections, static_cast<std::int64_t>(order.rows.size()))) {
+    columns.show(piece.name, std::span(piece.data, static_cast<std::size_t>(piece.bytes)));
+  }
   std::int64_t all = 0, number = 0;
   for (const Tensor& tensor : columns.tensors()) all += tensor.bytes();
   if (const std::int64_t free = free_bytes(folder_); !is_asked_ && all > free / kFreePerCodes) {

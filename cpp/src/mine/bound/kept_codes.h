@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/team.h"
 #include "helip/progress.h"
 #include "io/file.h"
 #include "io/json.h"
@@ -21,7 +22,7 @@
 namespace helip::mining {
 
 // Of what is kept: raised with each change of how filters, the order or codes are made.
-inline constexpr int kCodesVersion = 1;
+inline constexpr int kCodesVersion = 2;
 
 // What the codes of all rows have in common: their scales, and the greatest lengths of what was
 // rounded to them; of the three filters and of the unit vectors.
@@ -39,6 +40,12 @@ struct CodesFolder {
   // By the caller. Else it is that of the store itself: what goes wrong there is no error, and it
   // takes no more than a quarter of the free bytes of its disk.
   bool is_asked = true;
+};
+
+// What each row has so many bytes of, one after the other.
+struct CodeSection {
+  std::int8_t* rows;
+  std::int64_t stride;
 };
 
 class KeptCodes {
@@ -63,16 +70,16 @@ class KeptCodes {
   // Without the rows to forget; its clusters are gone then.
   RowOrder order() const;
   RowLengths lengths() const;
-  // Codes of the rows of order(), `stride` bytes each, before errors became slacks, into a buffer
-  // of bytes() at least. Returns how many rows these are: 0 where they are damaged and nobody asked
-  // for them, and found() is false from then on.
-  std::int64_t read(std::int8_t* codes, std::int64_t stride, CodeScales& scales);
-  std::int64_t bytes() const;
+  // Codes and bounds of the rows of order(), before errors became slacks, into sections of rows()
+  // rows at least, as stage "load". Returns how many rows these are: 0 where they are damaged and
+  // nobody asked for them, and found() is false from then on.
+  std::int64_t read(const std::vector<CodeSection>& sections, CodeScales& scales, Team& team);
+  std::int64_t rows() const;  // that are read, with those to forget
 
   // Writes what publish() makes those of the folder. Does nothing where another process is writing
   // there, or has kept the same.
   void keep(const FilterPlan& plan, const RowOrder& order, const CodeScales& scales,
-            const std::int8_t* codes, std::int64_t bytes);
+            const std::vector<CodeSection>& sections);
   // Waits for the disk. Nothing was kept, or it is published: does nothing.
   void publish();
 
@@ -90,9 +97,10 @@ class KeptCodes {
   void guarded(const Body& body);
   void open(const std::function<bool(const OrderedJson&)>& fits);
   void find(const std::function<bool(const OrderedJson&)>& fits);
-  std::int64_t read_found(std::int8_t* codes, std::int64_t stride, CodeScales& scales) const;
+  std::int64_t read_found(const std::vector<CodeSection>& sections, CodeScales& scales,
+                          Team& team) const;
   void write(const FilterPlan& plan, const RowOrder& order, const CodeScales& scales,
-             const std::int8_t* codes, std::int64_t bytes);
+             const std::vector<CodeSection>& sections);
   [[noreturn]] void refuse_to_keep(const Error& error, std::int64_t bytes) const;
   [[noreturn]] void damaged(const std::string& what) const;
   template <typename Read>

@@ -126,8 +126,9 @@ SweepCounts Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
   for (const std::int32_t number : job.other_numbers) {
     if (number >= 0) thresholds.push_back(sink.threshold(number));
   }
-  float split = std::numeric_limits<float>::infinity();
-  if (codes_.depth(Codes::kHigh) > 0 && !thresholds.empty()) {
+  const bool has_tiers = codes_.depth(Codes::kHigh) > 0 && !thresholds.empty();
+  float split = 0.0F;
+  if (has_tiers) {
     std::vector<float> sorted = thresholds;
     const auto place = static_cast<std::int64_t>((1.0 - plan_.high_share) *
                                                  static_cast<double>(thresholds.size()));
@@ -136,15 +137,16 @@ SweepCounts Sweep::run(const SweepJob& job, SweepSink& sink, Team& team) const {
   }
   std::vector<SweepEntry> high, low, others, high_others, low_others;
   std::size_t seen = 0;
+  const auto is_high = [&] { return thresholds[seen++] >= split && has_tiers; };
   for (std::int64_t t = 0; t < count; ++t) {
-    (thresholds[seen++] >= split ? high : low).push_back(target_of(job, t));
+    (is_high() ? high : low).push_back(target_of(job, t));
   }
   for (std::size_t i = 0; i < job.others.size(); ++i) {
     const SweepEntry entry = other_of(job, i);
     if (entry.target < 0) {
       others.push_back(entry);
     } else {
-      (thresholds[seen++] >= split ? high_others : low_others).push_back(entry);
+      (is_high() ? high_others : low_others).push_back(entry);
     }
   }
 

@@ -55,7 +55,7 @@ SweepWorker::SweepWorker(const Corpus& corpus, const Codes& codes, const RowOrde
 std::int64_t SweepWorker::bytes(const Codes& codes) noexcept {
   return kRowTiles * row_panel_bytes(most_depth(codes)) +
          kColumnTiles * column_panel_bytes(most_depth(codes)) +
-         2 * kSweepBlock * static_cast<std::int64_t>(sizeof(CodeBounds)) +
+         2 * kSweepBlock * static_cast<std::int64_t>(sizeof(FilterBounds) + 8 * sizeof(float)) +
          static_cast<std::int64_t>(sizeof(SweepWorker));
 }
 
@@ -115,6 +115,7 @@ void SweepWorker::run_row(const SweepEntry& row, SweepEntries columns) {
 
 void SweepWorker::read(SweepEntries entries, std::int64_t tile, Block& block) {
   const auto count = static_cast<std::int64_t>(entries.size());
+  const bool has_second = codes_.depth(Codes::kSecond) > 0;
   block.entries = entries;
   block.resize(count, tile);
   std::fill(block.slack.begin(), block.slack.end(), 0.0F);
@@ -122,8 +123,7 @@ void SweepWorker::read(SweepEntries entries, std::int64_t tile, Block& block) {
     const auto at = static_cast<std::size_t>(i);
     // What lies beyond the end repeats the last row; its hits are masked.
     const SweepEntry& entry = entries[static_cast<std::size_t>(std::min(i, count - 1))];
-    const CodeBounds& bounds = codes_.bounds(entry.place);
-    const FilterBounds& first = bounds.filters[filter_];
+    const FilterBounds& first = codes_.bounds(filter_, entry.place);
     block.offset[at] = first.offset;
     block.tail[at] = first.tail;
     block.product_threshold[at] = kInfinity;
@@ -131,7 +131,7 @@ void SweepWorker::read(SweepEntries entries, std::int64_t tile, Block& block) {
     block.second_threshold[at] = kInfinity;
     float& slack = block.slack[static_cast<std::size_t>(i / tile)];
     slack = std::max(slack, first.slack);
-    block.second[at] = bounds.filters[Codes::kSecond];
+    if (has_second) block.second[at] = codes_.bounds(Codes::kSecond, entry.place);
   }
 }
 
@@ -282,12 +282,13 @@ void SweepWorker::measure(const SweepEntry& row, bool image, bool fine, Interval
     point(depth);
     kernel_.gather_fine(codes(row.place), pointers_.data(), count, depth, fine_.data());
   }
-  const CodeBounds& own_bounds = codes_.bounds(row.place);
-  const UnitBounds own = image ? own_bounds.image : own_bounds.text;
+  const auto bounds = [&](std::uint32_t place) -> const UnitBounds& {
+    return image ? codes_.image_bounds(place) : codes_.text_bounds(place);
+  };
+  const UnitBounds own = bounds(row.place);
   const CodeLimits& limits = kernel_.limits;
   for (std::size_t i = 0; i < places_.size(); ++i) {
-    const CodeBounds& bounds = codes_.bounds(places_[i]);
-    const UnitBounds& other = image ? bounds.image : bounds.text;
+    const UnitBounds& other = bounds(places_[i]);
     auto product = static_cast<float>(limits.exact_product(coarse_[i], other.sum));
     float error = own.error + other.error;
     if (fine) {
@@ -455,7 +456,7 @@ void SweepWorker::probe(const SweepEntry& row, SweepEntries columns, std::int64_
   kernel_.gather_products(codes_.codes(Codes::kLow, row.place), pointers_.data(), width,
                           codes_.depth(Codes::kLow), seeds_.data());
   for (std::size_t c = 0; c < columns.size(); ++c) {
-    const FilterBounds& bounds = codes_.bounds(columns[c].place).filters[Codes::kLow];
+    const FilterBounds& bounds = codes_.bounds(Codes::kLow, columns[c].place);
     seeds_[c] = kernel_.limits.exact_product(seeds_[c], bounds.sum) +
                 static_cast<std::int32_t>(bounds.offset);
   }

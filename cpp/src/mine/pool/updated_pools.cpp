@@ -226,7 +226,7 @@ class TableThresholds::Search {
                            static_cast<std::int64_t>(pointers_.size()), codes_.depth(Codes::kLow),
                            products_.data());
     for (std::size_t i = from; i < found_.size(); ++i) {
-      const FilterBounds& bounds = codes_.bounds(table_.place_[found_[i].row]).filters[Codes::kLow];
+      const FilterBounds& bounds = codes_.bounds(Codes::kLow, table_.place_[found_[i].row]);
       found_[i].product = kernel.limits.exact_product(products_[i - from], bounds.sum) +
                           static_cast<std::int32_t>(bounds.offset);
     }

@@ -137,7 +137,6 @@ class Checker {
       return reinterpret_cast<std::uintptr_t>(row) % 64 == 0;
     };
     for (std::int64_t place = 0; place < codes_.size(); ++place) {
-      const CodeBounds& bounds = codes_.bounds(place);
       for (const auto filter : {Codes::kHigh, Codes::kLow, Codes::kSecond}) {
         const std::int64_t depth = codes_.depth(filter);
         if (depth == 0) continue;
@@ -157,13 +156,13 @@ class Checker {
         }
         const bool keeps =
             largest <= limits.largest && (limits.chunk_norm == 0.0 || norm <= limits.chunk_norm);
-        wrong += keeps && aligned(row) && bounds.filters[filter].sum == sum ? 0 : 1;
+        wrong += keeps && aligned(row) && codes_.bounds(filter, place).sum == sum ? 0 : 1;
       }
       for (const bool image : {true, false}) {
         const std::int64_t depth = image ? codes_.image_depth() : codes_.text_depth();
         if (depth == 0) continue;
         const std::int8_t* row = image ? codes_.image(place) : codes_.text(place);
-        const UnitBounds& unit = image ? bounds.image : bounds.text;
+        const UnitBounds& unit = image ? codes_.image_bounds(place) : codes_.text_bounds(place);
         std::int32_t sum = 0;
         for (std::int64_t k = 0; k < depth; ++k) sum += row[k];
         wrong +=
@@ -195,8 +194,8 @@ class Checker {
 
  private:
   void check_filter(std::int64_t a, std::int64_t b, Codes::Filter filter, double truth) {
-    const FilterBounds& left = codes_.bounds(a).filters[filter];
-    const FilterBounds& right = codes_.bounds(b).filters[filter];
+    const FilterBounds& left = codes_.bounds(filter, a);
+    const FilterBounds& right = codes_.bounds(filter, b);
     const auto product = static_cast<double>(
         plain_product(codes_.codes(filter, a), codes_.codes(filter, b), codes_.depth(filter)));
     const double middle = product + left.offset + right.offset;
@@ -216,8 +215,8 @@ class Checker {
   // In float32, as it is computed.
   void check_unit(std::int64_t a, std::int64_t b, bool image, double truth) const {
     const std::int64_t depth = image ? codes_.image_depth() : codes_.text_depth();
-    const UnitBounds& left = image ? codes_.bounds(a).image : codes_.bounds(a).text;
-    const UnitBounds& right = image ? codes_.bounds(b).image : codes_.bounds(b).text;
+    const UnitBounds& left = image ? codes_.image_bounds(a) : codes_.text_bounds(a);
+    const UnitBounds& right = image ? codes_.image_bounds(b) : codes_.text_bounds(b);
     const std::int8_t* own = image ? codes_.image(a) : codes_.text(a);
     const std::int8_t* other = image ? codes_.image(b) : codes_.text(b);
     auto product = static_cast<float>(plain_product(own, other, depth));
@@ -367,9 +366,7 @@ TEST_CASE("bounds hold for a row far beyond those that the scale was taken from"
       checker.check_limits();
       for (std::int64_t i = 0; i < rows; i += 5) checker.check_pair(position, i);
       checker.check_pair(position, position);
-      const auto slack = [&](std::int64_t place) {
-        return codes.bounds(place).filters[Codes::kLow].slack;
-      };
+      const auto slack = [&](std::int64_t place) { return codes.bounds(Codes::kLow, place).slack; };
       drawn_in += slack(position) > 10.0F * slack(position == 3 ? 4 : 3) ? 1 : 0;
     }
   }
@@ -409,9 +406,7 @@ TEST_CASE("bounds hold for rows a little beyond those that the scale was taken f
       for (std::int64_t i = 0; i < rows; i += 25) checker.check_pair(position, i);
       checker.check_pair(position, position);
       checker.check_pair(position, position + 1);
-      const auto slack = [&](std::int64_t place) {
-        return codes.bounds(place).filters[Codes::kLow].slack;
-      };
+      const auto slack = [&](std::int64_t place) { return codes.bounds(Codes::kLow, place).slack; };
       shortened = shortened || slack(position) > 3.0F * slack(position + 2);
     }
   }
@@ -457,9 +452,15 @@ TEST_CASE("codes on disk are those in memory", "[codes]") {
     const auto same = [&](const std::int8_t* a, const std::int8_t* b, std::int64_t depth) {
       return std::equal(a, a + depth, b);
     };
-    REQUIRE(std::memcmp(&memory.bounds(place), &disk.bounds(place), sizeof(CodeBounds)) == 0);
+    const auto same_bounds = [](const auto& a, const auto& b) {
+      return std::memcmp(&a, &b, sizeof a) == 0;
+    };
+    REQUIRE(same_bounds(memory.image_bounds(place), disk.image_bounds(place)));
+    REQUIRE(same_bounds(memory.text_bounds(place), disk.text_bounds(place)));
     for (const auto filter : {Codes::kHigh, Codes::kLow, Codes::kSecond}) {
       REQUIRE(memory.depth(filter) == disk.depth(filter));
+      if (memory.depth(filter) == 0) continue;
+      REQUIRE(same_bounds(memory.bounds(filter, place), disk.bounds(filter, place)));
       REQUIRE(same(memory.codes(filter, place), disk.codes(filter, place), disk.depth(filter)));
     }
     REQUIRE(same(memory.image(place), disk.image(place), disk.image_depth() / 2 * 3));

@@ -77,16 +77,26 @@ Case clustered(std::int64_t rows = 600) {
 
 // Bounds and codes of a place.
 std::string bytes_of_place(const Codes& codes, std::int64_t place) {
-  std::string bytes(reinterpret_cast<const char*>(&codes.bounds(place)), sizeof(CodeBounds));
+  std::string bytes;
+  const auto append = [&](const auto* data, std::int64_t count) {
+    bytes.append(reinterpret_cast<const char*>(data),
+                 static_cast<std::size_t>(count) * sizeof *data);
+  };
   for (const auto filter : {Codes::kHigh, Codes::kLow, Codes::kSecond}) {
-    bytes.append(reinterpret_cast<const char*>(codes.codes(filter, place)),
-                 static_cast<std::size_t>(codes.depth(filter)));
+    if (codes.depth(filter) == 0) continue;
+    append(&codes.bounds(filter, place), 1);
+    append(codes.codes(filter, place), codes.depth(filter));
   }
-  const std::int64_t fine = codes.has_fine() ? 2 : 0;
-  for (const auto& [at, depth] : {std::pair(codes.image(place), codes.image_depth()),
-                                  std::pair(codes.text(place), codes.text_depth())}) {
-    bytes.append(reinterpret_cast<const char*>(at),
-                 static_cast<std::size_t>(depth + depth * fine / 4));
+  const auto bytes_of = [&](std::int64_t depth) {
+    return codes.has_fine() ? depth + depth / 2 : depth;
+  };
+  if (codes.image_depth() > 0) {
+    append(&codes.image_bounds(place), 1);
+    append(codes.image(place), bytes_of(codes.image_depth()));
+  }
+  if (codes.text_depth() > 0) {
+    append(&codes.text_bounds(place), 1);
+    append(codes.text(place), bytes_of(codes.text_depth()));
   }
   return bytes;
 }
@@ -224,12 +234,11 @@ TEST_CASE("rows that come reach further, and all errors count for more then", "[
   for (std::uint32_t row = 5000; row < 5050; ++row) order.rows.push_back(row);
   order.begins.back() += 50;
   const auto grown = after.found(kept, std::move(order));
-  const CodeBounds& then = early->codes().bounds(0);
-  const CodeBounds& now = grown->codes().bounds(0);
+  const Codes &then = early->codes(), &now = grown->codes();
   REQUIRE(grown->order().rows[0] == early->order().rows[0]);
-  REQUIRE(now.filters[Codes::kLow].slack > 1.5F * then.filters[Codes::kLow].slack);
-  REQUIRE(now.image.error > 1.5F * then.image.error);
-  REQUIRE(now.text.error > 1.5F * then.text.error);
+  REQUIRE(now.bounds(Codes::kLow, 0).slack > 1.5F * then.bounds(Codes::kLow, 0).slack);
+  REQUIRE(now.image_bounds(0).error > 1.5F * then.image_bounds(0).error);
+  REQUIRE(now.text_bounds(0).error > 1.5F * then.text_bounds(0).error);
 }
 
 TEST_CASE("codes of another store are not taken, and make room for its own", "[kept_codes]") {
@@ -340,8 +349,11 @@ TEST_CASE("reading can be stopped, and the codes stay", "[kept_codes]") {
   KeptCodes keeper = rows.codes_in(folder / "c");
   rows.fresh(&keeper);
   const ProgressCallback stop = [](const Progress& progress) { return progress.stage != "load"; };
-  KeptCodes kept = rows.codes_in(folder / "c", "a", stop);
-  expect_error(ErrorCode::cancelled, "stage 'load'", [&] { rows.found(kept, kept.order()); });
+  KeptCodes kept = rows.codes_in(folder / "c");
+  Team team(2, stop);
+  const RowOrder order = kept.order();
+  expect_error(ErrorCode::cancelled, "stage 'load'",
+               [&] { Codes(rows.corpus(), kept.plan(), order, {}, team, &kept); });
   REQUIRE(rows.codes_in(folder / "c").found());
 }
 
