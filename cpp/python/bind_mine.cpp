@@ -111,6 +111,15 @@ void bind_mine(py::module_& module) {
       py::arg("store"), py::arg("options"), py::arg("progress") = py::none(),
       py::arg("out") = std::filesystem::path());
   module.def(
+      "prepare_parts",
+      [](const EmbeddingStore& store, const MineOptions& options, const py::object& progress) {
+        run_with_progress(progress, [&](const ProgressCallback& callback) {
+          prepare_parts(store, options, callback);
+          return 0;
+        });
+      },
+      py::arg("store"), py::arg("options"), py::arg("progress") = py::none());
+  module.def(
       "mine_part",
       [](const EmbeddingStore& store, std::int64_t index, std::int64_t count,
          const MineOptions& options, const std::filesystem::path& out, const py::object& progress) {

@@ -54,6 +54,7 @@ __all__: list[str] = [
     "mine_targets",
     "packed_caption_digests",
     "plan",
+    "prepare_parts",
     "rerank",
     "rerank_and_list_drops",
     "set_kernel",
@@ -850,6 +851,9 @@ def packed_caption_digests(
     rows: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
 ) -> numpy.typing.NDArray[numpy.uint64]: ...
 def plan(image: MatrixView, text: MatrixView, options: MineOptions) -> dict: ...
+def prepare_parts(
+    store: EmbeddingStore, options: MineOptions, progress: typing.Any = None
+) -> None: ...
 def rerank(
     image: MatrixView,
     text: MatrixView,

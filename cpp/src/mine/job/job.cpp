@@ -87,6 +87,15 @@ void Job::prepare(MethodCheckpoint* checkpoint) {
                    team_, checkpoint, codes_ ? &*codes_ : nullptr);
 }
 
+void Job::make_codes() {
+  if (!codes_ || codes_->found() || options_.method != MiningMethod::exact) return;
+  prepare(nullptr);
+  if (!filters_pay(corpus_, rows())) return;
+  context_->prepared().sweep();
+  corpus_.require_whole();
+  codes_->publish();
+}
+
 std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodCheckpoint* checkpoint,
                       DroppedPairs* dropped) {
   MethodReport report;

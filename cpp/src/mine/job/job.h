@@ -35,6 +35,8 @@ class Job {
   const MineOptions& options() const noexcept { return options_; }
   // Keeps the codes of this store where options() say. Before mine().
   void keep_codes_of(const EmbeddingStore& store);
+  // Makes what is kept, unless it was found.
+  void make_codes();
   // Writes the pools of the targets to `sink`. Returns the report on them, JSON; one range after
   // another gets what the first one needed. `checkpoint`: see MethodContext; `dropped`: mine.h.
   std::string mine(const TargetRange& targets, HardPairSink& sink,

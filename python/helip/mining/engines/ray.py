@@ -15,6 +15,7 @@ from helip.common.ray_parts import (
     import_ray,
     ray_running,
     require_shared,
+    run_beforehand,
     see_to_parts,
     slots,
     smallest_cpus,
@@ -86,11 +87,23 @@ class Ray:
                 "keep_codes": call.keep_codes,
             }  # fmt: skip
             whole = (place_of(store), store.fingerprint, MineOptions.of(call).as_dict(), machine)
+            if not all(map(is_done, places.values())):
+                cpus = smallest_cpus(ray)
+                arguments = (*whole[:3], {**machine, "threads": cpus})
+                run_beforehand(ray, _prepare_parts, arguments, cpus=cpus, label="mine")
             see_to_parts(
                 ray, _mine_part, lambda index: (*whole, index, parts, str(places[index])), places,
                 is_done, cpus=each, label="mine", progress=call.progress,
             )  # fmt: skip
         return mine_by_core(job, parts)
+
+
+def _prepare_parts(
+    path: str, fingerprint: str, options: dict[str, Any], machine: dict[str, Any]
+) -> None:
+    """On one node: the codes that all parts begin with."""
+    store = _opened(path, fingerprint)
+    _core.prepare_parts(store._core, core_options(MineOptions(**options), JobOptions(**machine)))
 
 
 def _mine_part(
@@ -103,11 +116,16 @@ def _mine_part(
     out: str,
 ) -> None:
     """What a task does, on its node."""
+    store = _opened(path, fingerprint)
+    asked = core_options(MineOptions(**options), JobOptions(**machine))
+    _core.mine_part(store._core, index, count, asked, out)
+
+
+def _opened(path: str, fingerprint: str) -> EmbeddingStore:
     store = EmbeddingStore.open(path)
     if store.fingerprint != fingerprint:
         raise MismatchError(
             f"the store {path} is {store.fingerprint} on this node and {fingerprint} where the job "
             "was started; mine a store that does not change, on a file system that all nodes share"
         )
-    asked = core_options(MineOptions(**options), JobOptions(**machine))
-    _core.mine_part(store._core, index, count, asked, out)
+    return store

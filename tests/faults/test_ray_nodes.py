@@ -1,0 +1,61 @@
+"""A Ray cluster of two nodes on this machine, each with a raylet of its own; one dies in mid-job."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import helip
+from helip.mining.engines import parts as mine_parts
+from support.mined_samples import files_of
+
+ray = pytest.importorskip("ray")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+ROWS = 17_000
+CALL = {"k": 20, "method": "exact", "device": "cpu", "progress": False}
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    ray.init(
+        address=nodes.address, log_to_driver=False, logging_level="error",
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(helip.__file__).parent.parent)}},
+    )  # fmt: skip
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+def test_a_lost_node_costs_its_parts_and_no_byte(cluster: Any, tmp_path: Path) -> None:
+    lost, _ = (cluster.add_node(num_cpus=1) for _ in range(2))
+    cluster.wait_for_nodes()
+    store, out = tmp_path / "s", tmp_path / "p"
+    values = np.random.default_rng(0).normal(size=(ROWS, 96)) + 0.4
+    with helip.EmbeddingStore.create(store, image_dim=64, text_dim=32) as writer:
+        writer.append([str(i) for i in range(ROWS)], values[:, :64], values[:, 64:])
+    left: list[int] = []
+
+    def lose() -> None:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and mine_parts.done_parts(out) < 2:
+            time.sleep(0.02)
+        cluster.remove_node(lost, allow_graceful=False)
+        left.append(mine_parts.done_parts(out))
+
+    loser = threading.Thread(target=lose)
+    loser.start()
+    pairs = helip.mine(store, out=out, engine="ray", parts=16, threads=1, **CALL)
+    loser.join()
+    assert left and left[0] < 16  # it was lost in mid-job
+    assert (store / "codes" / "manifest.json").exists()  # and all parts had begun with these
+    pairs.verify()
+    helip.mine(store, out=tmp_path / "whole", **CALL)
+    assert files_of(out) == files_of(tmp_path / "whole")
