@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine, each with a raylet of its own; one dies in mid-job."""
+"""A Ray cluster of two nodes, each with a raylet of its own; one dies in mid-job."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <filesystem>
+#include <set>
+#include <string>
 
 #include "helip/embedding_store_writer.h"
 #include "helip/hard_pairs_writer.h"
