@@ -47,14 +47,16 @@ __all__: list[str] = [
     "locality_order",
     "may_be_same_images",
     "merge_parts",
+    "merge_shares",
     "mine",
     "mine_and_list_drops",
     "mine_part",
+    "mine_share",
     "mine_store",
     "mine_targets",
     "packed_caption_digests",
     "plan",
-    "prepare_parts",
+    "prepare_shares",
     "rerank",
     "rerank_and_list_drops",
     "set_kernel",
@@ -814,6 +816,14 @@ def merge_parts(
     out: os.PathLike | str | bytes,
     progress: typing.Any = None,
 ) -> HardPairs: ...
+def merge_shares(
+    store: EmbeddingStore,
+    count: typing.SupportsInt | typing.SupportsIndex,
+    options: MineOptions,
+    folder: os.PathLike | str | bytes,
+    out: os.PathLike | str | bytes,
+    progress: typing.Any = None,
+) -> HardPairs: ...
 def mine(
     image: MatrixView,
     text: MatrixView,
@@ -832,6 +842,15 @@ def mine_part(
     out: os.PathLike | str | bytes,
     progress: typing.Any = None,
 ) -> HardPairsPart: ...
+def mine_share(
+    store: EmbeddingStore,
+    across: bool,
+    index: typing.SupportsInt | typing.SupportsIndex,
+    count: typing.SupportsInt | typing.SupportsIndex,
+    options: MineOptions,
+    folder: os.PathLike | str | bytes,
+    progress: typing.Any = None,
+) -> None: ...
 def mine_store(
     store: EmbeddingStore,
     options: MineOptions,
@@ -851,8 +870,12 @@ def packed_caption_digests(
     rows: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
 ) -> numpy.typing.NDArray[numpy.uint64]: ...
 def plan(image: MatrixView, text: MatrixView, options: MineOptions) -> dict: ...
-def prepare_parts(
-    store: EmbeddingStore, options: MineOptions, progress: typing.Any = None
+def prepare_shares(
+    store: EmbeddingStore,
+    count: typing.SupportsInt | typing.SupportsIndex,
+    options: MineOptions,
+    folder: os.PathLike | str | bytes,
+    progress: typing.Any = None,
 ) -> None: ...
 def rerank(
     image: MatrixView,

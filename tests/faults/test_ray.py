@@ -21,7 +21,7 @@ from helip.common.errors import (
     MismatchError,
     UnsupportedError,
 )
-from helip.common.parts import part_path, parts_folder
+from helip.common.parts import part_path, parts_folder, shares_folder
 from helip.mining.engines import parts as mine_parts
 from helip.mining.stages.job import stages_folder
 from support.stage_samples import CALL as STAGED
@@ -64,10 +64,10 @@ def files_of(path: Path) -> dict[str, bytes]:
 
 
 def miners() -> set[int]:
-    """Ray workers of this machine that are at a part."""
+    """Ray workers of this machine that are at a part or a share."""
     found = set()
     for process in psutil.process_iter(["cmdline"]):
-        if "ray::_mine_part" in " ".join(process.info["cmdline"] or ()):
+        if "ray::_mine_" in " ".join(process.info["cmdline"] or ()):
             found.add(process.pid)
     return found
 
@@ -75,6 +75,11 @@ def miners() -> set[int]:
 def release(held: set[int]) -> None:
     for pid in held:
         os.kill(pid, signal.SIGCONT)
+
+
+def done(out: Path) -> int:
+    """Parts or shares that lie there, and what all shares begin with."""
+    return mine_parts.done_parts(out) + len(list(shares_folder(out).glob("*/manifest.json")))
 
 
 def test_a_killed_worker_costs_a_part_and_no_byte(
@@ -96,7 +101,7 @@ def test_a_killed_worker_costs_a_part_and_no_byte(
                 held = set()
             seen.update(now)
             together = max(together, len(now))
-            if len(now) >= 2 and not killed and mine_parts.done_parts(out) >= 2:
+            if len(now) >= 2 and not killed and done(out) >= 3:
                 killed.append(now.pop())
                 os.kill(killed[0], signal.SIGKILL)
                 # The others wait until Ray has replaced it: alone they might end the job first.
@@ -118,7 +123,7 @@ def test_a_killed_worker_costs_a_part_and_no_byte(
     pairs.verify()
     helip.mine(store, out=tmp_path / "whole", **CALL)
     assert files_of(out) == files_of(tmp_path / "whole")
-    assert not parts_folder(out).exists()
+    assert not parts_folder(out).exists() and not shares_folder(out).exists()
 
 
 def test_parts_that_are_there_are_not_mined_again(

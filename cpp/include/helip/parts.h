@@ -16,12 +16,6 @@
 
 namespace helip {
 
-// Makes and keeps the codes that each part of a job begins with (MineOptions::codes), so that parts
-// at one time need not each make them. Does nothing where they are there, or would not be kept.
-// Throws as mine_part().
-HELIP_EXPORT void prepare_parts(const EmbeddingStore& store, const MineOptions& options,
-                                const ProgressCallback& progress = {});
-
 // Mines the index-th of `count` parts, counted from 1, into the directory `out`. A part that lies
 // there already is returned if it is this one, and refused if it is not. Method exact or sample;
 // automatic is exact. Throws Error: mismatch (with what differs), unsupported (another method),

@@ -10,7 +10,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kHeaderBytes = 4096;
+constexpr std::int64_t kPage = 4096;  // the first tensor begins on one
 constexpr std::int64_t kBlock = std::int64_t{4} << 20;
 constexpr std::int64_t kReadBytes = std::int64_t{256} << 10;  // stay in a cache for their checksum
 constexpr std::int64_t kSyncBytes = std::int64_t{64} << 20;   // so that no sync takes long
@@ -21,6 +21,14 @@ std::int64_t product_of(const std::vector<std::int64_t>& shape) noexcept {
   return elements;
 }
 
+// Whole pages that hold what a header says of these tensors: their names, and at most 160 bytes more
+// each.
+std::int64_t header_bytes_of(const std::vector<Tensor>& tensors) {
+  std::size_t bytes = 16;
+  for (const Tensor& tensor : tensors) bytes += tensor.name.size() + 160;
+  return (static_cast<std::int64_t>(bytes) + kPage - 1) / kPage * kPage;
+}
+
 }  // namespace
 
 std::int64_t Tensor::bytes() const noexcept { return product_of(shape) * size_of(dtype); }
@@ -29,7 +37,8 @@ PendingTensors::PendingTensors(const fs::path& directory, const std::vector<Tens
                                const std::function<void(std::int64_t)>& advance, bool wait)
     : file_(directory) {
   std::vector<TensorInfo> layout;
-  std::int64_t end = kHeaderBytes;
+  const std::int64_t header_bytes = header_bytes_of(tensors);
+  std::int64_t end = header_bytes;
   for (const Tensor& tensor : tensors) {
     layout.push_back({tensor.name, tensor.dtype, tensor.shape, end, end + tensor.bytes()});
     end += tensor.bytes();
@@ -38,7 +47,7 @@ PendingTensors::PendingTensors(const fs::path& directory, const std::vector<Tens
   record_.bytes = end;
 
   file_.reserve(end);
-  const std::string header = make_safetensors_header(layout, kHeaderBytes);
+  const std::string header = make_safetensors_header(layout, header_bytes);
   file_.write_at(header.data(), header.size(), 0);
   record_.header_digest = digest_hex(header.data(), header.size());
   std::int64_t since_sync = 0;
@@ -101,14 +110,26 @@ std::int64_t TensorFile::elements(const std::string& name, DType dtype) const {
   return product_of(info.shape);
 }
 
-void TensorFile::read(const std::string& name, DType dtype, std::int64_t elements, void* out,
-                      const std::function<void(std::int64_t)>& advance) const {
+const TensorInfo& TensorFile::checked(const std::string& name, DType dtype,
+                                      std::int64_t elements) const {
   const std::int64_t found = this->elements(name, dtype);
   if (found != elements) {
     damaged("tensor \"" + name + "\" has " + std::to_string(found) + " elements, not " +
             std::to_string(elements));
   }
-  const TensorInfo& info = header_.at(name, path_);
+  return header_.at(name, path_);
+}
+
+void TensorFile::compare_digest(const std::string& name, const std::string& digest) const {
+  const auto recorded = record_.digests.find(name);
+  if (recorded == record_.digests.end() || recorded->second != digest) {
+    damaged("tensor \"" + name + "\" has another checksum than the manifest names");
+  }
+}
+
+void TensorFile::read(const std::string& name, DType dtype, std::int64_t elements,
+                      void* out) const {
+  const TensorInfo& info = checked(name, dtype, elements);
   auto* data = static_cast<char*>(out);
   Digest digest;
   for (std::int64_t at = info.begin; at < info.end; at += kReadBytes) {
@@ -116,12 +137,14 @@ void TensorFile::read(const std::string& name, DType dtype, std::int64_t element
     read_exactly(file_, data, bytes, at, path_);
     digest.update(data, bytes);
     data += bytes;
-    if (advance) advance(static_cast<std::int64_t>(bytes));
   }
-  const auto recorded = record_.digests.find(name);
-  if (recorded == record_.digests.end() || recorded->second != digest.hex()) {
-    damaged("tensor \"" + name + "\" has another checksum than the manifest names");
-  }
+  compare_digest(name, digest.hex());
+}
+
+void TensorFile::compare(const std::string& name, DType dtype, std::int64_t elements,
+                         const void* data) const {
+  const TensorInfo& info = checked(name, dtype, elements);
+  compare_digest(name, digest_hex(data, static_cast<std::size_t>(info.end - info.begin)));
 }
 
 }  // namespace helip

@@ -54,11 +54,16 @@ class TensorFile {
   // Throws corrupt where there is none, or of another dtype.
   std::int64_t elements(const std::string& name, DType dtype) const;
   // All of them, compared with their checksum: corrupt where they differ, or are not so many.
-  // `advance(bytes)`: as in write_tensors().
-  void read(const std::string& name, DType dtype, std::int64_t elements, void* out,
-            const std::function<void(std::int64_t)>& advance = {}) const;
+  void read(const std::string& name, DType dtype, std::int64_t elements, void* out) const;
+  // The same of what lies at `data` already, mapped from the file.
+  void compare(const std::string& name, DType dtype, std::int64_t elements, const void* data) const;
+  // Where its first byte is in the file.
+  std::int64_t offset(const std::string& name) const { return header_.at(name, path_).begin; }
+  const std::filesystem::path& path() const noexcept { return path_; }
 
  private:
+  const TensorInfo& checked(const std::string& name, DType dtype, std::int64_t elements) const;
+  void compare_digest(const std::string& name, const std::string& digest) const;
   [[noreturn]] void damaged(const std::string& what) const;
 
   std::filesystem::path path_;

@@ -66,10 +66,19 @@ def checked_part(part: Any, name: str = "part") -> tuple[int, int]:
 
 def parts_folder(out: str | os.PathLike[str]) -> Path:
     """Where a job in parts keeps them until its result is there."""
+    return _beside(out, ".parts")
+
+
+def shares_folder(out: str | os.PathLike[str]) -> Path:
+    """The same of a job in shares."""
+    return _beside(out, ".shares")
+
+
+def _beside(out: str | os.PathLike[str], suffix: str) -> Path:
     path = os.fspath(out).rstrip("/")
     # Beside a folder that is given as "." or "..", not in it.
     beside = os.path.abspath(path) if path.rsplit("/", 1)[-1] in ("", ".", "..") else path
-    return Path(beside + ".parts")
+    return Path(beside + suffix)
 
 
 def part_path(out: str | os.PathLike[str], index: int, count: int) -> Path:

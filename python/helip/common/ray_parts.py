@@ -114,23 +114,6 @@ def _sees(lock: str, contents: bytes) -> bool:
         time.sleep(0.2)
 
 
-def run_beforehand(
-    ray: Any, work: Callable[..., None], arguments: tuple[Any, ...], *, cpus: int, label: str
-) -> None:
-    """A task that spares the parts work, on one node; they can do without it.
-
-    Raises what it raised that parts would fail of too.
-    """
-    reference = ray.remote(num_cpus=cpus, max_retries=_RETRIES)(work).remote(*arguments)
-    try:
-        reason = _reason_of_failure(ray, reference)
-    except BaseException:
-        ray.cancel(reference, force=True)
-        raise
-    if reason is not None:
-        _log.warning("%s: what all parts begin with is made by each of them: %s", label, reason)
-
-
 def see_to_parts(
     ray: Any,
     work: Callable[..., None],

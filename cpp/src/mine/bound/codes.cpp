@@ -317,9 +317,12 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   const bool found = kept != nullptr && kept->found();
   // Rows to forget are read too.
   const std::int64_t rows = std::max(size_, found ? kept->rows() : 0);
-  const std::int64_t bytes = rows * layout.bytes();
-  memory_ = folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder);
-  char* free = memory_.data() + rows * stride_;
+  const auto scratch = [&](std::int64_t bytes) {
+    return folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder);
+  };
+  memory_ = scratch(rows * stride_);
+  bound_memory_ = scratch(rows * (layout.bytes() - stride_));
+  char* free = bound_memory_.data();
   const auto take = [&](auto*& bounds, bool is_used) {
     if (!is_used) return;
     bounds = reinterpret_cast<std::remove_reference_t<decltype(bounds)>>(free);
@@ -337,6 +340,7 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
                                              plan.basis.dimensions, corpus.kernel());
   }
   const std::int64_t first = found ? kept->read(sections(), scales_, team) : 0;
+  if (found) mapped_ = kept->mapped();
   team.begin_stage("encode", size_, size_, first);
   if (first == 0) find_scales(corpus, plan, order, panels.get(), team);
   encode(corpus, plan, order, first, panels.get(), team);
@@ -346,6 +350,10 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
     kept->keep(plan, order, scales_, sections());
   }
   finish(plan, corpus, team);
+}
+
+Codes::~Codes() {
+  if (mapped_) mapped_->end();
 }
 
 void Codes::find_scales(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <vector>
 
 #include "base/scratch_memory.h"
@@ -48,6 +49,8 @@ class Codes {
   // eighth of the rows is new to it, it keeps all. nullptr: nobody does. Stage "encode".
   Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
         const std::filesystem::path& folder, Team& team, KeptCodes* kept = nullptr);
+  ~Codes();
+  Codes(Codes&&) = default;
 
   static std::int64_t bytes_per_row(const Corpus& corpus, const FilterPlan& plan) noexcept;
 
@@ -102,7 +105,8 @@ class Codes {
   CodeScales scales_;
   std::int64_t image_depth_ = 0, text_depth_ = 0, image_at_ = 0, text_at_ = 0;
   bool has_fine_ = true;
-  ScratchMemory memory_;
+  ScratchMemory memory_, bound_memory_;
+  std::shared_ptr<MappedCodes> mapped_;  // the start of memory_
   FilterBounds* filter_bounds_[3] = {};  // [size], nullptr: there is no such filter
   UnitBounds* unit_bounds_[2] = {};      // of images and captions
 };

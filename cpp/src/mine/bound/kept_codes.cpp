@@ -1,6 +1,10 @@
 #include "mine/bound/kept_codes.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -81,7 +85,47 @@ void remove_all_but(const fs::path& folder, const std::string& file) noexcept {
   remove_leftovers(folder, file, [](const std::string& name) { return number_of(name) >= 0; });
 }
 
+// Offsets and addresses of whole pages.
+bool can_map(const TensorFile& file, const Piece& first) {
+  const std::int64_t page = ::sysconf(_SC_PAGESIZE);
+  return file.has(first.name) && file.offset(first.name) % page == 0 &&
+         reinterpret_cast<std::intptr_t>(first.data) % page == 0;
+}
+
 }  // namespace
+
+MappedCodes::MappedCodes(const fs::path& path, std::int64_t offset, void* begin, std::int64_t bytes)
+    : file_path_(path), file_(open_for_reading(path), path), begin_(begin), bytes_(bytes) {
+  const Descriptor file = open_for_reading(path);
+  if (file_size(file, path) < offset + bytes) throw_damaged(path, "it is too short");
+  // Private, since rows that come are written right behind those of the file.
+  if (::mmap(begin, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_FIXED, file.get(), offset) == MAP_FAILED) {
+    throw Error(ErrorCode::io, "cannot map " + quoted(path), errno);
+  }
+  range_ = MappedRange(begin, bytes, *this);
+}
+
+void MappedCodes::require_whole() const {
+  file_.require_whole(
+      [&](const Descriptor*) { throw_damaged(file_path_, "it was written to while it was read"); });
+  if (was_cut_ || range_.was_cut())
+    throw_damaged(file_path_, "it became shorter while it was read");
+}
+
+void MappedCodes::discard() {
+  end();
+  if (::mmap(begin_, static_cast<std::size_t>(bytes_), PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
+    throw Error(ErrorCode::out_of_memory, "cannot take back " + std::to_string(bytes_) + " bytes",
+                errno);
+  }
+}
+
+void MappedCodes::end() noexcept {
+  was_cut_ = was_cut_ || range_.was_cut();
+  range_ = MappedRange();
+}
 
 void CodeScales::take_longest(const CodeScales& other) noexcept {
   for (int f = 0; f < 3; ++f) {
@@ -276,11 +320,15 @@ std::int64_t KeptCodes::read(const std::vector<CodeSection>& sections, CodeScale
                              Team& team) {
   std::int64_t count = 0;
   guarded([&] { count = read_found(sections, scales, team); });
+  if (!found() && mapped_) {  // damaged: the memory is to be used as if nothing had been there
+    mapped_->discard();
+    mapped_.reset();
+  }
   return count;
 }
 
 std::int64_t KeptCodes::read_found(const std::vector<CodeSection>& sections, CodeScales& scales,
-                                   Team& team) const {
+                                   Team& team) {
   const std::vector<std::uint32_t> rows = whole_order().rows;
   const auto count = static_cast<std::int64_t>(rows.size());
   checked([&] {
@@ -292,11 +340,21 @@ std::int64_t KeptCodes::read_found(const std::vector<CodeSection>& sections, Cod
     scales.longest_image = json.at("longest_image").get<double>();
     scales.longest_text = json.at("longest_text").get<double>();
     const std::vector<Piece> pieces = pieces_of(sections, count);
+    const CodeSection& codes = sections.front();
+    const std::int64_t mapped = can_map(*file_, pieces.front()) ? count * codes.stride : 0;
+    if (mapped > 0) {
+      mapped_ = std::make_shared<MappedCodes>(file_->path(), file_->offset(pieces.front().name),
+                                              codes.rows, mapped);
+    }
     team.begin_stage("load", count, static_cast<std::int64_t>(pieces.size()));
     team.for_blocks(static_cast<std::int64_t>(pieces.size()), 1,
                     [&](std::int64_t i, std::int64_t, int) {
                       const Piece& piece = pieces[static_cast<std::size_t>(i)];
-                      file_->read(piece.name, DType::int8, piece.bytes, piece.data);
+                      if (piece.data - codes.rows < mapped && piece.data >= codes.rows) {
+                        file_->compare(piece.name, DType::int8, piece.bytes, piece.data);
+                      } else {
+                        file_->read(piece.name, DType::int8, piece.bytes, piece.data);
+                      }
                       team.add_work(1);
                     });
     team.end_stage();
@@ -314,6 +372,10 @@ std::int64_t KeptCodes::read_found(const std::vector<CodeSection>& sections, Cod
     ++place;
   }
   return place;
+}
+
+void KeptCodes::require_whole() const {
+  if (mapped_) mapped_->require_whole();
 }
 
 void KeptCodes::forget(std::vector<std::uint8_t> rows) { forgotten_ = std::move(rows); }
@@ -342,6 +404,10 @@ void KeptCodes::write(const FilterPlan& plan, const RowOrder& order, const CodeS
   if (!lock || (!is_damaged_ && holds_the_same())) return;
   corpus_.require_whole();
   TensorColumns columns;
+  // First, on a page of their own.
+  for (const Piece& piece : pieces_of(sections, static_cast<std::int64_t>(order.rows.size()))) {
+    columns.show(piece.name, std::span(piece.data, static_cast<std::size_t>(piece.bytes)));
+  }
   show_order(order, columns);
   columns.show("basis", plan.basis.vectors);
   columns.show("leading", plan.leading.vectors);
@@ -351,9 +417,6 @@ void KeptCodes::write(const FilterPlan& plan, const RowOrder& order, const CodeS
   const std::vector<double> none;
   columns.show("image_length", corpus_.image() == nullptr ? none : corpus_.image()->lengths());
   columns.show("text_length", corpus_.text() == nullptr ? none : corpus_.text()->lengths());
-  for (const Piece& piece : pieces_of(sections, static_cast<std::int64_t>(order.rows.size()))) {
-    columns.show(piece.name, std::span(piece.data, static_cast<std::size_t>(piece.bytes)));
-  }
   std::int64_t all = 0, number = 0;
   for (const Tensor& tensor : columns.tensors()) all += tensor.bytes();
   if (const std::int64_t free = free_bytes(folder_); !is_asked_ && all > free / kFreePerCodes) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/manifest.h"
+#include "io/mapped_files.h"
 #include "io/tensor_file.h"
 #include "mine/bound/filter_plan.h"
 #include "mine/bound/row_order.h"
@@ -48,6 +50,26 @@ struct CodeSection {
   std::int64_t stride;
 };
 
+// The codes of a file where they are mapped: at the start of memory that its owner gives back after
+// end(). What processes of a machine map they share.
+class MappedCodes final : public MappedFiles {
+ public:
+  MappedCodes(const std::filesystem::path& path, std::int64_t offset, void* begin,
+              std::int64_t bytes);
+  void require_whole() const override;
+  void end() noexcept;
+  // Ends it, and puts zeros there.
+  void discard();
+
+ private:
+  std::filesystem::path file_path_;
+  MappedFile file_;
+  void* begin_;
+  std::int64_t bytes_;
+  MappedRange range_;
+  bool was_cut_ = false;
+};
+
 class KeptCodes {
  public:
   // What lies in the folder is taken where it is of this program and kernel, of filters that were
@@ -71,9 +93,14 @@ class KeptCodes {
   RowOrder order() const;
   RowLengths lengths() const;
   // Codes and bounds of the rows of order(), before errors became slacks, into sections of rows()
-  // rows at least, as stage "load". Returns how many rows these are: 0 where they are damaged and
-  // nobody asked for them, and found() is false from then on.
+  // rows at least, as stage "load". Those of the first section are mapped where the system can.
+  // Returns how many rows these are: 0 where they are damaged and nobody asked for them, and
+  // found() is false from then on.
   std::int64_t read(const std::vector<CodeSection>& sections, CodeScales& scales, Team& team);
+  // What the first section is mapped from, nullptr where it was read.
+  const std::shared_ptr<MappedCodes>& mapped() const noexcept { return mapped_; }
+  // After what was read was used. Throws Error(corrupt) where the file became shorter meanwhile.
+  void require_whole() const;
   std::int64_t rows() const;  // that are read, with those to forget
 
   // Writes what publish() makes those of the folder. Does nothing where another process is writing
@@ -97,8 +124,7 @@ class KeptCodes {
   void guarded(const Body& body);
   void open(const std::function<bool(const OrderedJson&)>& fits);
   void find(const std::function<bool(const OrderedJson&)>& fits);
-  std::int64_t read_found(const std::vector<CodeSection>& sections, CodeScales& scales,
-                          Team& team) const;
+  std::int64_t read_found(const std::vector<CodeSection>& sections, CodeScales& scales, Team& team);
   void write(const FilterPlan& plan, const RowOrder& order, const CodeScales& scales,
              const std::vector<CodeSection>& sections);
   [[noreturn]] void refuse_to_keep(const Error& error, std::int64_t bytes) const;
@@ -119,6 +145,7 @@ class KeptCodes {
   std::int64_t rows_ = 0;
   std::optional<TensorFile> file_;
   std::vector<std::uint8_t> forgotten_;
+  std::shared_ptr<MappedCodes> mapped_;
   std::string hindrance_;
   bool is_damaged_ = false;
   std::optional<Pending> pending_;

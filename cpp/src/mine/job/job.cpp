@@ -92,7 +92,13 @@ void Job::make_codes() {
   prepare(nullptr);
   if (!filters_pay(corpus_, rows())) return;
   context_->prepared().sweep();
+  end_sweep();
+}
+
+void Job::end_sweep() {
   corpus_.require_whole();
+  if (!codes_) return;
+  codes_->require_whole();
   codes_->publish();
 }
 
@@ -103,8 +109,7 @@ std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodChec
     if (!context_) prepare(checkpoint);
     context_->list_drops = dropped != nullptr;
     report = run_method(*context_, targets, sink);
-    if (codes_) codes_->publish();
-    corpus_.require_whole();
+    end_sweep();
     if (dropped != nullptr) *dropped = report.drops.take();
   }
   const bool filtered = context_ && context_->is_prepared();

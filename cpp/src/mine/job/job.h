@@ -37,6 +37,14 @@ class Job {
   void keep_codes_of(const EmbeddingStore& store);
   // Makes what is kept, unless it was found.
   void make_codes();
+  // Prepared when it is first asked for.
+  MethodContext& context() {
+    if (!context_) prepare(nullptr);
+    return *context_;
+  }
+  // After pairs were compared: keeps what is to be kept. Throws Error(corrupt) where files of the
+  // matrices became shorter meanwhile.
+  void end_sweep();
   // Writes the pools of the targets to `sink`. Returns the report on them, JSON; one range after
   // another gets what the first one needed. `checkpoint`: see MethodContext; `dropped`: mine.h.
   std::string mine(const TargetRange& targets, HardPairSink& sink,

@@ -292,16 +292,6 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
   return table;
 }
 
-void prepare_parts(const EmbeddingStore& store, const MineOptions& asked,
-                   const ProgressCallback& progress) {
-  mining::entry_point([&] {
-    Job job(store.image(), store.text(), checked_options(store, 1, asked),
-            mining::scratch_folder({}), progress);
-    job.keep_codes_of(store);
-    job.make_codes();
-  });
-}
-
 HardPairsPart mine_part(const EmbeddingStore& store, std::int64_t index, std::int64_t count,
                         const MineOptions& asked, const fs::path& out,
                         const ProgressCallback& progress) {

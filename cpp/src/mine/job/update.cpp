@@ -365,7 +365,10 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   Update update(corpus, pairs, outdated, roles, options, mining::scratch_folder(out), false, team,
                 codes ? &*codes : nullptr);
   update.run(writer);
-  if (codes) codes->publish();
+  if (codes) {
+    codes->require_whole();
+    codes->publish();
+  }
   corpus.require_whole();
   helip::require_whole(pairs.ids().data);
   did["pairs"] = update.pairs();

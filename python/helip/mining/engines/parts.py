@@ -25,7 +25,7 @@ from helip.common.errors import (
     UnsupportedError,
 )
 from helip.common.files import output_path, storage_errors
-from helip.common.parts import checked_part, parts_folder
+from helip.common.parts import checked_part, parts_folder, shares_folder
 from helip.common.patterns import expand_braces
 from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.client import Remote
@@ -237,6 +237,7 @@ def remove_parts(out: str | os.PathLike[str]) -> None:
     folder = parts_folder(out)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
+    shutil.rmtree(shares_folder(out), ignore_errors=True)
 
 
 def begun_parts(out: str | os.PathLike[str]) -> int | None:

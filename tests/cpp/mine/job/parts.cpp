@@ -4,8 +4,6 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <filesystem>
-#include <set>
-#include <string>
 
 #include "helip/embedding_store_writer.h"
 #include "helip/hard_pairs_writer.h"
@@ -41,32 +39,6 @@ std::vector<fs::path> mine_all(const EmbeddingStore& store, const MineOptions& o
 }
 
 }  // namespace
-
-TEST_CASE("parts begin with what was prepared for them", "[parts]") {
-  const TemporaryFolder folder;
-  const EmbeddingStore store = store_of(folder / "s", 400);
-  MineOptions options = exact_options(6);
-  options.codes = folder / "c";
-  prepare_parts(store, options);
-  REQUIRE(fs::exists(folder / "c" / "manifest.json"));
-  const auto written = fs::last_write_time(folder / "c" / "manifest.json");
-  std::set<std::string> stages;
-  mine_part(store, 1, 2, options, folder / "p", [&](const Progress& progress) {
-    stages.insert(progress.stage);
-    return true;
-  });
-  REQUIRE(stages.contains("load"));
-  REQUIRE_FALSE(stages.contains("keep"));
-  prepare_parts(store, options);
-  REQUIRE(fs::last_write_time(folder / "c" / "manifest.json") == written);
-
-  options.codes.clear();
-  prepare_parts(store, options);  // of so few rows nothing is kept unasked
-  REQUIRE_FALSE(fs::exists(folder / "s" / "codes"));
-  options.method = MiningMethod::hnsw;
-  expect_error(ErrorCode::unsupported, "parts are there for",
-               [&] { prepare_parts(store, options); });
-}
 
 TEST_CASE("merged parts are the table of a single run", "[parts]") {
   const TemporaryFolder folder;
