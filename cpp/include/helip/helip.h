@@ -23,9 +23,9 @@
 #include "helip/pair_cosines.h"            // IWYU pragma: export
 #include "helip/pair_index.h"              // IWYU pragma: export
 #include "helip/parts.h"                   // IWYU pragma: export
-#include "helip/shares.h"                  // IWYU pragma: export
 #include "helip/plan.h"                    // IWYU pragma: export
 #include "helip/progress.h"                // IWYU pragma: export
+#include "helip/shares.h"                  // IWYU pragma: export
 #include "helip/store_assembly.h"          // IWYU pragma: export
 #include "helip/streaming.h"               // IWYU pragma: export
 #include "helip/update.h"                  // IWYU pragma: export
