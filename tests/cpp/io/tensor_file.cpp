@@ -47,6 +47,28 @@ TEST_CASE("tensors are read as they were written", "[tensor_file]") {
   REQUIRE_FALSE(file.has("others"));
 }
 
+TEST_CASE("a header has room for any number of tensors", "[tensor_file]") {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "t");
+  std::vector<std::int32_t> numbers(3000);
+  std::iota(numbers.begin(), numbers.end(), 0);
+  std::vector<Tensor> tensors;
+  const auto name_of_tensor = [](std::size_t i) { return "a tensor, number " + std::to_string(i); };
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    tensors.push_back({name_of_tensor(i), DType::int32, {1}, &numbers[i]});
+  }
+  const TensorFile file(folder / "t" / "many", write_tensors(folder / "t", "many", tensors));
+  REQUIRE(file.offset(name_of_tensor(0)) % 4096 == 0);  // so that it can be mapped
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    std::int32_t read = -1;
+    file.read(name_of_tensor(i), DType::int32, 1, &read);
+    REQUIRE(read == numbers[i]);
+    file.compare(name_of_tensor(i), DType::int32, 1, &read);
+    ++read;
+    REQUIRE_THROWS_AS(file.compare(name_of_tensor(i), DType::int32, 1, &read), Error);
+  }
+}
+
 TEST_CASE("tensors of another kind than asked for are an error", "[tensor_file]") {
   const TemporaryFolder folder;
   fs::create_directories(folder / "t");
