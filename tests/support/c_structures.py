@@ -61,13 +61,14 @@ class MineOptions(c.Structure):
         ("threads", c.c_int32), ("candidates", c.c_int64), ("refresh", c.c_int64),
         ("seed", c.c_uint64), ("recall", c.c_double), ("memory", c.c_int64), ("parts", c.c_int64),
         ("checkpoint", c.c_double), ("codes", c.c_char_p),
+        ("keep_codes", c.c_int32), ("reserved", c.c_int32),
     ]  # fmt: skip
 
 
 class UpdateOptions(c.Structure):
     _fields_ = [
         ("struct_size", c.c_size_t), ("memory", c.c_int64), ("codes", c.c_char_p),
-        ("threads", c.c_int32), ("reserved", c.c_int32),
+        ("threads", c.c_int32), ("keep_codes", c.c_int32),
     ]  # fmt: skip
 
 

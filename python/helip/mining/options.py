@@ -139,8 +139,8 @@ class CodesOptions(Options):
     codes: str | os.PathLike[str] | None = None
     """A folder for what is made of a store's rows before pairs are compared (lengths, filters,
     order, int8 codes): a later job of the same store and options, and an update, begins with it.
-    None: ``codes`` in that of a store of 16,384 rows or more, if a quarter of the free disk holds
-    them."""
+    None: the folder ``codes`` in a store of 16,384 rows or more, if a quarter of the free disk
+    holds them."""
 
     keep_codes: bool = True
     """Take up and keep such codes."""
