@@ -21,8 +21,8 @@ std::int64_t product_of(const std::vector<std::int64_t>& shape) noexcept {
   return elements;
 }
 
-// Whole pages that hold what a header says of these tensors: their names, and at most 160 bytes more
-// each.
+// Whole pages that hold what a header says of these tensors: their names, and at most 160 bytes
+// more each.
 std::int64_t header_bytes_of(const std::vector<Tensor>& tensors) {
   std::size_t bytes = 16;
   for (const Tensor& tensor : tensors) bytes += tensor.name.size() + 160;
