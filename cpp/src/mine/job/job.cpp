@@ -1,6 +1,8 @@
 #include "mine/job/job.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -38,6 +40,14 @@ void check_codes_folder(const std::filesystem::path& codes, const std::filesyste
   throw Error(ErrorCode::invalid_argument, "codes and a table or its job are both to lie in " +
                                                quoted(codes) +
                                                "; give the codes a folder of their own");
+}
+
+void check_number(const char* of, std::int64_t count, std::int64_t rows) {
+  const std::int64_t most = std::max<std::int64_t>(1, rows);
+  if (count >= 1 && count <= most) return;
+  throw Error(ErrorCode::invalid_argument, std::string("the number of ") + of + " is " +
+                                               std::to_string(count) + "; it must lie in 1 .. " +
+                                               std::to_string(most) + ", at least a target each");
 }
 
 std::optional<CodesFolder> codes_folder(const MineOptions& options, const EmbeddingStore& store) {

@@ -21,6 +21,8 @@ namespace helip::mining {
 // Throws invalid_argument where a job would keep codes in the folder of its table, parts or
 // checkpoint.
 void check_codes_folder(const std::filesystem::path& codes, const std::filesystem::path& out);
+// Throws invalid_argument for a number of parts or shares that leaves one of them without a target.
+void check_number(const char* of, std::int64_t count, std::int64_t rows);
 // Where the codes of a store are kept, if anywhere.
 std::optional<CodesFolder> codes_folder(const MineOptions& options, const EmbeddingStore& store);
 

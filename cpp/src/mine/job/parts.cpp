@@ -47,12 +47,7 @@ MineOptions checked_options(const EmbeddingStore& store, std::int64_t count, Min
                                             "for 'exact' and 'sample'");
   }
   mining::validate(store.image(), store.text(), options);
-  const std::int64_t most = std::max<std::int64_t>(1, store.size());
-  if (count < 1 || count > most) {
-    throw Error(ErrorCode::invalid_argument, "the number of parts is " + std::to_string(count) +
-                                                 "; it must lie in 1 .. " + std::to_string(most) +
-                                                 ", at least a target each");
-  }
+  mining::check_number("parts", count, store.size());
   return options;
 }
 

@@ -52,12 +52,7 @@ MineOptions share_options(const EmbeddingStore& store, std::int64_t count, MineO
   }
   options.parts = 1;
   validate(store.image(), store.text(), options);
-  const std::int64_t most = std::max<std::int64_t>(1, store.size());
-  if (count < 1 || count > most) {
-    throw Error(ErrorCode::invalid_argument, "the number of shares is " + std::to_string(count) +
-                                                 "; it must lie in 1 .. " + std::to_string(most) +
-                                                 ", at least a target each");
-  }
+  check_number("shares", count, store.size());
   return options;
 }
 
@@ -66,7 +61,8 @@ MineOptions share_options(const EmbeddingStore& store, std::int64_t count, MineO
 std::vector<std::int64_t> followers(std::int64_t index, std::int64_t count) {
   std::vector<std::int64_t> found;
   for (std::int64_t step = 1; 2 * step <= count; ++step) {
-    if (2 * step == count && index > count / 2) break;  // the other one of the two compares them
+    if (2 * step == count && index > count / 2)
+      break;  // the other one of the two compares them
     found.push_back((index + step - 1) % count + 1);
   }
   return found;
