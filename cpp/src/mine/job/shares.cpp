@@ -61,8 +61,7 @@ MineOptions share_options(const EmbeddingStore& store, std::int64_t count, MineO
 std::vector<std::int64_t> followers(std::int64_t index, std::int64_t count) {
   std::vector<std::int64_t> found;
   for (std::int64_t step = 1; 2 * step <= count; ++step) {
-    if (2 * step == count && index > count / 2)
-      break;  // the other one of the two compares them
+    if (2 * step == count && index > count / 2) break;  // the other one of the two compares them
     found.push_back((index + step - 1) % count + 1);
   }
   return found;
