@@ -140,6 +140,7 @@ void assign_few_closest(const float* directions, std::int64_t rows, const Produc
                         std::int64_t count, bool absolute, const Kernel& kernel,
                         std::uint32_t* out) {
   std::vector<std::uint32_t> order(static_cast<std::size_t>(centres.count()));
+  std::iota(order.begin(), order.end(), 0U);
   multiply_rows(directions, rows, centres, kernel, [&](std::int64_t row, float* products) {
     if (absolute) {
       for (std::int64_t c = 0; c < centres.count(); ++c) products[c] = std::abs(products[c]);
@@ -147,9 +148,7 @@ void assign_few_closest(const float* directions, std::int64_t rows, const Produc
     const auto before = [products](std::uint32_t a, std::uint32_t b) {
       return products[a] != products[b] ? products[a] > products[b] : a < b;
     };
-    std::iota(order.begin(), order.end(), 0U);
-    std::nth_element(order.begin(), order.begin() + (count - 1), order.end(), before);
-    std::sort(order.begin(), order.begin() + count, before);
+    std::partial_sort(order.begin(), order.begin() + count, order.end(), before);
     std::copy_n(order.begin(), count, out + row * count);
   });
 }

@@ -11,7 +11,7 @@ namespace helip::mining {
 namespace {
 
 constexpr std::int64_t kSamplePerCluster = 8;
-constexpr std::int64_t kGroupsSeen = 6;  // that a point looks at all centres of
+constexpr std::int64_t kGroupsSeen = 4;  // that a point looks at all centres of
 constexpr std::int64_t kNearSteps = 32;  // centres that a point looks at from the one it has
 constexpr std::int64_t kBatch = 1024;    // points that are held against groups together
 constexpr std::uint64_t kClusterStream = 0x6f72'6465'72ULL;
@@ -22,20 +22,22 @@ struct Largest {
   float second = -2.0F;
   std::uint32_t place = 0;
 
-  void add(const Largest& more) {
-    if (more.first > first) {
-      second = std::max(first, more.second);
-      first = more.first;
-      place = more.place;
-    } else {
-      second = std::max(second, more.first);
+  // Whether `value` is the largest now; its place is then the caller's to set.
+  bool add(float value) {
+    if (value <= first) {
+      second = std::max(second, value);
+      return false;
     }
+    second = first;
+    first = value;
+    return true;
   }
 };
 
-// As for assign_closest(): zeros that pad the values count, so `first` is of a value only if it is
-// above 0.
-Largest largest_of(const float* values, std::int64_t count, std::int64_t padded) {
+// Adds some values, the first of which has the place `begin`. As for assign_closest(): zeros that
+// pad them count, so `first` is of a value only if it is above 0.
+void add_values(const float* values, std::int64_t count, std::int64_t padded, std::uint32_t begin,
+                Largest& largest) {
   float first[kTileColumns], second[kTileColumns];
   std::copy_n(values, kTileColumns, first);
   std::fill_n(second, kTileColumns, -2.0F);
@@ -46,11 +48,14 @@ Largest largest_of(const float* values, std::int64_t count, std::int64_t padded)
       first[lane] = std::max(first[lane], value);
     }
   }
-  Largest largest;
-  for (int lane = 0; lane < kTileColumns; ++lane) largest.add({first[lane], second[lane], 0});
+  bool is_here = false;
+  for (int lane = 0; lane < kTileColumns; ++lane) {
+    is_here = largest.add(first[lane]) || is_here;
+    largest.second = std::max(largest.second, second[lane]);
+  }
+  if (!is_here) return;
   const std::int64_t place = std::find(values, values + count, largest.first) - values;
-  largest.place = static_cast<std::uint32_t>(std::min(place, count - 1));
-  return largest;
+  largest.place = begin + static_cast<std::uint32_t>(std::min(place, count - 1));
 }
 
 // Of each row what find(points, rows, out) says, `grain` rows at a time. [rows]
@@ -89,7 +94,8 @@ class GroupedCentres {
   GroupedCentres(const std::vector<float>& sample, std::int64_t dimensions, std::int64_t count,
                  const Kernel& kernel, Team& team)
       : dimensions_(dimensions), kernel_(kernel) {
-    const auto groups = std::llround(std::sqrt(static_cast<double>(count)));
+    // As many products with centres of groups as with those of the groups that are looked at.
+    const auto groups = std::llround(std::sqrt(static_cast<double>(kGroupsSeen * count)));
     const std::vector<float> group_centres = fit_centres(sample, dimensions, groups, kernel, team);
     group_panels_.emplace(group_centres.data(), groups, dimensions, kernel);
     const std::int64_t size = static_cast<std::int64_t>(sample.size()) / dimensions;
@@ -176,9 +182,8 @@ class GroupedCentres {
     multiply_visits(points, visits, panels_, kernel_,
                     [&](std::uint32_t point, std::size_t group, const float* products) {
                       const ProductPanels& panels = panels_[group];
-                      Largest largest = largest_of(products, panels.count(), panels.padded());
-                      largest.place += begins_[group];
-                      found[point].add(largest);
+                      add_values(products, panels.count(), panels.padded(), begins_[group],
+                                 found[point]);
                     });
     return found;
   }

@@ -13,6 +13,7 @@
 namespace helip::mining {
 namespace {
 
+constexpr std::int64_t kSlabBytes = std::int64_t{1} << 30;  // of codes that are written together
 constexpr std::int64_t kScaleRows = 1024;  // that the scale of the codes is taken from
 constexpr std::int64_t kKeptPerNew = 8;    // rows in all; with fewer new ones nothing is written
 constexpr double kLeastScale = 1e-4;       // of the length of a row
@@ -381,39 +382,44 @@ void Codes::find_scales(const Corpus& corpus, const FilterPlan& plan, const RowO
 // The rows from place `first` on.
 void Codes::encode(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
                    std::int64_t first, const ProductPanels* panels, Team& team) {
-  // In the order of the rows, so that a matrix on disk is read from front to back.
   std::vector<std::uint32_t> place(static_cast<std::size_t>(corpus.size()), ~0U);
   for (std::int64_t i = first; i < size_; ++i) {
     place[order.rows[static_cast<std::size_t>(i)]] = static_cast<std::uint32_t>(i);
   }
+  // In the order of the rows, so that a matrix on disk is read from front to back; but of so many
+  // places at a time that the pages of their codes are still in memory when they are written again.
+  const std::int64_t slab = std::max<std::int64_t>(1, kSlabBytes / stride_);
   std::mutex mutex;
   std::vector<std::unique_ptr<Encoder>> encoders(static_cast<std::size_t>(team.size()));
-  team.for_blocks(
-      corpus.size(), 4 * kProductRows, [&](std::int64_t begin, std::int64_t end, int worker) {
-        auto& own = encoders[static_cast<std::size_t>(worker)];
-        if (!own) own = std::make_unique<Encoder>(corpus, plan, panels);
-        Encoder& encoder = *own;
-        std::vector<std::uint32_t> rows;
-        CodeScales longest;
-        std::int64_t encoded = 0;
-        const auto flush = [&] {
-          encoder.read(rows.data(), static_cast<std::int64_t>(rows.size()));
-          for (std::size_t r = 0; r < rows.size(); ++r) {
-            encoder.encode(static_cast<std::int64_t>(r), *this, place[rows[r]], longest);
+  for (; first < size_; first += slab) {
+    const std::int64_t last = std::min(size_, first + slab);
+    team.for_blocks(
+        corpus.size(), 4 * kProductRows, [&](std::int64_t begin, std::int64_t end, int worker) {
+          auto& own = encoders[static_cast<std::size_t>(worker)];
+          if (!own) own = std::make_unique<Encoder>(corpus, plan, panels);
+          Encoder& encoder = *own;
+          std::vector<std::uint32_t> rows;
+          CodeScales longest;
+          std::int64_t encoded = 0;
+          const auto flush = [&] {
+            encoder.read(rows.data(), static_cast<std::int64_t>(rows.size()));
+            for (std::size_t r = 0; r < rows.size(); ++r) {
+              encoder.encode(static_cast<std::int64_t>(r), *this, place[rows[r]], longest);
+            }
+            encoded += static_cast<std::int64_t>(rows.size());
+            rows.clear();
+          };
+          for (std::int64_t row = begin; row < end && !team.stopped(); ++row) {
+            const std::int64_t at = place[static_cast<std::size_t>(row)];
+            if (at >= first && at < last) rows.push_back(static_cast<std::uint32_t>(row));
+            if (static_cast<std::int64_t>(rows.size()) == kProductRows) flush();
           }
-          encoded += static_cast<std::int64_t>(rows.size());
-          rows.clear();
-        };
-        for (std::int64_t row = begin; row < end && !team.stopped(); ++row) {
-          if (place[static_cast<std::size_t>(row)] != ~0U)
-            rows.push_back(static_cast<std::uint32_t>(row));
-          if (static_cast<std::int64_t>(rows.size()) == kProductRows) flush();
-        }
-        if (!rows.empty()) flush();
-        team.add_work(encoded);
-        const std::lock_guard lock(mutex);
-        scales_.take_longest(longest);
-      });
+          if (!rows.empty()) flush();
+          team.add_work(encoded);
+          const std::lock_guard lock(mutex);
+          scales_.take_longest(longest);
+        });
+  }
 }
 
 // Lengths of errors become slacks, now that the greatest lengths are known.

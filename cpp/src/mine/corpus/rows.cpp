@@ -159,6 +159,11 @@ double Rows::dot(LoadedRow& loaded, LoadedRow& other) const {
 double Rows::cosine(LoadedRow& loaded, std::int64_t row, LoadedRow& other) const {
   if (loaded.length == 0.0) return 0.0;
   load(row, other);
+  return cosine(loaded, other);
+}
+
+double Rows::cosine(LoadedRow& loaded, LoadedRow& other) const {
+  if (loaded.length == 0.0) return 0.0;
   return other.length == 0.0 ? 0.0 : cosine_of(dot(loaded, other), loaded.length * other.length);
 }
 

@@ -59,6 +59,8 @@ class Rows {
   // Cosine of `row` with a loaded row of these or of other rows, in float64, limited to [-1, 1]; 0
   // when either is zero. The same bits whichever of the two was loaded. `other` is a buffer.
   double cosine(LoadedRow& loaded, std::int64_t row, LoadedRow& other) const;
+  // Of two loaded rows.
+  double cosine(LoadedRow& loaded, LoadedRow& other) const;
   // Asks for a row that cosine() will read soon.
   void prefetch(std::int64_t row) const noexcept {
     const char* bytes = static_cast<const char*>(view_.row(row));

@@ -16,15 +16,24 @@ Similarities Scorer::similarities(std::int64_t target, std::int64_t candidate) {
   }
   loaded_ = target;
   Similarities found{1.0, 1.0};
-  if (const Rows* rows = corpus_.image()) {
-    if (image_.row != target) rows->load(target, image_);
-    found.image = rows->cosine(image_, candidate, other_image_);
-  }
-  if (const Rows* rows = corpus_.text()) {
-    if (text_.row != target) rows->load(target, text_);
-    found.text = rows->cosine(text_, candidate, other_text_);
-  }
+  if (const Rows* rows = corpus_.image()) found.image = image_.cosine(*rows, target, candidate);
+  if (const Rows* rows = corpus_.text()) found.text = text_.cosine(*rows, target, candidate);
   return found;
+}
+
+double Scorer::RecentRows::cosine(const Rows& rows, std::int64_t first, std::int64_t second) {
+  if (first_.row != first) {
+    LoadedRow& place = places_[place_of(first)];
+    if (place.row != first) rows.load(first, place);
+    first_.row = first;
+    first_.length = place.length;
+    first_.single = place.single;
+    first_.uses = 0;
+    if (place.single == nullptr) first_.wide = place.wide;
+  }
+  LoadedRow& other = place_of(second) == place_of(first) ? spare_ : places_[place_of(second)];
+  if (other.row != second) rows.load(second, other);
+  return rows.cosine(first_, other);
 }
 
 Evaluation Scorer::evaluate(std::int64_t target, std::int64_t candidate) {

@@ -29,14 +29,31 @@ class Scorer {
   const Corpus& corpus() const noexcept { return corpus_; }
 
  private:
+  // Rows of one modality that were read last: a block of pairs asks for the same few again and
+  // again, and to convert a row of float16 or int8 takes as long as to multiply it.
+  class RecentRows {
+   public:
+    // Of two rows of always the same `rows`; `first` is the one that comes again.
+    double cosine(const Rows& rows, std::int64_t first, std::int64_t second);
+
+   private:
+    static std::size_t place_of(std::int64_t row) {
+      return static_cast<std::size_t>(row) % kPlaces;
+    }
+
+    static constexpr std::size_t kPlaces = 256;  // some 100 rows are wanted at a time
+    std::vector<LoadedRow> places_ = std::vector<LoadedRow>(kPlaces);
+    LoadedRow first_;  // its values lie at its place
+    LoadedRow spare_;  // the second, where that has the place of the first
+  };
+
   // Cosine of an image and a text, of a shared space.
   double cross(std::int64_t image_row, std::int64_t text_row);
 
   const Corpus& corpus_;
   std::int64_t loaded_ = -1;
   std::int64_t last_candidate_ = -1;
-  LoadedRow image_, text_;
-  LoadedRow other_image_, other_text_;
+  RecentRows image_, text_;
   std::vector<double> wide_image_, wide_text_;
 };
 
