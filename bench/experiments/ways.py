@@ -10,7 +10,7 @@ import rivals
 
 import helip
 from helip import HardPairs
-from helip.loading.row_facts import hard_rows
+from helip.loading.row_facts import HardRows
 from helip.loading.sampling import Plans
 
 WINDOW = {"rank_max": 50}
@@ -61,12 +61,13 @@ def batches(
     asked = {**WAYS[way], **options}
     loader = helip.HardPairLoader(data, pairs, batch_size=rows, seed=seed, workers=0, **asked)
     window = asked.get("rank_min", 0), asked.get("rank_max", pairs.ids.shape[1])
+    hard_rows = HardRows(pairs)
     epoch = 0
     while True:
         # What planned_rows gives, and whom each row serves.
         for plan in Plans(loader._sampler, epoch, 0, range(len(loader))):
             beside = {"target": plan.target}
             if loader.strategy == "communities":
-                beside["hard_rows"] = hard_rows(plan.index, pairs, *window)
+                beside["hard_rows"] = hard_rows.padded(plan.index, *window)
             yield plan.index, beside
         epoch += 1

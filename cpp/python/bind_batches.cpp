@@ -117,11 +117,13 @@ void bind_batches(py::module_& module) {
                              [](Sampler& self) { return name_of(self.value().options().strategy); })
       .def(
           "batch",
-          [](Sampler& self, std::int64_t step) {
-            const BatchRows batch = self.run([&](BatchSampler& own) { return own.batch(step); });
+          [](Sampler& self, std::int64_t step, std::optional<std::int64_t> rank) {
+            const BatchRows batch = self.run([&](BatchSampler& own) {
+              return own.batch(step, rank.value_or(own.options().rank));
+            });
             return py::make_tuple(array_of(batch.index), array_of(batch.target));
           },
-          py::arg("step"))
+          py::arg("step"), py::arg("rank") = py::none())
       .def(
           "hardness",
           [](Sampler& self, std::int64_t step) {

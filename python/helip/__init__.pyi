@@ -25,7 +25,7 @@ from .evaluation import (
     open_evaluation_set,
 )
 from .integrations import push_to_hub
-from .loading import HardnessSchedule, HardPairLoader
+from .loading import BatchPlan, BatchSampler, HardnessSchedule, HardPairLoader, plan_batches
 from .losses import HelipLoss
 from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
 from .models import ModelBundle, create_model, export, interpolate
@@ -36,6 +36,8 @@ from .training import Recipe, Trainer, plan_training, recipes, train
 from .verdicts import Verdicts
 
 __all__ = [
+    "BatchPlan",
+    "BatchSampler",
     "CancelledError",
     "CorruptError",
     "Curation",
@@ -82,6 +84,7 @@ __all__ = [
     "open_evaluation_set",
     "pack",
     "plan",
+    "plan_batches",
     "plan_training",
     "plot",
     "push_to_hub",

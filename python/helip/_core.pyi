@@ -444,7 +444,9 @@ class BatchSampler:
         groups: typing.Annotated[numpy.typing.ArrayLike, numpy.int64] | None = None,
     ) -> None: ...
     def batch(
-        self, step: typing.SupportsInt | typing.SupportsIndex
+        self,
+        step: typing.SupportsInt | typing.SupportsIndex,
+        rank: typing.SupportsInt | typing.SupportsIndex | None = None,
     ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64]]: ...
     def batches_after(self, consumed: typing.SupportsInt | typing.SupportsIndex) -> int: ...
     def hardness(

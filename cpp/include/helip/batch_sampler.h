@@ -159,6 +159,7 @@ class HELIP_EXPORT BatchSampler {
   [[nodiscard]] std::int64_t targets_before(std::int64_t step, std::int64_t consumed = 0) const;
   [[nodiscard]] BatchRows batch(
       std::int64_t step);  // step from where set_epoch went to; random access
+  [[nodiscard]] BatchRows batch(std::int64_t step, std::int64_t rank);  // that of another rank
   // At that step; depends on the epoch and the share of its targets that came before.
   [[nodiscard]] Hardness hardness(std::int64_t step) const;
 

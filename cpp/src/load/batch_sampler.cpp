@@ -118,15 +118,18 @@ struct BatchSampler::Impl {
     order_ready = true;
   }
 
-  BatchRows make(std::int64_t step) {
+  BatchRows make(std::int64_t step, std::int64_t rank) {
     const DefaultFloatingMode mode;
+    if (rank < 0 || rank >= options.world_size) {
+      refuse("rank = ", rank, " must lie in 0 .. ", options.world_size - 1);
+    }
     const TargetSpread rest = spread_after(consumed);
     if (step < 0 || step >= rest.steps) {
       refuse("step = ", step, " must lie in 0 .. ", rest.steps - 1,
              ", below the number of batches");
     }
     arrange();
-    const std::int64_t number = step * options.world_size + options.rank;
+    const std::int64_t number = step * options.world_size + rank;
     const std::int64_t begin = rest.begin_of(number);
     const std::int64_t end = rest.begin_of(number + 1);
     const std::span<const std::int64_t> targets{order.data() + consumed + begin,
@@ -195,7 +198,10 @@ std::int64_t BatchSampler::targets_before(std::int64_t step, std::int64_t consum
 } catch (...) {
   rethrow_as_error();
 }
-BatchRows BatchSampler::batch(std::int64_t step) try { return impl_->make(step); } catch (...) {
+BatchRows BatchSampler::batch(std::int64_t step) { return batch(step, impl_->options.rank); }
+BatchRows BatchSampler::batch(std::int64_t step, std::int64_t rank) try {
+  return impl_->make(step, rank);
+} catch (...) {
   rethrow_as_error();
 }
 Hardness BatchSampler::hardness(std::int64_t step) const { return impl_->hardness(step); }

@@ -49,6 +49,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("verdicts", "verdicts.verdicts"),
     Entry("pack", "data.pack"),
     Entry("reshard", "data.reshard"),
+    Entry("batches", "pairs.batches"),
     Entry("diagnose", "pairs.diagnose"),
     Entry("curate", "pairs.curate"),
     Entry("train", "training.train"),

@@ -155,6 +155,22 @@ def resharded_rows(result: Any) -> Rows:
     return rows
 
 
+def planned_rows(plan: Any) -> Rows:
+    """What a plan of batches holds."""
+    counts = plan.counts()
+    each, some = counts["hard_rows"] / counts["rows"], counts["rows_with_hard_rows"]
+    share = f"{some / counts['rows']:.1%} of the rows have some, {each:.2f} a row"
+    sizes = f"{counts['smallest']:,} to {counts['largest']:,} rows"
+    ranks = f", for {plan.world_size} ranks" if plan.world_size > 1 else ""
+    return [
+        ("epochs", f"{plan.epochs:,} of {plan.rows:,} rows of data{ranks}"),
+        ("batches", f"{counts['batches']:,} of {sizes}, by {plan.options['strategy']}"),
+        ("hard rows", share),
+        ("short targets", f"{plan.skipped_targets:,} left out"),
+        ("digest", plan.digest),
+    ]
+
+
 def packed_rows(result: Any) -> Rows:
     """What packing wrote."""
     kept = ", ".join(f"{n:,} {reason}" for reason, n in result.as_they_were.items())

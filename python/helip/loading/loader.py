@@ -25,7 +25,7 @@ from helip.common.processes import summed_counts
 from helip.loading.account import EpochCounts
 from helip.loading.options import BatchOptions, ReadOptions
 from helip.loading.pair_source import PairSource, table_of, table_without
-from helip.loading.readers.batch import BatchPlan, cache_counts_of
+from helip.loading.readers.batch import PlannedBatch, cache_counts_of
 from helip.loading.readers.choice import choose_reads
 from helip.loading.row_facts import RowFacts
 from helip.loading.sampling import Plans, distributed_place, make_sampler, sampler_identity
@@ -143,7 +143,7 @@ class HardPairLoader:
     _handed: int  # batches before the consumer's place in it
     _counts: EpochCounts
     _start_counts: EpochCounts  # the account up to _start
-    _start_plans: Sequence[BatchPlan]  # from _start on, that were made before
+    _start_plans: Sequence[PlannedBatch]  # from _start on, that were made before
 
     #: For a Trainer: load_state_dict() takes the state of any rank of any number of ranks.
     resumes_on_other_ranks = True
@@ -408,7 +408,7 @@ class HardPairLoader:
         first: int = 0,
         start: int = 0,
         counts: EpochCounts | None = None,
-        plans: Sequence[BatchPlan] = (),
+        plans: Sequence[PlannedBatch] = (),
     ) -> None:
         """Places the next iteration at batch ``start`` of those after ``first`` targets.
 
@@ -430,7 +430,7 @@ class HardPairLoader:
             return 0
         return int((self._pool_sizes[[failure["row"] for failure in failures]] == 0).sum())
 
-    def _waiting_plans(self) -> Sequence[BatchPlan]:
+    def _waiting_plans(self) -> Sequence[PlannedBatch]:
         """Plans that only a growing table's past can repeat: made, but not handed over yet."""
         if not self._grows:
             return ()

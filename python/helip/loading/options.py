@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt
 
 from helip.common.errors import InvalidArgumentError
-from helip.common.options import Options, Positive, Share, Whole, require
+from helip.common.options import Options, Positive, Seed, Share, Whole, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,18 @@ class BatchOptions(PairOptions):
 
     batch_size: Positive = 256
     """Rows of a batch, targets and hard pairs together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions(BatchOptions):
+    """Of which epochs a plan of batches is."""
+
+    epochs: Positive = 1
+    """Epochs to plan, from 0 on."""
+    seed: Seed = 0
+    """Of the order and the draws."""
+    world_size: Positive = 1
+    """Ranks that share each epoch: batch i of the plan is that of rank i modulo world_size."""
 
 
 @dataclass(frozen=True, kw_only=True)

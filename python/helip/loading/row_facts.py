@@ -35,7 +35,7 @@ class RowFacts:
             require_rows_of(data, store)
         self._store = store
         self._exclusions = exclusions if exclusions is not None and len(exclusions.pairs) else None
-        self._table = table if isinstance(table, HardPairs) else None
+        self._hard_rows = HardRows(table) if isinstance(table, HardPairs) else None
         self._pictures = data.image_groups() if isinstance(data, Dataset) else None
 
     def of(self, index: Tensor, window: tuple[int, int], drawn: int) -> dict[str, Tensor]:
@@ -46,8 +46,8 @@ class RowFacts:
         """
         rows: np.ndarray = index.numpy()
         found = {}
-        if self._table is not None:
-            found["hard_rows"] = torch.from_numpy(hard_rows(rows, self._table, *window))
+        if self._hard_rows is not None:
+            found["hard_rows"] = torch.from_numpy(self._hard_rows.padded(rows, *window))
         if self._pictures is not None:
             found["image_group"] = torch.from_numpy(self._pictures[rows])
         if self._exclusions is not None:
@@ -59,22 +59,32 @@ class RowFacts:
         return found
 
 
-def hard_rows(index: np.ndarray, table: HardPairs, first: int, last: int) -> np.ndarray:
-    """For each row of a batch the batch rows that are in its window of ranks first .. last - 1.
+class HardRows:
+    """Which rows of a batch are in the pools of which, by a table."""
 
-    ``index`` int64 [b] has the data rows of the batch, all different. Returns int64 [b, m] with
-    batch rows from left to right by rank, -1 where a row has fewer than m; m is at least 1.
-    """
-    order = np.argsort(index)
-    ordered = index[order]
-    window = np.asarray(table.ids[index, first:last])  # [b, ranks]; -1 beyond a pool
-    at = np.minimum(np.searchsorted(ordered, window), len(index) - 1)
-    inside = ordered[at] == window
-    places = np.where(inside, order[at], -1)
-    most = max(int(inside.sum(axis=1).max(initial=0)), 1)
-    kept = np.argsort(~inside, axis=1, kind="stable")[:, :most]
-    found: np.ndarray = np.take_along_axis(places, kept, axis=1)
-    return found
+    def __init__(self, table: HardPairs) -> None:
+        self._ids = table.ids
+        self._place = np.full(len(table) + 1, -1, dtype=np.int32)  # of each row; the last for -1
+
+    def __call__(self, index: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of data rows int64 [b], all different, and the ranks first .. last - 1 of their pools:
+        how many batch rows each has there, int64 [b], and all of these, row after row, int32."""
+        self._place[index] = np.arange(len(index), dtype=np.int32)
+        places = self._place[np.asarray(self._ids[index, first:last])]
+        self._place[index] = -1
+        inside = places >= 0
+        return inside.sum(axis=1), places[inside]
+
+    def padded(self, index: np.ndarray, first: int, last: int) -> np.ndarray:
+        """The same as int64 [b, m], -1 where a row has fewer than m; m is at least 1."""
+        return padded(*self(index, first, last))
+
+
+def padded(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Rows of ``counts`` values each, int64 [rows, largest count or 1], -1 beyond a row's own."""
+    padded = np.full((len(counts), max(int(counts.max(initial=0)), 1)), -1, dtype=np.int64)
+    padded[np.arange(padded.shape[1]) < counts[:, None]] = values
+    return padded
 
 
 def require_rows_of(data: Any, store: EmbeddingStore) -> None:

@@ -14,7 +14,7 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.data.dataset import Dataset
 from helip.loading.options import BatchOptions
-from helip.loading.readers.batch import BatchPlan
+from helip.loading.readers.batch import PlannedBatch
 from helip.loading.strategy import STRATEGIES, hard_pairs_of
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
@@ -80,7 +80,7 @@ def distributed_place(rank: int | None, world_size: int | None) -> tuple[int, in
     return own if rank is None else rank, world if world_size is None else world_size
 
 
-class Plans(Sampler[BatchPlan]):
+class Plans(Sampler[PlannedBatch]):
     """The plans of these steps of an epoch, made in the consumer's process when asked for.
 
     The steps are those after its ``first`` targets. ``made``: plans of the first steps, where they
@@ -88,12 +88,12 @@ class Plans(Sampler[BatchPlan]):
     """
 
     def __init__(
-        self, sampler: Any, epoch: int, first: int, steps: range, made: Sequence[BatchPlan] = ()
+        self, sampler: Any, epoch: int, first: int, steps: range, made: Sequence[PlannedBatch] = ()
     ) -> None:
         self._sampler, self._epoch, self._first, self._steps = sampler, epoch, first, steps
         self.waiting = deque(made)  # whose batches were not handed over yet
 
-    def __iter__(self) -> Iterator[BatchPlan]:
+    def __iter__(self) -> Iterator[PlannedBatch]:
         made = tuple(self.waiting)
         yield from made
         for step in self._steps[len(made) :]:
@@ -101,6 +101,6 @@ class Plans(Sampler[BatchPlan]):
             self._sampler.set_epoch(self._epoch, self._first)
             self._sampler.reset_statistics()
             index, target = self._sampler.batch(step)
-            plan = BatchPlan(self._epoch, step, index, target, dict(self._sampler.statistics()))
+            plan = PlannedBatch(self._epoch, step, index, target, dict(self._sampler.statistics()))
             self.waiting.append(plan)
             yield plan

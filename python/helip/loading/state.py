@@ -17,7 +17,7 @@ import numpy as np
 
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.loading.account import EpochCounts
-from helip.loading.readers.batch import BatchPlan
+from helip.loading.readers.batch import PlannedBatch
 
 _FORMAT = 2
 #: They cut an epoch into batches; its targets and their order are the same with others.
@@ -35,7 +35,9 @@ class LoaderState:
     rank: int
     options: dict[str, Any]  # the loader's identity
     counts: EpochCounts
-    plans: Sequence[BatchPlan] = ()  # made, but not handed over, that only a growing table repeats
+    plans: Sequence[
+        PlannedBatch
+    ] = ()  # made, but not handed over, that only a growing table repeats
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -111,11 +113,11 @@ def refuse_another_loader(state: Mapping[str, Any], own: Mapping[str, Any]) -> N
         )
 
 
-def _dict_of(plan: BatchPlan) -> dict[str, Any]:
+def _dict_of(plan: PlannedBatch) -> dict[str, Any]:
     rows = {"index": plan.index.tolist(), "target": plan.target.tolist()}
     return {"step": plan.step, **rows, "planned": plan.planned}
 
 
-def _plan_of(state: Mapping[str, Any], epoch: int) -> BatchPlan:
+def _plan_of(state: Mapping[str, Any], epoch: int) -> PlannedBatch:
     index, target = (np.array(state[name], dtype=np.int64) for name in ("index", "target"))
-    return BatchPlan(epoch, int(state["step"]), index, target, dict(state["planned"]))
+    return PlannedBatch(epoch, int(state["step"]), index, target, dict(state["planned"]))

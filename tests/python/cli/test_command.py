@@ -11,12 +11,13 @@ import pytest
 
 import helip
 from helip.cli.command import Command, shell_type
-from helip.cli.commands import data, evaluation, mining, reporting, training
+from helip.cli.commands import data, evaluation, mining, pairs, reporting, training
 from helip.cli.configuration import OptionsFile
 from helip.common.options import ThreadOptions, hints_of
 from helip.data.packing import PackCall
 from helip.encoders.jobs.request import EmbedCall
 from helip.evaluation.evaluating import EvaluateCall
+from helip.loading.batch_plan import BatchPlanCall
 from helip.mining.miner import MineCall
 from helip.mining.planning import PlanCall
 from helip.mining.updating import UpdateCall
@@ -39,6 +40,7 @@ CALLS = [
     (data.embed, EmbedCall, helip.embed),
     (data.pack, PackCall, helip.pack),
     (data.reshard, ReshardCall, helip.reshard),
+    (pairs.batches, BatchPlanCall, helip.plan_batches),
     (training.train, TrainCall, helip.train),
     (evaluation.evaluate, EvaluateCall, helip.evaluate),
     (reporting.report, ReportCall, helip.report),

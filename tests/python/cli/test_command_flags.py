@@ -35,6 +35,7 @@ CALLS = {
     "verdicts": "show v",
     "pack": "d.tar --out new",
     "reshard": "d.tar --pairs p --out new",
+    "batches": "p --batch-size 4 --out new",
     "diagnose": "p --data d.tar --batch-size 4 --targets 4 --workers 0",
     "curate": "p --data d.tar --store s --out new",
     "train": "d.tar --model start --pairs p --steps 2 --batch-size 4 --workers 0 --device cpu "

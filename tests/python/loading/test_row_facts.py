@@ -8,7 +8,7 @@ import torch
 
 from helip.common.errors import Error
 from helip.loading.loader import HardPairLoader
-from helip.loading.row_facts import hard_rows
+from helip.loading.row_facts import HardRows
 from support.loader_samples import FakeData, random_pools, table_of, to_tensor
 from support.margin_reference import features, reference_margin
 
@@ -111,5 +111,6 @@ def test_the_margin_loss_has_several_hard_pairs_a_target():
 
 def test_a_batch_in_which_no_row_has_one_has_one_empty_column():
     table = table_of([[(1, 0.5)], [(0, 0.5)], [], []], 1)
-    assert hard_rows(np.array([3, 1]), table, 0, 1).tolist() == [[-1], [-1]]
-    assert hard_rows(np.array([1, 3, 0]), table, 0, 1).tolist() == [[2], [-1], [0]]
+    hard_rows = HardRows(table)
+    assert hard_rows.padded(np.array([3, 1]), 0, 1).tolist() == [[-1], [-1]]
+    assert hard_rows.padded(np.array([1, 3, 0]), 0, 1).tolist() == [[2], [-1], [0]]

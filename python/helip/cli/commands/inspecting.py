@@ -7,28 +7,31 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.command import Done, command, text
-from helip.cli.showing import figure, index_shown, pairs_shown, pool_shown
+from helip.cli.showing import figure, index_shown, pairs_shown, planned_rows, pool_shown
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.files import read_json
 from helip.common.remote.urls import shown, url_of
 
 _PAIR_INDEX = "helip.pair_index"
+_BATCH_PLAN = "helip.batch_plan"
 _NO_TABLE = (
     "helip.sample_index", "helip.embedding_store", "helip.hard_pairs_part", _PAIR_INDEX,
+    _BATCH_PLAN,
 )  # fmt: skip
 
 
 @command()
 def inspect(
-    path: Annotated[Path, text("A store, an index, a table or a part of one; or its URL.")],
+    path: Annotated[Path, text("A store, index, table, part or plan; or its URL.")],
     /,
     *,
     row: Annotated[int | None, text("A table: show the hard pairs of this target.")] = None,
     key: Annotated[str | None, text("The target by its key; with --store.")] = None,
     store: Annotated[Path | None, text("The store that was mined: keys and similarities.")] = None,
 ) -> Done:
-    """Show what a store, an index of shards or of pairs, or a table of hard pairs holds."""
+    """Show what a store, an index, a table of hard pairs or a plan of batches holds."""
     from helip.data.sample_index import SampleIndex
+    from helip.loading.batch_plan import BatchPlan
     from helip.store.embedding_store import EmbeddingStore
 
     if row is not None or key is not None or store is not None:
@@ -39,6 +42,9 @@ def inspect(
         return Done(**pairs_shown(table, shown(path)))
     if _format_of(path) == _PAIR_INDEX:
         return _facts_shown(_facts_of_pair_index(path), "options")
+    if _format_of(path) == _BATCH_PLAN:
+        plan = BatchPlan.open(path)
+        return Done(facts=plan.to_dict(), rows=planned_rows(plan))
     opened = EmbeddingStore.open(path)
     facts = {
         "path": opened.path,
@@ -58,7 +64,7 @@ def inspect(
 
 @command()
 def verify(
-    path: Annotated[Path, text("A store, an index, a table or a part; or its URL.")],
+    path: Annotated[Path, text("A store, index, table, part or plan; or its URL.")],
     /,
     *,
     contents: Annotated[bool, text("An index: also every byte of its shards.")] = False,
@@ -67,6 +73,7 @@ def verify(
     """Read every byte and compare checksums; of an index, also the headers of its shards."""
     from helip.common.remote.container import RemoteContainer
     from helip.data.sample_index import SampleIndex
+    from helip.loading.batch_plan import BatchPlan
     from helip.mining.pair_index import PairIndex
     from helip.store.embedding_store import EmbeddingStore
 
@@ -80,6 +87,8 @@ def verify(
         table.verify()
     elif _format_of(path) == _PAIR_INDEX:
         PairIndex.open(path)  # compares every checksum
+    elif _format_of(path) == _BATCH_PLAN:
+        BatchPlan.open(path).verify()
     else:
         EmbeddingStore.open(path).verify(progress=not quiet)
     facts = {"path": shown(path), "format": _format_of(path), "whole": True}

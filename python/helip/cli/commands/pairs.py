@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from helip.cli.command import Done, command, text
 from helip.cli.commands.data import open_data, opening_of
 from helip.cli.commands.mining import use_of
-from helip.cli.showing import filtered_rows
+from helip.cli.showing import filtered_rows, planned_rows
 from helip.cli.wording import line_of
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import ThreadOptions, hints_of
@@ -18,6 +18,7 @@ from helip.curation.options import CurateOptions
 from helip.data.options import OpenOptions
 from helip.diagnosis.options import DiagnoseOptions
 from helip.encoders.options import EmbedOptions
+from helip.loading.options import PlanOptions
 from helip.pairs.options import FilterOptions
 
 
@@ -58,6 +59,33 @@ def _refuse_weights_alone(model: str | None, checkpoint: str | None) -> None:
         raise InvalidArgumentError(
             f"--checkpoint {checkpoint} is the weights of a model, and there is none; give --model"
         )
+
+
+_BATCHES_USUAL = (
+    "batch_size", "epochs", "seed", "world_size", "strategy", "hard_per_target", "rank_min",
+    "rank_max", "fraction", "short", "unique", "community_rows", "limit", "subset", "split",
+)  # fmt: skip
+
+
+@command(PlanOptions, OpenOptions, usual=_BATCHES_USUAL)
+def batches(
+    pairs: Annotated[Path, text("Table of hard pairs.")],
+    /,
+    *,
+    out: Annotated[Path, text("The folder to write: a plan for any trainer.")],
+    data: Annotated[str | None, text("The data set that was mined; for --unique.")] = None,
+    parquet: Annotated[bool, text("Write each epoch as Parquet as well.")] = False,
+    **options: Any,
+) -> Done:
+    """Plan the batches of whole epochs as files, for trainers that are not helip's."""
+    from helip.loading.batch_plan import plan_batches
+
+    dataset, options = open_data(data, options)
+    plan = plan_batches(pairs, out=out, data=dataset, **options)
+    if parquet:
+        for epoch in range(plan.epochs):
+            plan.to_parquet(out / f"epoch-{epoch:05}.parquet", epoch)
+    return Done(out, line_of("inspect", path=out), facts=plan.to_dict(), rows=planned_rows(plan))
 
 
 _DIAGNOSE_USUAL = (

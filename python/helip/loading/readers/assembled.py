@@ -19,7 +19,7 @@ import torch
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
 from helip.data.picture_reader import PictureReader, Pictures
-from helip.loading.readers.batch import BatchPlan, ReadBatch, failure_of, renumbered
+from helip.loading.readers.batch import PlannedBatch, ReadBatch, failure_of, renumbered
 from helip.loading.readers.captions import CaptionReader
 
 
@@ -27,7 +27,7 @@ from helip.loading.readers.captions import CaptionReader
 class _Work:
     """A batch on its way."""
 
-    plan: BatchPlan
+    plan: PlannedBatch
     pictures: Pictures
     captions: Future[tuple[dict[int, Exception], Any, np.ndarray, int]]
 
@@ -66,7 +66,7 @@ class AssembledReader:
         self._ahead = ahead
         self._reading = 0  # the number of the one iteration that may go on
 
-    def read(self, plans: Iterable[BatchPlan]) -> Generator[ReadBatch]:
+    def read(self, plans: Iterable[PlannedBatch]) -> Generator[ReadBatch]:
         """Yields the batches of ``plans``, in their order. Ends an iteration that went before."""
         self._pictures.start()
         self._reading += 1
@@ -87,7 +87,7 @@ class AssembledReader:
                 if reading == self._reading:
                     self._pictures.clear()
 
-    def _begin(self, plan: BatchPlan, helper: ThreadPoolExecutor) -> _Work:
+    def _begin(self, plan: PlannedBatch, helper: ThreadPoolExecutor) -> _Work:
         pictures = self._pictures.begin(plan.index, plan.epoch)
         captions = helper.submit(self._captions.read, plan.index.tolist(), plan.epoch)
         return _Work(plan, pictures, captions)

@@ -27,7 +27,7 @@ from helip.loading.views import TwoViews, split_views
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchPlan:
+class PlannedBatch:
     """The rows of one batch, on their way to a worker."""
 
     epoch: int
@@ -73,7 +73,7 @@ class BatchReader(Dataset[ReadBatch]):
         self.data, self._transform, self._tokenizer = data, transform, tokenizer
         self._seed = seed
 
-    def __getitem__(self, plan: BatchPlan) -> ReadBatch:
+    def __getitem__(self, plan: PlannedBatch) -> ReadBatch:
         kept: list[int] = []
         images: list[Any] = []
         texts: list[str] = []
@@ -111,7 +111,7 @@ class BatchReader(Dataset[ReadBatch]):
             raise _TransformError(f"{type(error).__name__}: {error}") from error
 
     def _collate(
-        self, plan: BatchPlan, kept: list[int], images: list[Any], texts: list[str]
+        self, plan: PlannedBatch, kept: list[int], images: list[Any], texts: list[str]
     ) -> dict[str, Any]:
         stacked: Any = images
         if all(isinstance(image, torch.Tensor) for image in images):

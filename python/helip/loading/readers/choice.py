@@ -13,7 +13,7 @@ from helip.data.image_transform import ImageTransform
 from helip.data.picture_reader import can_assemble
 from helip.loading.options import ReadOptions
 from helip.loading.readers.assembled import AssembledReader
-from helip.loading.readers.batch import BatchPlan, BatchReader, ReadBatch
+from helip.loading.readers.batch import BatchReader, PlannedBatch, ReadBatch
 from helip.loading.views import TwoViews
 
 
@@ -63,17 +63,17 @@ def _by_processes(
         generator=torch.Generator(),
     )
 
-    def read(plans: Sampler[BatchPlan]) -> Generator[ReadBatch]:
+    def read(plans: Sampler[PlannedBatch]) -> Generator[ReadBatch]:
         current.plans = plans
         yield from loader
 
     return read
 
 
-class _CurrentPlans(Sampler[BatchPlan]):
+class _CurrentPlans(Sampler[PlannedBatch]):
     """The plans of the iteration that runs."""
 
-    plans: Sampler[BatchPlan]
+    plans: Sampler[PlannedBatch]
 
-    def __iter__(self) -> Iterator[BatchPlan]:
+    def __iter__(self) -> Iterator[PlannedBatch]:
         return iter(self.plans)

@@ -58,6 +58,7 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[o
         "embed": ("embed", data, "--out", out),
         "pack": ("pack", data, "--out", out),
         "reshard": ("reshard", data, "--pairs", pairs, "--out", out),
+        "batches": ("batches", pairs, "--data", data, "--out", out),
         "diagnose": ("diagnose", pairs, "--data", data),
         "curate": ("curate", pairs, "--data", data, "--out", out),
         "train": ("train", data, "--model", "m", "--out", out),

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from helip.common.errors import InvalidArgumentError, SampleError
-from helip.loading.readers.batch import BatchPlan, BatchReader, renumbered
+from helip.loading.readers.batch import BatchReader, PlannedBatch, renumbered
 
 
 class FakeData:
@@ -38,7 +38,7 @@ def dice(image):
 
 
 def plan(index, target, epoch=0):
-    return BatchPlan(epoch, 0, np.array(index), np.array(target), {"targets": 2})
+    return PlannedBatch(epoch, 0, np.array(index), np.array(target), {"targets": 2})
 
 
 def test_rows_are_read_in_the_order_of_the_plan():

@@ -1,0 +1,409 @@
+"""Batches that are planned beforehand and kept in files, for whatever trains."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helip.common.errors import CorruptError, InvalidArgumentError, UnsupportedError
+from helip.common.files import publish_directory, read_json, sha256_of, storage_errors, write_json
+from helip.common.options import ProgressOptions, keywords
+from helip.common.progress import ProgressBar
+from helip.loading.options import BatchOptions, PlanOptions
+from helip.loading.pair_source import table_of
+from helip.loading.row_facts import HardRows, padded
+from helip.loading.sampling import make_sampler, sampler_identity
+from helip.loading.strategy import with_strategy
+from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.matching import opened_data
+from helip.store.data_identity import Identity, require_same_data
+
+FORMAT = "helip.batch_plan"
+_VERSION = 1
+_HEADER = 128  # bytes of the header of an array file
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchPlanCall(PlanOptions, ProgressOptions):
+    """What `plan_batches` is asked."""
+
+    pairs: HardPairs | str | os.PathLike[str] = dataclasses.field(kw_only=False)
+    """The table of hard pairs, or its path."""
+    out: str | os.PathLike[str]
+    """A directory that does not exist."""
+    data: Any = None
+    """The data set that was mined, or what `open_dataset` takes: compared with the table. It must
+    be given with ``unique="caption"``."""
+
+
+class PlannedRows(NamedTuple):
+    """One batch of a plan."""
+
+    rows: np.ndarray
+    """int64 [b]: rows of the data set, all different."""
+    target: np.ndarray
+    """int64 [b]: the batch row of the target that each serves; its own row for a target."""
+    hard_rows: np.ndarray
+    """int64 [b, m]: batch rows in the pool of each, best first, -1 where there are fewer than m."""
+
+
+@keywords(BatchPlanCall)
+def plan_batches(call: BatchPlanCall) -> BatchPlan:
+    """Writes the batches of some epochs to files: those that a loader with these options draws.
+
+    Nothing is read but the table. An epoch takes some 20 bytes a row and 4 for each hard pair
+    within a batch; the work takes some 30 bytes of memory a row of the data. The directory appears
+    when it is whole, or not at all. docs/batches.md has the files.
+
+    Raises:
+        MismatchError: the table belongs to other data than ``data``.
+        InvalidArgumentError: an option out of its bound or of another strategy; ``out`` exists.
+        StorageError: the disk is full or refuses; nothing is left in ``out``.
+    """
+    out = Path(call.out)
+    table, data = table_and_data(call.pairs, call.data)
+    options = with_strategy(
+        BatchOptions.of(call), whole_table=True, rows=len(table),
+        step_rows=call.batch_size * call.world_size,
+    )  # fmt: skip
+    sampler = make_sampler(table, data, options, seed=call.seed, rank=0, world_size=call.world_size)
+    identity = {
+        "rows": len(table),
+        "data_fingerprint": table.data_fingerprint,
+        "store_fingerprint": table.fingerprint,
+        "seed": call.seed,
+        "world_size": call.world_size,
+        **sampler_identity(options),
+    }
+    batches = int(sampler.batches_per_epoch) * call.world_size
+    epochs = []
+    with (
+        publish_directory(out) as folder,
+        ProgressBar(batches * call.epochs, label="plan", unit="batches", enabled=call.progress)
+        as bar,
+    ):  # fmt: skip
+        for epoch in range(call.epochs):
+            epochs.append(_write_epoch(folder, epoch, sampler, table, call.world_size, bar))
+        write_json(
+            folder / "manifest.json",
+            {
+                "format": FORMAT, "version": _VERSION, "digest": _digest(identity, epochs),
+                "options": identity, "skipped_targets": int(sampler.skipped_targets),
+                "epochs": epochs,
+            },
+        )  # fmt: skip
+    return BatchPlan.open(out)
+
+
+class BatchPlan:
+    """Planned batches, in files that are mapped. Immutable.
+
+    ``rows`` of the data set, ``epochs``, ``world_size``, ``batch_size``, ``options`` (all that
+    changes the batches, with ``data_fingerprint`` and ``store_fingerprint``), ``skipped_targets``
+    (short ones that are no targets), ``digest`` (of options and batches).
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self._manifest = manifest
+        self._held: tuple[int, Any] = -1, None  # the epoch that was asked for last
+        self.options: dict[str, Any] = manifest["options"]
+        self.digest: str = manifest["digest"]
+        self.rows = int(self.options["rows"])
+        self.epochs = len(manifest["epochs"])
+        self.world_size = int(self.options["world_size"])
+        self.batch_size = int(self.options["batch_size"])
+        self.skipped_targets = int(manifest["skipped_targets"])
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, data: Any = None) -> BatchPlan:
+        """Opens what `plan_batches` wrote; the sizes of its files are checked.
+
+        Args:
+            path: the directory.
+            data: a data set that the plan must be of, or what `open_dataset` takes.
+
+        Raises:
+            StorageError: no plan there. CorruptError: a file is cut short or missing.
+            UnsupportedError: it is newer. MismatchError: it is of other data.
+        """
+        path = Path(path)
+        manifest = read_json(path / "manifest.json")
+        if manifest.get("format") != FORMAT:
+            raise InvalidArgumentError(
+                f"{path} is no plan of batches but a {manifest.get('format', 'folder')}; give what "
+                "helip batches wrote"
+            )
+        if manifest.get("version") != _VERSION:
+            raise UnsupportedError(
+                f"{path} is a plan of version {manifest.get('version')}, this helip reads "
+                f"{_VERSION}; plan again, or open it with a newer helip"
+            )
+        try:
+            plan = cls(path, manifest)
+            for epoch in manifest["epochs"]:
+                for name, column in epoch["files"].items():
+                    _check_size(path / name, int(column["bytes"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptError(
+                f"{path}/manifest.json is damaged ({type(error).__name__}: {error}); plan again"
+            ) from error
+        if data is not None:
+            plan.require_data(opened_data(data))
+        return plan
+
+    def require_data(self, data: Any) -> None:
+        """Raises MismatchError unless the plan is of this open data set."""
+        require_same_data(
+            f"the plan {self.path}",
+            Identity(self.rows, self.options["data_fingerprint"]), Identity.of(data),
+            "open the data set that was mined, or plan batches of this one",
+        )  # fmt: skip
+
+    def verify(self) -> None:
+        """Reads every byte; CorruptError where a file differs from its checksum."""
+        for epoch in self._manifest["epochs"]:
+            for name, column in epoch["files"].items():
+                with storage_errors("read", self.path / name):
+                    same = sha256_of(self.path / name) == column["sha256"]
+                if not same:
+                    raise CorruptError(f"{self.path / name} is damaged; plan again")
+
+    def batches_of(self, epoch: int) -> int:
+        """How many batches an epoch has, of all ranks together."""
+        return len(self._columns(epoch).starts) - 1
+
+    def rows_of(self, epoch: int) -> np.ndarray:
+        """The rows of an epoch, batch after batch; int32, int64 from 2^31 rows on; mapped."""
+        return self._columns(epoch).rows
+
+    def starts_of(self, epoch: int) -> np.ndarray:
+        """Where each batch of `rows_of` begins, and where the last one ends; int64, mapped."""
+        return self._columns(epoch).starts
+
+    def batch(self, epoch: int, number: int) -> PlannedRows:
+        """Batch ``number`` of an epoch, 0 .. `batches_of` - 1."""
+        columns = self._columns(epoch)
+        self._require_batch(epoch, number)
+        here = slice(*columns.starts[number : number + 2].tolist())
+        hard = columns.hard_rows[slice(*columns.hard_starts[number : number + 2].tolist())]
+        return PlannedRows(
+            columns.rows[here].astype(np.int64), columns.target[here].astype(np.int64),
+            padded(columns.hard_counts[here], hard),
+        )  # fmt: skip
+
+    def batch_rows(self, epoch: int, number: int) -> np.ndarray:
+        """The rows of that batch alone, int64 [b]."""
+        columns = self._columns(epoch)
+        self._require_batch(epoch, number)
+        here = slice(*columns.starts[number : number + 2].tolist())
+        return columns.rows[here].astype(np.int64)
+
+    def number_of(self, epoch: int, rows: np.ndarray) -> int:
+        """The number of the batch that holds these rows, int64 [b], in this order.
+
+        InvalidArgumentError where none does.
+        """
+        columns = self._columns(epoch)
+        firsts = columns.rows[columns.starts[:-1]]
+        for number in np.flatnonzero(firsts == rows[0]).tolist() if len(rows) else []:
+            if np.array_equal(self.batch_rows(epoch, number), rows):
+                return int(number)
+        raise InvalidArgumentError(
+            f"{len(rows)} rows from {rows[:1].tolist()} on are no batch of epoch {epoch} of "
+            f"{self.path}; give all rows of one of its batches, in their order"
+        )
+
+    def batches(self, epoch: int) -> Iterator[PlannedRows]:
+        """All batches of an epoch in their order."""
+        return (self.batch(epoch, number) for number in range(self.batches_of(epoch)))
+
+    def counts(self) -> dict[str, Any]:
+        """What the batches hold, over all epochs: ``batches``, ``rows``, ``smallest`` and
+        ``largest`` batch, ``hard_rows`` (rows of a batch in the pool of another, each counted by
+        that other) and ``rows_with_hard_rows``."""
+        epochs = [each["counts"] for each in self._manifest["epochs"]]
+        extremes = {"smallest": min, "largest": max}
+        return {name: extremes.get(name, sum)(each[name] for each in epochs) for name in epochs[0]}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the plan is and holds, as JSON-able values."""
+        return {
+            "path": str(self.path), "epochs": self.epochs, "digest": self.digest,
+            "skipped_targets": self.skipped_targets, **self.counts(), "options": self.options,
+        }  # fmt: skip
+
+    def to_parquet(self, path: str | os.PathLike[str], epoch: int) -> None:
+        """Writes an epoch as a table of Parquet: ``batch``, ``row``, ``target`` and ``hard_rows``,
+        a list. A batch group follows the other, in bounded memory."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        columns, group = self._columns(epoch), 256
+        schema = pa.schema(
+            [("batch", pa.int64()), ("row", pa.int64()), ("target", pa.int32()),
+             ("hard_rows", pa.list_(pa.int32()))]
+        )  # fmt: skip
+        note = json.dumps({"digest": self.digest, "epoch": epoch, "options": self.options})
+        with (
+            storage_errors("write", path),
+            parquet.ParquetWriter(path, schema.with_metadata({FORMAT: note})) as writer,
+        ):
+            for first in range(0, self.batches_of(epoch), group):
+                starts = columns.starts[first : first + group + 1]
+                hard_starts = columns.hard_starts[first : first + group + 1]
+                here = slice(int(starts[0]), int(starts[-1]))
+                offsets = np.concatenate([[0], np.cumsum(columns.hard_counts[here])])
+                batch = np.repeat(np.arange(first, first + len(starts) - 1), np.diff(starts))
+                hard = columns.hard_rows[int(hard_starts[0]) : int(hard_starts[-1])]
+                lists = pa.ListArray.from_arrays(offsets.astype(np.int32), pa.array(hard))
+                values = [batch, columns.rows[here].astype(np.int64), columns.target[here], lists]
+                arrays = [pa.array(value) for value in values[:3]]
+                writer.write_table(pa.Table.from_arrays([*arrays, lists], schema=schema))
+
+    def _require_batch(self, epoch: int, number: int) -> None:
+        count = self.batches_of(epoch)
+        if not 0 <= number < count:
+            raise InvalidArgumentError(
+                f"batch {number} of epoch {epoch} is none of 0 .. {count - 1}"
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f"BatchPlan(rows={self.rows}, epochs={self.epochs}, batch_size={self.batch_size}, "
+            f"world_size={self.world_size}, strategy={self.options['strategy']!r})"
+        )
+
+    def _columns(self, epoch: int) -> _Columns:
+        if epoch != self._held[0]:
+            self._held = epoch, self._opened(epoch)
+        return self._held[1]
+
+    def _opened(self, epoch: int) -> _Columns:
+        if not 0 <= epoch < self.epochs:
+            raise InvalidArgumentError(
+                f"epoch {epoch} is not in {self.path}, which has the epochs 0 .. "
+                f"{self.epochs - 1}; plan more with epochs=, or begin again with epoch 0"
+            )
+        arrays = []
+        for name in _Columns._fields:
+            path = self.path / _file_of(epoch, name)
+            with storage_errors("read", path):
+                try:
+                    arrays.append(np.load(path, mmap_mode="r"))
+                except (ValueError, EOFError) as error:
+                    raise CorruptError(f"{path} is damaged ({error}); plan again") from error
+        return _Columns(*arrays)
+
+
+class _Columns(NamedTuple):
+    """The arrays of an epoch."""
+
+    rows: np.ndarray  # int32 or int64 [n]
+    target: np.ndarray  # int32 [n]
+    hard_counts: np.ndarray  # int32 [n]
+    hard_rows: np.ndarray  # int32 [all hard rows]: those of a row, then those of the next
+    starts: np.ndarray  # int64 [batches + 1], of rows
+    hard_starts: np.ndarray  # int64 [batches + 1], of hard_rows
+
+
+def _file_of(epoch: int, name: str) -> str:
+    return f"epoch-{epoch:05}.{name}.npy"
+
+
+def table_and_data(pairs: Any, data: Any) -> tuple[HardPairs, Any]:
+    """The table, and the data set that it was compared with, if any."""
+    if data is None:
+        return (pairs if isinstance(pairs, HardPairs) else HardPairs.open(pairs)), None
+    opened = opened_data(data)
+    table = table_of(opened, pairs)
+    assert isinstance(table, HardPairs)
+    return table, opened
+
+
+def _digest(identity: dict[str, Any], epochs: list[dict[str, Any]]) -> str:
+    files = [column["sha256"] for epoch in epochs for column in epoch["files"].values()]
+    return hashlib.sha256(json.dumps([identity, files], sort_keys=True).encode()).hexdigest()
+
+
+def _check_size(path: Path, expected: int) -> None:
+    try:
+        found = path.stat().st_size
+    except FileNotFoundError:
+        raise CorruptError(f"{path} is missing; plan again") from None
+    if found != expected:
+        raise CorruptError(
+            f"{path} has {found:,} bytes in place of {expected:,}; copy it again, or plan again"
+        )
+
+
+def _write_epoch(
+    folder: Path, epoch: int, sampler: Any, table: HardPairs, world_size: int, bar: ProgressBar
+) -> dict[str, Any]:
+    """Writes the arrays of an epoch; their part of the manifest."""
+    sampler.set_epoch(epoch)
+    index_type = np.dtype(np.int32 if len(table) < 2**31 else np.int64)
+    find = HardRows(table)
+    starts, hard_starts, with_hard, sizes = [0], [0], 0, []
+    with contextlib.ExitStack() as stack:
+        streams = {
+            name: stack.enter_context(_ArrayFile(folder / _file_of(epoch, name), dtype))
+            for name, dtype in (
+                ("rows", index_type), ("target", np.dtype(np.int32)),
+                ("hard_counts", np.dtype(np.int32)), ("hard_rows", np.dtype(np.int32)),
+            )
+        }  # fmt: skip
+        for step in range(int(sampler.batches_per_epoch)):
+            first, last, _, _ = sampler.hardness(step)
+            for rank in range(world_size):
+                index, target = sampler.batch(step, rank)
+                counts, hard = find(index, int(first), int(last))
+                for name, values in zip(streams, (index, target, counts, hard), strict=True):
+                    streams[name].add(values)
+                starts.append(starts[-1] + len(index))
+                hard_starts.append(hard_starts[-1] + len(hard))
+                with_hard += int((counts > 0).sum())
+                sizes.append(len(index))
+                bar.update()
+    for name, values in (("starts", starts), ("hard_starts", hard_starts)):
+        np.save(folder / _file_of(epoch, name), np.array(values, dtype=np.int64))
+    paths = [folder / _file_of(epoch, name) for name in _Columns._fields]
+    return {
+        "counts": {
+            "batches": len(sizes), "rows": starts[-1], "smallest": min(sizes),
+            "largest": max(sizes), "hard_rows": hard_starts[-1], "rows_with_hard_rows": with_hard,
+        },
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths
+        },
+    }  # fmt: skip
+
+
+class _ArrayFile(contextlib.AbstractContextManager["_ArrayFile"]):
+    """An array of one dimension that is written to a ``.npy`` file piece by piece."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        self._dtype, self._size = dtype, 0
+        self._file = path.open("wb")
+        self._file.write(bytes(_HEADER))
+
+    def add(self, values: np.ndarray) -> None:
+        self._file.write(values.astype(self._dtype, copy=False).data)
+        self._size += len(values)
+
+    def __exit__(self, *_: object) -> None:
+        with self._file:
+            self._file.seek(0)
+            np.lib.format.write_array_header_1_0(
+                self._file,
+                {"descr": self._dtype.str, "fortran_order": False, "shape": (self._size,)},
+            )
+            assert self._file.tell() == _HEADER

@@ -1,0 +1,252 @@
+"""Batches of row numbers for any loader of torch: of a table of hard pairs, or of a plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.files import read_json
+from helip.common.options import Positive, Seed, Whole, method_keywords, require
+from helip.loading.batch_plan import FORMAT, BatchPlan, HardRows, table_and_data
+from helip.loading.options import BatchOptions, PairOptions
+from helip.loading.sampling import distributed_place, make_sampler, sampler_identity
+from helip.loading.strategy import with_strategy
+from helip.pairs.hard_pairs import HardPairs
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplerCall(PairOptions):
+    """What a BatchSampler is made of."""
+
+    source: HardPairs | BatchPlan | str | os.PathLike[str] = dataclasses.field(kw_only=False)
+    """A table of hard pairs, or a plan of batches; or the path of one."""
+    batch_size: Positive | None = dataclasses.field(default=None, kw_only=False)
+    """Rows of a batch, of one rank; must be given for a table, and is that of a plan."""
+    seed: Seed = 0
+    """Of the order and the draws; a plan has its own."""
+    epoch: Whole = 0
+    """The first epoch."""
+    rank: Whole | None = None
+    """Of this process; by default torch.distributed's where it is initialised, else 0."""
+    world_size: Positive | None = None
+    """Number of processes, likewise; else 1."""
+    data: Any = None
+    """The data set that was mined, to compare; must be given with ``unique="caption"``."""
+
+
+class BatchSampler(Sampler[list[int]]):
+    """The rows of each batch, for ``DataLoader(features, batch_sampler=BatchSampler(pairs, 256))``.
+
+    Needs no pictures and no captions: whatever has a row for each target of the table can be
+    trained on. Of a table the batches are those of a `HardPairLoader` with the same options; by
+    default they are made of communities, small groups of hard pairs. Of a plan, rank r of n takes
+    every n-th batch from the r-th on; batches beyond the last whole step of all ranks are left out
+    (``left_out``), and the log says so.
+
+    Iterating goes through epoch ``epoch``, then the next time through the one after it; an
+    iteration that is broken off before its last batch starts its epoch again. :meth:`set_epoch`
+    chooses another one.
+    After :meth:`load_state_dict` the next iteration gives what is left.
+
+    Raises:
+        InvalidArgumentError: an option out of its bound, without a batch_size, or given beside a
+            plan, which has it. MismatchError: the source belongs to other data than ``data``.
+    """
+
+    @method_keywords(SamplerCall)
+    def __init__(self, call: SamplerCall) -> None:
+        self._rank, self._world_size = distributed_place(call.rank, call.world_size)
+        require(self._rank < self._world_size, "rank", self._rank,
+                f"below world_size = {self._world_size}")  # fmt: skip
+        source: Any = call.source
+        if isinstance(source, (str, os.PathLike)) and _is_plan(source):
+            source = BatchPlan.open(source)
+        self._batches: _OfTable | _OfPlan
+        if isinstance(source, BatchPlan):
+            _refuse_options_beside(source, call)
+            self._batches = _OfPlan(source, self._rank, self._world_size)
+        else:
+            self._batches = _OfTable(source, call, self._rank, self._world_size)
+        self._epoch, self._start, self._given = call.epoch, 0, 0
+
+    def __len__(self) -> int:
+        """Batches of the epoch that comes next, of this rank; the same on every rank."""
+        return self._batches.count(self._epoch)
+
+    @property
+    def epoch(self) -> int:
+        """The one being iterated, or between two iterations the one that comes next."""
+        return self._epoch
+
+    @property
+    def left_out(self) -> int:
+        """Batches of a plan's epoch that no rank gets, since they do not make a whole step."""
+        return self._batches.left_out(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Makes ``epoch`` the next one, from its start; nothing where it is the current one."""
+        require(epoch >= 0, "epoch", epoch, "at least 0")
+        if epoch != self._epoch:
+            self._epoch, self._start, self._given = epoch, 0, 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self._given >= self._batches.count(self._epoch):  # whoever took the last asked no more
+            self._epoch, self._start, self._given = self._epoch + 1, 0, 0
+        epoch, start = self._epoch, self._start
+        self._given = start
+        for step in range(start, self._batches.count(epoch)):
+            if epoch != self._epoch:  # set while this iteration was under way
+                return
+            rows = self._batches.rows(epoch, step)
+            self._given = step + 1
+            yield rows.tolist()
+        if epoch == self._epoch:
+            self._epoch, self._start, self._given = epoch + 1, 0, 0
+
+    def hard_rows(self, rows: Any) -> Tensor:
+        """int64 [b, m]: which rows of a batch are in the pool of each, as places in the batch, best
+        first, -1 where there are fewer than m; what the losses of helip take as ``hard_rows``.
+
+        ``rows``: all rows of one batch of the current epoch, in any order of a table's, in its own
+        of a plan's.
+        """
+        index = np.asarray(rows, dtype=np.int64)
+        return torch.from_numpy(self._batches.hard_rows(self._epoch, index))
+
+    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
+        """The place in the epoch; JSON-able.
+
+        Args:
+            batches: of the epoch, that were trained on. A DataLoader with workers asks for batches
+                ahead, so that only its user knows; None: all that were given.
+        """
+        given = self._given if batches is None else batches
+        require(0 <= given <= len(self), "batches", given, f"in 0 .. {len(self)}")
+        return {"epoch": self._epoch, "batches": given, "options": self._identity()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where ``state`` was taken.
+
+        Raises:
+            InvalidArgumentError: it is no state. MismatchError: of another source, other options or
+                another number of ranks.
+        """
+        try:
+            epoch, given, options = int(state["epoch"]), int(state["batches"]), state["options"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidArgumentError(
+                f"not a state of BatchSampler ({type(error).__name__}: {error}); pass what its "
+                "state_dict() returned"
+            ) from error
+        own = self._identity()
+        if differ := [name for name in own if own[name] != options.get(name)]:
+            told = ", ".join(f"{name} {options.get(name)!r} there, {own[name]!r} here"
+                             for name in differ)  # fmt: skip
+            raise MismatchError(
+                f"the state is of another BatchSampler ({told}); make it with the same source, "
+                "options and number of ranks, or begin an epoch anew with set_epoch()"
+            )
+        count = self._batches.count(epoch)
+        require(0 <= given <= count, "batches of the state", given, f"in 0 .. {count}")
+        if given == count:
+            epoch, given = epoch + 1, 0
+        self._epoch, self._start, self._given = epoch, given, given
+
+    def _identity(self) -> dict[str, Any]:
+        return {**self._batches.identity, "world_size": self._world_size}
+
+
+class _OfTable:
+    def __init__(self, source: Any, call: SamplerCall, rank: int, world_size: int) -> None:
+        if call.batch_size is None:
+            raise InvalidArgumentError(
+                "batch_size is not given; a table has none: BatchSampler(pairs, 256)"
+            )
+        table, data = table_and_data(source, call.data)
+        options = with_strategy(
+            BatchOptions.of(call), whole_table=True, rows=len(table),
+            step_rows=call.batch_size * world_size,
+        )  # fmt: skip
+        self._sampler = make_sampler(
+            table, data, options, seed=call.seed, rank=rank, world_size=world_size
+        )
+        self._hard_rows = HardRows(table)
+        self.identity = {
+            "rows": len(table), "data_fingerprint": table.data_fingerprint,
+            "store_fingerprint": table.fingerprint, "seed": call.seed,
+            **sampler_identity(options),
+        }  # fmt: skip
+
+    def count(self, epoch: int) -> int:
+        return int(self._sampler.batches_per_epoch)
+
+    def left_out(self, epoch: int) -> int:
+        return 0
+
+    def rows(self, epoch: int, step: int) -> np.ndarray:
+        self._sampler.set_epoch(epoch)
+        index: np.ndarray = self._sampler.batch(step)[0]
+        return index
+
+    def hard_rows(self, epoch: int, index: np.ndarray) -> np.ndarray:
+        self._sampler.set_epoch(epoch)
+        first, last, _, _ = self._sampler.hardness(0)
+        return self._hard_rows.padded(index, int(first), int(last))
+
+
+class _OfPlan:
+    def __init__(self, plan: BatchPlan, rank: int, world_size: int) -> None:
+        self._plan, self._rank, self._world_size = plan, rank, world_size
+        self.identity = {"plan": plan.digest}
+        if left_out := self.left_out(0):
+            _log.warning(
+                "batches: %d of the %d of an epoch are left out, since %d ranks cannot share them; "
+                "plan with world_size=%d",
+                left_out, plan.batches_of(0), world_size, world_size,
+            )  # fmt: skip
+
+    def count(self, epoch: int) -> int:
+        return self._plan.batches_of(epoch) // self._world_size
+
+    def left_out(self, epoch: int) -> int:
+        return self._plan.batches_of(epoch) % self._world_size
+
+    def rows(self, epoch: int, step: int) -> np.ndarray:
+        return self._plan.batch_rows(epoch, step * self._world_size + self._rank)
+
+    def hard_rows(self, epoch: int, index: np.ndarray) -> np.ndarray:
+        return self._plan.batch(epoch, self._plan.number_of(epoch, index)).hard_rows
+
+
+def _is_plan(path: str | os.PathLike[str]) -> bool:
+    manifest = Path(path) / "manifest.json"
+    return manifest.is_file() and read_json(manifest).get("format") == FORMAT
+
+
+def _refuse_options_beside(plan: BatchPlan, call: SamplerCall) -> None:
+    """InvalidArgumentError for what a plan has already, where it is another."""
+    own = {"epoch", "rank", "world_size", "source", "data"}
+    for field in dataclasses.fields(call):
+        value = getattr(call, field.name)
+        if field.name in own or value == field.default or value == plan.options.get(field.name):
+            continue
+        raise InvalidArgumentError(
+            f"{field.name} is {value!r}, and {plan.path} was planned with "
+            f"{plan.options.get(field.name)!r}; leave it out, or plan again"
+        )
+    if call.data is not None:
+        from helip.pairs.matching import opened_data
+
+        plan.require_data(opened_data(call.data))

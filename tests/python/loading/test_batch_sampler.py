@@ -1,0 +1,154 @@
+"""BatchSampler: batches of row numbers for any loader, of a table or of a plan."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import helip
+from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.loading.loader import HardPairLoader
+from support.loader_samples import FakeData, random_pools, table_of
+
+ROWS, K = 203, 7
+POOLS = random_pools(ROWS, K, seed=8)
+TABLE = table_of(POOLS, K)
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    return helip.plan_batches(
+        TABLE, out=tmp_path_factory.mktemp("plans") / "plan", batch_size=24, epochs=2, seed=3,
+        progress=False,
+    )  # fmt: skip
+
+
+def of_loader(epoch, **options):
+    loader = HardPairLoader(FakeData(ROWS), TABLE, batch_size=24, seed=3, workers=0, **options)
+    return [rows.tolist() for rows in loader.planned_rows(epoch)]
+
+
+@pytest.fixture(params=["table", "plan", "path of a table", "path of a plan"])
+def source(request, plan, tmp_path):
+    if request.param == "path of a table":
+        TABLE.save(tmp_path / "some.pairs")
+    return {
+        "table": (TABLE, {"batch_size": 24, "seed": 3}), "plan": (plan, {}),
+        "path of a table": (tmp_path / "some.pairs", {"batch_size": 24, "seed": 3}),
+        "path of a plan": (plan.path, {}),
+    }[request.param]  # fmt: skip
+
+
+def test_it_gives_what_a_loader_plans_epoch_after_epoch(source):
+    sampler = helip.BatchSampler(source[0], **source[1])
+    assert len(sampler) == len(of_loader(0))
+    assert [list(sampler), list(sampler)] == [of_loader(0), of_loader(1)]
+    sampler.set_epoch(0)
+    assert list(sampler) == of_loader(0) and sampler.epoch == 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_dataloader_of_torch_takes_it(source, workers):
+    features = TensorDataset(torch.arange(ROWS) * 10)
+    sampler = helip.BatchSampler(source[0], **source[1])
+    loader = DataLoader(features, batch_sampler=sampler, num_workers=workers)
+    found = [(rows // 10).tolist() for (rows,) in loader]
+    assert found == of_loader(0)
+
+
+def test_a_state_goes_on_where_it_was_taken(source):
+    sampler = helip.BatchSampler(source[0], **source[1])
+    batches = iter(sampler)
+    for _ in range(4):
+        next(batches)
+    state = json.loads(json.dumps(sampler.state_dict()))
+    again = helip.BatchSampler(source[0], **source[1])
+    again.load_state_dict(state)
+    assert list(again) == of_loader(0)[4:] and list(again) == of_loader(1)
+    again.load_state_dict(sampler.state_dict(batches=2))  # those that were trained on
+    assert list(again) == of_loader(0)[2:]
+    again.load_state_dict(sampler.state_dict(batches=len(sampler)))
+    assert list(again) == of_loader(1)
+
+
+def test_an_iteration_that_is_broken_off_begins_again(source):
+    sampler = helip.BatchSampler(source[0], **source[1])
+    next(iter(sampler))
+    assert list(sampler) == of_loader(0)
+
+
+def test_an_epoch_whose_last_batch_was_taken_is_over(source):
+    sampler = helip.BatchSampler(source[0], **source[1])
+    batches = iter(sampler)
+    assert [next(batches) for _ in range(len(sampler))] == of_loader(0)  # as Lightning does
+    assert list(sampler) == of_loader(1)
+
+
+def test_hard_rows_of_a_batch_are_for_the_losses(source):
+    sampler = helip.BatchSampler(source[0], **source[1])
+    features = torch.nn.functional.normalize(torch.randn(ROWS, 8), dim=1)
+    for rows in sampler:
+        if sampler.epoch != 0:
+            break
+        hard = sampler.hard_rows(rows)
+        assert [[place for place in own if place >= 0] for own in hard.tolist()] == [
+            [rows.index(r) for r, _ in POOLS[row] if r in rows] for row in rows
+        ]
+        own = torch.arange(len(rows))
+        out = helip.HelipLoss(margin=0.1)(features[rows], features[rows], 10.0, own, hard_rows=hard)
+        assert torch.isfinite(out["loss"])
+
+
+def test_ranks_share_an_epoch_of_a_table():
+    ranks = [
+        list(helip.BatchSampler(TABLE, 24, seed=3, rank=rank, world_size=3)) for rank in range(3)
+    ]
+    assert ranks == [of_loader(0, rank=rank, world_size=3) for rank in range(3)]
+    rows = [row for batches in ranks for batch in batches for row in batch]
+    assert sorted(rows) == list(range(ROWS))
+
+
+def test_ranks_take_the_batches_of_a_plan_in_turn_and_what_is_left_out_is_said(plan, caplog):
+    whole = of_loader(0)
+    assert len(whole) == 9
+    assert [list(helip.BatchSampler(plan, rank=r, world_size=3)) for r in range(3)] == [
+        whole[r::3] for r in range(3)
+    ]
+    assert not caplog.records
+    few = [helip.BatchSampler(plan, rank=r, world_size=2) for r in range(2)]
+    assert [sampler.left_out for sampler in few] == [1, 1]
+    assert "1 of the 9 of an epoch are left out" in caplog.text
+    assert [list(sampler) for sampler in few] == [whole[0:8:2], whole[1:8:2]]
+
+
+def test_bad_input_is_one_error_with_the_mend(plan, tmp_path):
+    with pytest.raises(InvalidArgumentError, match=r"batch_size is not given.*pairs, 256"):
+        helip.BatchSampler(TABLE)
+    with pytest.raises(InvalidArgumentError, match=r"seed is 4, and .* was planned with 3"):
+        helip.BatchSampler(plan, seed=4)
+    with pytest.raises(InvalidArgumentError, match=r"batch_size is 32, and .* planned with 24"):
+        helip.BatchSampler(plan, 32)
+    helip.BatchSampler(plan, 24, seed=3)
+    with pytest.raises(InvalidArgumentError, match=r"rank is 2, must be below world_size = 2"):
+        helip.BatchSampler(TABLE, 24, rank=2, world_size=2)
+    with pytest.raises(MismatchError, match="numbers of rows differ"):
+        helip.BatchSampler(TABLE, 24, data=FakeData(ROWS - 1))
+    with pytest.raises(MismatchError, match="numbers of rows differ"):
+        helip.BatchSampler(plan, data=FakeData(ROWS - 1))
+    beyond = helip.BatchSampler(plan, epoch=2)
+    with pytest.raises(InvalidArgumentError, match=r"has the epochs 0 \.\. 1; plan more"):
+        list(beyond)
+    with pytest.raises(InvalidArgumentError, match="no batch of epoch 0"):
+        helip.BatchSampler(plan).hard_rows([5, 6])
+    sampler = helip.BatchSampler(TABLE, 24)
+    with pytest.raises(InvalidArgumentError, match="not a state of BatchSampler"):
+        sampler.load_state_dict({"epoch": 1})
+    with pytest.raises(MismatchError, match="seed 3 there, 0 here"):
+        sampler.load_state_dict(helip.BatchSampler(TABLE, 24, seed=3).state_dict())
+    with pytest.raises(MismatchError, match="world_size 1 there, 2 here"):
+        helip.BatchSampler(TABLE, 24, rank=0, world_size=2).load_state_dict(sampler.state_dict())
+    with pytest.raises(InvalidArgumentError, match=r"batches is 99"):
+        sampler.state_dict(batches=99)
