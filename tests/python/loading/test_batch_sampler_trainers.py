@@ -39,7 +39,7 @@ def page(tmp_path, monkeypatch):
     pairs().save("some.pairs")
 
     def names(library: str) -> dict:
-        here = ("run", "tests/python/integrations/test_own_trainers.py")
+        here = ("run", "tests/python/loading/test_batch_sampler_trainers.py")
         (text,) = [
             block.text for block in blocks("docs/batches.md")
             if block.mark == here and library in block.text
