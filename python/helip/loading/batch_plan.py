@@ -13,8 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helip.common.errors import CorruptError, InvalidArgumentError, UnsupportedError
-from helip.common.files import publish_directory, read_json, sha256_of, storage_errors, write_json
+from helip.common.errors import CorruptError, InvalidArgumentError, UnsupportedError, needed
+from helip.common.files import (
+    publish_directory,
+    publish_file,
+    read_json,
+    sha256_of,
+    storage_errors,
+    write_json,
+)
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import ProgressBar
 from helip.loading.options import BatchOptions, PlanOptions
@@ -59,9 +66,9 @@ class PlannedRows(NamedTuple):
 def plan_batches(call: BatchPlanCall) -> BatchPlan:
     """Writes the batches of some epochs to files: those that a loader with these options draws.
 
-    Nothing is read but the table. An epoch takes some 20 bytes a row and 4 for each hard pair
-    within a batch; the work takes some 30 bytes of memory a row of the data. The directory appears
-    when it is whole, or not at all. docs/batches.md has the files.
+    Nothing is read but the table. An epoch takes 12 bytes a row and 4 for each hard pair within a
+    batch; the work takes some 60 bytes of memory a row of the data. The directory appears when it
+    is whole, or not at all. docs/batches.md has the files.
 
     Raises:
         MismatchError: the table belongs to other data than ``data``.
@@ -243,9 +250,13 @@ class BatchPlan:
 
     def to_parquet(self, path: str | os.PathLike[str], epoch: int) -> None:
         """Writes an epoch as a table of Parquet: ``batch``, ``row``, ``target`` and ``hard_rows``,
-        a list. A batch group follows the other, in bounded memory."""
-        import pyarrow as pa
-        from pyarrow import parquet
+        a list; in bounded memory.
+
+        Raises UnsupportedError where pyarrow is absent, InvalidArgumentError where ``path`` exists.
+        """
+        with needed("Parquet needs the pyarrow library", "helip[data]"):
+            import pyarrow as pa
+            from pyarrow import parquet
 
         columns, group = self._columns(epoch), 256
         schema = pa.schema(
@@ -254,8 +265,8 @@ class BatchPlan:
         )  # fmt: skip
         note = json.dumps({"digest": self.digest, "epoch": epoch, "options": self.options})
         with (
-            storage_errors("write", path),
-            parquet.ParquetWriter(path, schema.with_metadata({FORMAT: note})) as writer,
+            publish_file(Path(path)) as temporary,
+            parquet.ParquetWriter(temporary, schema.with_metadata({FORMAT: note})) as writer,
         ):
             for first in range(0, self.batches_of(epoch), group):
                 starts = columns.starts[first : first + group + 1]
