@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from helip.common.files import (
 )
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import ProgressBar
+from helip.common.remote.urls import shown, url_of
 from helip.loading.options import BatchOptions, PlanOptions
 from helip.loading.pair_source import table_of
 from helip.loading.row_facts import HardRows, padded
@@ -99,12 +100,13 @@ def plan_batches(call: BatchPlanCall) -> BatchPlan:
     ):  # fmt: skip
         for epoch in range(call.epochs):
             epochs.append(_write_epoch(folder, epoch, sampler, table, call.world_size, bar))
+        contents = {
+            "options": identity, "skipped_targets": int(sampler.skipped_targets), "epochs": epochs,
+        }  # fmt: skip
         write_json(
             folder / "manifest.json",
             {
-                "format": FORMAT, "version": _VERSION, "digest": _digest(identity, epochs),
-                "options": identity, "skipped_targets": int(sampler.skipped_targets),
-                "epochs": epochs,
+                "format": FORMAT, "version": _VERSION, **contents, "digest": _digest(contents),
             },
         )  # fmt: skip
     return BatchPlan.open(out)
@@ -121,7 +123,7 @@ class BatchPlan:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self._manifest = manifest
-        self._held: tuple[int, Any] = -1, None  # the epoch that was asked for last
+        self._held: tuple[int | None, Any] = None, None  # the epoch that was asked for last
         self.options: dict[str, Any] = manifest["options"]
         self.digest: str = manifest["digest"]
         self.rows = int(self.options["rows"])
@@ -142,6 +144,10 @@ class BatchPlan:
             StorageError: no plan there. CorruptError: a file is cut short or missing.
             UnsupportedError: it is newer. MismatchError: it is of other data.
         """
+        if url_of(path) is not None:
+            raise UnsupportedError(
+                f"{shown(path)} is a URL, and a plan is read from a directory; copy it here first"
+            )
         path = Path(path)
         manifest = read_json(path / "manifest.json")
         if manifest.get("format") != FORMAT:
@@ -155,6 +161,10 @@ class BatchPlan:
                 f"{_VERSION}; plan again, or open it with a newer helip"
             )
         try:
+            if manifest["digest"] != _digest(manifest):
+                raise CorruptError(
+                    f"{path}/manifest.json was changed; copy it again, or plan again"
+                )
             plan = cls(path, manifest)
             for epoch in manifest["epochs"]:
                 for name, column in epoch["files"].items():
@@ -340,9 +350,10 @@ def table_and_data(pairs: Any, data: Any) -> tuple[HardPairs, Any]:
     return table, opened
 
 
-def _digest(identity: dict[str, Any], epochs: list[dict[str, Any]]) -> str:
-    files = [column["sha256"] for epoch in epochs for column in epoch["files"].values()]
-    return hashlib.sha256(json.dumps([identity, files], sort_keys=True).encode()).hexdigest()
+def _digest(contents: Mapping[str, Any]) -> str:
+    """Of options, counts, and the sizes and checksums of all files."""
+    of = {name: contents[name] for name in ("options", "skipped_targets", "epochs")}
+    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
 
 
 def _check_size(path: Path, expected: int) -> None:

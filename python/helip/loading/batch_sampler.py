@@ -22,6 +22,7 @@ from helip.loading.options import BatchOptions, PairOptions
 from helip.loading.sampling import distributed_place, make_sampler, sampler_identity
 from helip.loading.strategy import with_strategy
 from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.matching import opened_data
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +35,8 @@ class SamplerCall(PairOptions):
     """A table of hard pairs, or a plan of batches; or the path of one."""
     batch_size: Positive | None = dataclasses.field(default=None, kw_only=False)
     """Rows of a batch, of one rank; must be given for a table, and is that of a plan."""
-    seed: Seed = 0
-    """Of the order and the draws; a plan has its own."""
+    seed: Seed | None = None
+    """Of the order and the draws: 0 unless given; a plan has its own."""
     epoch: Whole = 0
     """The first epoch."""
     rank: Whole | None = None
@@ -56,8 +57,8 @@ class BatchSampler(Sampler[list[int]]):
     (``left_out``), and the log says so.
 
     Iterating goes through epoch ``epoch``, then the next time through the one after it; an
-    iteration that is broken off before its last batch starts its epoch again. :meth:`set_epoch`
-    chooses another one.
+    iteration that is broken off before its last batch was given starts its epoch again; workers of
+    a DataLoader may be given it early. :meth:`set_epoch` chooses another one. Not thread-safe.
     After :meth:`load_state_dict` the next iteration gives what is left.
 
     Raises:
@@ -82,12 +83,12 @@ class BatchSampler(Sampler[list[int]]):
         self._epoch, self._start, self._given = call.epoch, 0, 0
 
     def __len__(self) -> int:
-        """Batches of the epoch that comes next, of this rank; the same on every rank."""
+        """Batches of ``epoch`` on this rank; the same on every rank."""
         return self._batches.count(self._epoch)
 
     @property
     def epoch(self) -> int:
-        """The one being iterated, or between two iterations the one that comes next."""
+        """The one being iterated, or that was iterated last."""
         return self._epoch
 
     @property
@@ -96,14 +97,14 @@ class BatchSampler(Sampler[list[int]]):
         return self._batches.left_out(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Makes ``epoch`` the next one, from its start; nothing where it is the current one."""
+        """Makes ``epoch`` the next one, from its start; nothing where it is under way already."""
         require(epoch >= 0, "epoch", epoch, "at least 0")
-        if epoch != self._epoch:
+        if epoch != self._epoch or self._is_over():
             self._epoch, self._start, self._given = epoch, 0, 0
 
     def __iter__(self) -> Iterator[list[int]]:
-        if self._given >= self._batches.count(self._epoch):  # whoever took the last asked no more
-            self._epoch, self._start, self._given = self._epoch + 1, 0, 0
+        if self._is_over():
+            self._epoch, self._start = self._epoch + 1, 0
         epoch, start = self._epoch, self._start
         self._given = start
         for step in range(start, self._batches.count(epoch)):
@@ -112,8 +113,11 @@ class BatchSampler(Sampler[list[int]]):
             rows = self._batches.rows(epoch, step)
             self._given = step + 1
             yield rows.tolist()
-        if epoch == self._epoch:
-            self._epoch, self._start, self._given = epoch + 1, 0, 0
+
+    def _is_over(self) -> bool:
+        """Whether all batches of the epoch were given. It stays the current one until another
+        begins: workers of a DataLoader ask for batches before their user sees them."""
+        return self._given >= self._batches.count(self._epoch)
 
     def hard_rows(self, rows: Any) -> Tensor:
         """int64 [b, m]: which rows of a batch are in the pool of each, as places in the batch, best
@@ -144,7 +148,8 @@ class BatchSampler(Sampler[list[int]]):
                 another number of ranks.
         """
         try:
-            epoch, given, options = int(state["epoch"]), int(state["batches"]), state["options"]
+            epoch, given = int(state["epoch"]), int(state["batches"])
+            options = dict(state["options"])
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidArgumentError(
                 f"not a state of BatchSampler ({type(error).__name__}: {error}); pass what its "
@@ -158,10 +163,9 @@ class BatchSampler(Sampler[list[int]]):
                 f"the state is of another BatchSampler ({told}); make it with the same source, "
                 "options and number of ranks, or begin an epoch anew with set_epoch()"
             )
+        require(epoch >= 0, "epoch of the state", epoch, "at least 0")
         count = self._batches.count(epoch)
         require(0 <= given <= count, "batches of the state", given, f"in 0 .. {count}")
-        if given == count:
-            epoch, given = epoch + 1, 0
         self._epoch, self._start, self._given = epoch, given, given
 
     def _identity(self) -> dict[str, Any]:
@@ -175,17 +179,19 @@ class _OfTable:
                 "batch_size is not given; a table has none: BatchSampler(pairs, 256)"
             )
         table, data = table_and_data(source, call.data)
+        seed = call.seed or 0
         options = with_strategy(
             BatchOptions.of(call), whole_table=True, rows=len(table),
             step_rows=call.batch_size * world_size,
         )  # fmt: skip
         self._sampler = make_sampler(
-            table, data, options, seed=call.seed, rank=rank, world_size=world_size
+            table, data, options, seed=seed, rank=rank, world_size=world_size
         )
         self._hard_rows = HardRows(table)
+        self._steps: dict[int, int] = {}  # of the epoch, by the first row of a batch
         self.identity = {
             "rows": len(table), "data_fingerprint": table.data_fingerprint,
-            "store_fingerprint": table.fingerprint, "seed": call.seed,
+            "store_fingerprint": table.fingerprint, "seed": seed,
             **sampler_identity(options),
         }  # fmt: skip
 
@@ -198,11 +204,16 @@ class _OfTable:
     def rows(self, epoch: int, step: int) -> np.ndarray:
         self._sampler.set_epoch(epoch)
         index: np.ndarray = self._sampler.batch(step)[0]
+        if step == 0:
+            self._steps.clear()
+        self._steps[int(index[0])] = step
         return index
 
     def hard_rows(self, epoch: int, index: np.ndarray) -> np.ndarray:
         self._sampler.set_epoch(epoch)
-        first, last, _, _ = self._sampler.hardness(0)
+        # The window of a schedule moves from batch to batch, unless it is that of communities.
+        step = self._steps.get(int(index[0]), 0) if len(index) else 0
+        first, last, _, _ = self._sampler.hardness(step)
         return self._hard_rows.padded(index, int(first), int(last))
 
 
@@ -210,6 +221,11 @@ class _OfPlan:
     def __init__(self, plan: BatchPlan, rank: int, world_size: int) -> None:
         self._plan, self._rank, self._world_size = plan, rank, world_size
         self.identity = {"plan": plan.digest}
+        if self.count(0) == 0:
+            raise InvalidArgumentError(
+                f"{plan.path} has {plan.batches_of(0)} batches an epoch, too few for "
+                f"{world_size} ranks; plan smaller batches, or use fewer ranks"
+            )
         if left_out := self.left_out(0):
             _log.warning(
                 "batches: %d of the %d of an epoch are left out, since %d ranks cannot share them; "
@@ -236,17 +252,14 @@ def _is_plan(path: str | os.PathLike[str]) -> bool:
 
 
 def _refuse_options_beside(plan: BatchPlan, call: SamplerCall) -> None:
-    """InvalidArgumentError for what a plan has already, where it is another."""
-    own = {"epoch", "rank", "world_size", "source", "data"}
-    for field in dataclasses.fields(call):
-        value = getattr(call, field.name)
-        if field.name in own or value == field.default or value == plan.options.get(field.name):
-            continue
-        raise InvalidArgumentError(
-            f"{field.name} is {value!r}, and {plan.path} was planned with "
-            f"{plan.options.get(field.name)!r}; leave it out, or plan again"
-        )
+    """InvalidArgumentError for what a plan has already, where another value is given."""
+    given = {"batch_size": call.batch_size, "seed": call.seed, **PairOptions.of(call).plain()}
+    usual = {"batch_size": None, "seed": None, **PairOptions().plain()}
+    for name, value in given.items():
+        if value != usual[name] and value != plan.options.get(name):
+            raise InvalidArgumentError(
+                f"{name} is {value!r}, and {plan.path} was planned with "
+                f"{plan.options.get(name)!r}; leave it out, or plan again"
+            )
     if call.data is not None:
-        from helip.pairs.matching import opened_data
-
         plan.require_data(opened_data(call.data))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from helip.common.errors import InvalidArgumentError
 from helip.data.dataset import Dataset
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
@@ -60,7 +61,7 @@ class RowFacts:
 
 
 class HardRows:
-    """Which rows of a batch are in the pools of which, by a table."""
+    """Which rows of a batch are in the pools of which, by a table. Not thread-safe."""
 
     def __init__(self, table: HardPairs) -> None:
         self._ids = table.ids
@@ -69,6 +70,12 @@ class HardRows:
     def __call__(self, index: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
         """Of data rows int64 [b], all different, and the ranks first .. last - 1 of their pools:
         how many batch rows each has there, int64 [b], and all of these, row after row, int32."""
+        least, most = (int(index.min()), int(index.max())) if len(index) else (0, 0)
+        if least < 0 or most >= len(self._ids):
+            raise InvalidArgumentError(
+                f"row {least if least < 0 else most} of a batch is none of the {len(self._ids):,} "
+                "of the table; give rows of the data set that was mined"
+            )
         self._place[index] = np.arange(len(index), dtype=np.int32)
         places = self._place[np.asarray(self._ids[index, first:last])]
         self._place[index] = -1

@@ -125,6 +125,10 @@ def test_a_plan_of_other_data_is_refused(tmp_path, plan):
 def test_what_it_does_not_have_is_refused_with_what_it_has(tmp_path, plan):
     with pytest.raises(InvalidArgumentError, match=r"epoch 2 .* has the epochs 0 \.\. 1"):
         plan.batch(2, 0)
+    with pytest.raises(InvalidArgumentError, match=r"epoch -1 is not in"):
+        helip.BatchPlan.open(plan.path).batches_of(-1)
+    with pytest.raises(UnsupportedError, match="is a URL, and a plan is read from a directory"):
+        helip.BatchPlan.open("https://some.host/plan")
     with pytest.raises(InvalidArgumentError, match=r"batch 9 of epoch 0 is none of 0 \.\. 8"):
         plan.batch(0, 9)
     with pytest.raises(InvalidArgumentError, match="exists already"):
@@ -153,6 +157,10 @@ def test_a_damaged_plan_is_refused(tmp_path, plan):
     with pytest.raises(CorruptError, match=r"rows\.npy is damaged"):
         opened.verify()
     plan.verify()
+    edited = copy("edited") / "manifest.json"
+    edited.write_text(edited.read_text().replace('"seed": 3', '"seed": 4'))
+    with pytest.raises(CorruptError, match=r"manifest\.json was changed"):
+        helip.BatchPlan.open(edited.parent)
     manifest = copy("newer") / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2'))
     with pytest.raises(UnsupportedError, match="version 2"):

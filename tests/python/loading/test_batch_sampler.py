@@ -47,7 +47,9 @@ def test_it_gives_what_a_loader_plans_epoch_after_epoch(source):
     assert len(sampler) == len(of_loader(0))
     assert [list(sampler), list(sampler)] == [of_loader(0), of_loader(1)]
     sampler.set_epoch(0)
-    assert list(sampler) == of_loader(0) and sampler.epoch == 1
+    assert list(sampler) == of_loader(0) and sampler.epoch == 0
+    sampler.set_epoch(0)  # again, since it is over
+    assert list(sampler) == of_loader(0)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -55,8 +57,14 @@ def test_a_dataloader_of_torch_takes_it(source, workers):
     features = TensorDataset(torch.arange(ROWS) * 10)
     sampler = helip.BatchSampler(source[0], **source[1])
     loader = DataLoader(features, batch_sampler=sampler, num_workers=workers)
-    found = [(rows // 10).tolist() for (rows,) in loader]
-    assert found == of_loader(0)
+    for epoch in range(2):
+        found = []
+        for (rows,) in loader:
+            found.append((rows // 10).tolist())
+            # Workers are ahead, and what is asked of a batch is still of its own epoch.
+            assert sampler.hard_rows(rows // 10).shape[0] == len(rows)
+            assert sampler.state_dict(batches=len(found))["epoch"] == epoch
+        assert found == of_loader(epoch)
 
 
 def test_a_state_goes_on_where_it_was_taken(source):
@@ -102,6 +110,19 @@ def test_hard_rows_of_a_batch_are_for_the_losses(source):
         assert torch.isfinite(out["loss"])
 
 
+def test_the_window_of_a_schedule_moves_with_the_batches(tmp_path):
+    options = {"strategy": "scheduled", "hard_per_target": 1, "rank_max": 2, "seed": 1,
+               "schedule": {"epochs": 1, "rank_max": K}}  # fmt: skip
+    plan = helip.plan_batches(
+        TABLE, out=tmp_path / "plan", batch_size=24, progress=False, **options
+    )
+    sampler = helip.BatchSampler(TABLE, 24, **options)
+    for rows, batch in zip(sampler, plan.batches(0), strict=True):
+        assert rows == batch.rows.tolist()
+        assert sampler.hard_rows(rows).tolist() == batch.hard_rows.tolist()
+    helip.BatchSampler(plan, **options)  # what it was planned with may be said again
+
+
 def test_ranks_share_an_epoch_of_a_table():
     ranks = [
         list(helip.BatchSampler(TABLE, 24, seed=3, rank=rank, world_size=3)) for rank in range(3)
@@ -138,6 +159,10 @@ def test_bad_input_is_one_error_with_the_mend(plan, tmp_path):
         helip.BatchSampler(TABLE, 24, data=FakeData(ROWS - 1))
     with pytest.raises(MismatchError, match="numbers of rows differ"):
         helip.BatchSampler(plan, data=FakeData(ROWS - 1))
+    with pytest.raises(InvalidArgumentError, match=r"9 batches an epoch, too few for 10 ranks"):
+        helip.BatchSampler(plan, rank=0, world_size=10)
+    with pytest.raises(InvalidArgumentError, match="row 203 of a batch is none of the 203"):
+        helip.BatchSampler(TABLE, 24).hard_rows([3, 203])
     beyond = helip.BatchSampler(plan, epoch=2)
     with pytest.raises(InvalidArgumentError, match=r"has the epochs 0 \.\. 1; plan more"):
         list(beyond)
@@ -146,6 +171,9 @@ def test_bad_input_is_one_error_with_the_mend(plan, tmp_path):
     sampler = helip.BatchSampler(TABLE, 24)
     with pytest.raises(InvalidArgumentError, match="not a state of BatchSampler"):
         sampler.load_state_dict({"epoch": 1})
+    for wrong in ({"options": None}, {"epoch": -1}):
+        with pytest.raises(InvalidArgumentError):
+            sampler.load_state_dict(sampler.state_dict() | wrong)
     with pytest.raises(MismatchError, match="seed 3 there, 0 here"):
         sampler.load_state_dict(helip.BatchSampler(TABLE, 24, seed=3).state_dict())
     with pytest.raises(MismatchError, match="world_size 1 there, 2 here"):

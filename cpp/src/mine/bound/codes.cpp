@@ -13,6 +13,7 @@
 namespace helip::mining {
 namespace {
 
+constexpr std::int64_t kMostSlabs = 8;  // for each of which the matrices are read
 constexpr std::int64_t kSlabBytes = std::int64_t{1} << 30;  // of codes that are written together
 constexpr std::int64_t kScaleRows = 1024;  // that the scale of the codes is taken from
 constexpr std::int64_t kKeptPerNew = 8;    // rows in all; with fewer new ones nothing is written
@@ -388,7 +389,8 @@ void Codes::encode(const Corpus& corpus, const FilterPlan& plan, const RowOrder&
   }
   // In the order of the rows, so that a matrix on disk is read from front to back; but of so many
   // places at a time that the pages of their codes are still in memory when they are written again.
-  const std::int64_t slab = std::max<std::int64_t>(1, kSlabBytes / stride_);
+  // Not too few: each time the matrices are read once more.
+  const std::int64_t slab = std::max(kSlabBytes / stride_ + 1, (size_ - first) / kMostSlabs + 1);
   std::mutex mutex;
   std::vector<std::unique_ptr<Encoder>> encoders(static_cast<std::size_t>(team.size()));
   for (; first < size_; first += slab) {

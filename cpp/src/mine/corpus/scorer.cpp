@@ -5,7 +5,8 @@
 
 namespace helip::mining {
 
-Scorer::Scorer(const Corpus& corpus) : corpus_(corpus) {}
+Scorer::Scorer(const Corpus& corpus, std::size_t recent)
+    : corpus_(corpus), image_(recent), text_(recent) {}
 
 Similarities Scorer::similarities(std::int64_t target, std::int64_t candidate) {
   // Either may be the row that comes again and again, and is worth keeping.

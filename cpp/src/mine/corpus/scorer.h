@@ -14,7 +14,11 @@ namespace helip::mining {
 // Scores pairs; quicker where one row stays the same. Not thread-safe; one for each thread.
 class Scorer {
  public:
-  explicit Scorer(const Corpus& corpus);
+  // `recent`: rows of each modality that are kept converted, where the same few come again and
+  // again, as in a block of pairs.
+  explicit Scorer(const Corpus& corpus, std::size_t recent = 1);
+  Scorer(const Scorer&) = delete;
+  Scorer& operator=(const Scorer&) = delete;
 
   Similarities similarities(std::int64_t target, std::int64_t candidate);
   // The score, the same bits when the roles are exchanged. `candidate` differs from `target`.
@@ -29,20 +33,20 @@ class Scorer {
   const Corpus& corpus() const noexcept { return corpus_; }
 
  private:
-  // Rows of one modality that were read last: a block of pairs asks for the same few again and
-  // again, and to convert a row of float16 or int8 takes as long as to multiply it.
+  // Rows of one modality that were read last: to convert a row of float16 or int8 takes as long as
+  // to multiply it.
   class RecentRows {
    public:
+    explicit RecentRows(std::size_t places) : places_(places) {}
     // Of two rows of always the same `rows`; `first` is the one that comes again.
     double cosine(const Rows& rows, std::int64_t first, std::int64_t second);
 
    private:
-    static std::size_t place_of(std::int64_t row) {
-      return static_cast<std::size_t>(row) % kPlaces;
+    std::size_t place_of(std::int64_t row) const {
+      return static_cast<std::size_t>(row) % places_.size();
     }
 
-    static constexpr std::size_t kPlaces = 256;  // some 100 rows are wanted at a time
-    std::vector<LoadedRow> places_ = std::vector<LoadedRow>(kPlaces);
+    std::vector<LoadedRow> places_;
     LoadedRow first_;  // its values lie at its place
     LoadedRow spare_;  // the second, where that has the place of the first
   };

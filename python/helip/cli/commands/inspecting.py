@@ -22,7 +22,7 @@ _NO_TABLE = (
 
 @command()
 def inspect(
-    path: Annotated[Path, text("A store, index, table, part or plan; or its URL.")],
+    path: Annotated[Path, text("A store, an index, a table, a part, or its URL; a plan.")],
     /,
     *,
     row: Annotated[int | None, text("A table: show the hard pairs of this target.")] = None,
@@ -64,7 +64,7 @@ def inspect(
 
 @command()
 def verify(
-    path: Annotated[Path, text("A store, index, table, part or plan; or its URL.")],
+    path: Annotated[Path, text("A store, an index, a table, a part, or its URL; a plan.")],
     /,
     *,
     contents: Annotated[bool, text("An index: also every byte of its shards.")] = False,
