@@ -16,8 +16,6 @@ constexpr std::int64_t kColumnTiles = kSweepBlock / kTileColumns;
 static_assert(kSweepBlock % kTileRows == 0 && kSweepBlock % kTileColumns == 0);
 // Row tiles whose pairs are scored together: their rows fit into a second-level cache.
 constexpr std::int64_t kScoredTiles = 8;
-// That are kept converted while they are scored, some 100 at a time.
-constexpr std::size_t kRecentRows = 256;
 // Row tiles between two looks at the thresholds of the columns.
 constexpr std::int64_t kRefresh = 4;
 
@@ -45,7 +43,7 @@ SweepWorker::SweepWorker(const Corpus& corpus, const Codes& codes, const RowOrde
     : codes_(codes),
       order_(order),
       sink_(sink),
-      scorer_(corpus, kRecentRows),
+      scorer_(corpus, Scorer::kRecentRows),
       kernel_(corpus.kernel()),
       both_(codes_.image_depth() > 0 && codes_.text_depth() > 0),
       signed_(corpus.rules().signed_products),

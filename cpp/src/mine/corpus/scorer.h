@@ -14,6 +14,7 @@ namespace helip::mining {
 // Scores pairs; quicker where one row stays the same. Not thread-safe; one for each thread.
 class Scorer {
  public:
+  static constexpr std::size_t kRecentRows = 256;  // for a block of pairs, of some 100 rows
   // `recent`: rows of each modality that are kept converted, where the same few come again and
   // again, as in a block of pairs.
   explicit Scorer(const Corpus& corpus, std::size_t recent = 1);
