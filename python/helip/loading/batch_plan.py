@@ -26,10 +26,8 @@ from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import ProgressBar
 from helip.common.remote.urls import shown, url_of
 from helip.loading.options import BatchOptions, PlanOptions
-from helip.loading.pair_source import table_of
 from helip.loading.row_facts import HardRows, padded
-from helip.loading.sampling import make_sampler, sampler_identity
-from helip.loading.strategy import with_strategy
+from helip.loading.sampling import table_sampler
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import opened_data
 from helip.store.data_identity import Identity, require_same_data
@@ -77,20 +75,9 @@ def plan_batches(call: BatchPlanCall) -> BatchPlan:
         StorageError: the disk is full or refuses; nothing is left in ``out``.
     """
     out = Path(call.out)
-    table, data = table_and_data(call.pairs, call.data)
-    options = with_strategy(
-        BatchOptions.of(call), whole_table=True, rows=len(table),
-        step_rows=call.batch_size * call.world_size,
-    )  # fmt: skip
-    sampler = make_sampler(table, data, options, seed=call.seed, rank=0, world_size=call.world_size)
-    identity = {
-        "rows": len(table),
-        "data_fingerprint": table.data_fingerprint,
-        "store_fingerprint": table.fingerprint,
-        "seed": call.seed,
-        "world_size": call.world_size,
-        **sampler_identity(options),
-    }
+    table, sampler, identity = table_sampler(
+        call.pairs, call.data, BatchOptions.of(call), seed=call.seed, world_size=call.world_size
+    )
     batches = int(sampler.batches_per_epoch) * call.world_size
     epochs = []
     with (
@@ -101,14 +88,14 @@ def plan_batches(call: BatchPlanCall) -> BatchPlan:
         for epoch in range(call.epochs):
             epochs.append(_write_epoch(folder, epoch, sampler, table, call.world_size, bar))
         contents = {
-            "options": identity, "skipped_targets": int(sampler.skipped_targets), "epochs": epochs,
-        }  # fmt: skip
+            "options": {**identity, "world_size": call.world_size},
+            "skipped_targets": int(sampler.skipped_targets),
+            "epochs": epochs,
+        }
         write_json(
             folder / "manifest.json",
-            {
-                "format": FORMAT, "version": _VERSION, **contents, "digest": _digest(contents),
-            },
-        )  # fmt: skip
+            {"format": FORMAT, "version": _VERSION, **contents, "digest": _digest(contents)},
+        )
     return BatchPlan.open(out)
 
 
@@ -208,9 +195,7 @@ class BatchPlan:
 
     def batch(self, epoch: int, number: int) -> PlannedRows:
         """Batch ``number`` of an epoch, 0 .. `batches_of` - 1."""
-        columns = self._columns(epoch)
-        self._require_batch(epoch, number)
-        here = slice(*columns.starts[number : number + 2].tolist())
+        columns, here = self._place(epoch, number)
         hard = columns.hard_rows[slice(*columns.hard_starts[number : number + 2].tolist())]
         return PlannedRows(
             columns.rows[here].astype(np.int64), columns.target[here].astype(np.int64),
@@ -219,9 +204,7 @@ class BatchPlan:
 
     def batch_rows(self, epoch: int, number: int) -> np.ndarray:
         """The rows of that batch alone, int64 [b]."""
-        columns = self._columns(epoch)
-        self._require_batch(epoch, number)
-        here = slice(*columns.starts[number : number + 2].tolist())
+        columns, here = self._place(epoch, number)
         return columns.rows[here].astype(np.int64)
 
     def number_of(self, epoch: int, rows: np.ndarray) -> int:
@@ -290,12 +273,14 @@ class BatchPlan:
                 arrays = [pa.array(value) for value in values[:3]]
                 writer.write_table(pa.Table.from_arrays([*arrays, lists], schema=schema))
 
-    def _require_batch(self, epoch: int, number: int) -> None:
-        count = self.batches_of(epoch)
+    def _place(self, epoch: int, number: int) -> tuple[_Columns, slice]:
+        """The arrays of an epoch, and where a batch lies in them."""
+        columns, count = self._columns(epoch), self.batches_of(epoch)
         if not 0 <= number < count:
             raise InvalidArgumentError(
                 f"batch {number} of epoch {epoch} is none of 0 .. {count - 1}"
             )
+        return columns, slice(*columns.starts[number : number + 2].tolist())
 
     def __repr__(self) -> str:
         return (
@@ -338,16 +323,6 @@ class _Columns(NamedTuple):
 
 def _file_of(epoch: int, name: str) -> str:
     return f"epoch-{epoch:05}.{name}.npy"
-
-
-def table_and_data(pairs: Any, data: Any) -> tuple[HardPairs, Any]:
-    """The table, and the data set that it was compared with, if any."""
-    if data is None:
-        return (pairs if isinstance(pairs, HardPairs) else HardPairs.open(pairs)), None
-    opened = opened_data(data)
-    table = table_of(opened, pairs)
-    assert isinstance(table, HardPairs)
-    return table, opened
 
 
 def _digest(contents: Mapping[str, Any]) -> str:

@@ -17,10 +17,10 @@ from torch.utils.data import Sampler
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.files import read_json
 from helip.common.options import Positive, Seed, Whole, method_keywords, require
-from helip.loading.batch_plan import FORMAT, BatchPlan, HardRows, table_and_data
+from helip.loading.batch_plan import FORMAT, BatchPlan
 from helip.loading.options import BatchOptions, PairOptions
-from helip.loading.sampling import distributed_place, make_sampler, sampler_identity
-from helip.loading.strategy import with_strategy
+from helip.loading.row_facts import HardRows
+from helip.loading.sampling import distributed_place, table_sampler
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import opened_data
 
@@ -178,22 +178,12 @@ class _OfTable:
             raise InvalidArgumentError(
                 "batch_size is not given; a table has none: BatchSampler(pairs, 256)"
             )
-        table, data = table_and_data(source, call.data)
-        seed = call.seed or 0
-        options = with_strategy(
-            BatchOptions.of(call), whole_table=True, rows=len(table),
-            step_rows=call.batch_size * world_size,
+        table, self._sampler, self.identity = table_sampler(
+            source, call.data, BatchOptions.of(call), seed=call.seed or 0, rank=rank,
+            world_size=world_size,
         )  # fmt: skip
-        self._sampler = make_sampler(
-            table, data, options, seed=seed, rank=rank, world_size=world_size
-        )
         self._hard_rows = HardRows(table)
         self._steps: dict[int, int] = {}  # of the epoch, by the first row of a batch
-        self.identity = {
-            "rows": len(table), "data_fingerprint": table.data_fingerprint,
-            "store_fingerprint": table.fingerprint, "seed": seed,
-            **sampler_identity(options),
-        }  # fmt: skip
 
     def count(self, epoch: int) -> int:
         return int(self._sampler.batches_per_epoch)

@@ -14,10 +14,12 @@ from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.data.dataset import Dataset
 from helip.loading.options import BatchOptions
+from helip.loading.pair_source import table_of
 from helip.loading.readers.batch import PlannedBatch
-from helip.loading.strategy import STRATEGIES, hard_pairs_of
+from helip.loading.strategy import STRATEGIES, hard_pairs_of, with_strategy
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.matching import opened_data
 
 
 def make_sampler(
@@ -45,6 +47,33 @@ def make_sampler(
         del given["community_rows"]
     given["short_policy"] = given.pop("short")
     return _core.BatchSampler(table._core, seed=seed, rank=rank, world_size=world_size, **given)
+
+
+def table_sampler(
+    pairs: Any, data: Any, options: BatchOptions, *, seed: int, world_size: int, rank: int = 0
+) -> tuple[HardPairs, _core.BatchSampler, dict[str, Any]]:
+    """A table, which may be its path, its sampler, and all by which its batches differ from others.
+
+    data: what `open_dataset` takes, that must be what was mined; None compares nothing.
+    """
+    if data is not None:
+        data = opened_data(data)
+        table = table_of(data, pairs)
+    else:
+        table = pairs if isinstance(pairs, HardPairs) else HardPairs.open(pairs)
+    assert isinstance(table, HardPairs)
+    options = with_strategy(
+        options, whole_table=True, rows=len(table), step_rows=options.batch_size * world_size
+    )
+    sampler = make_sampler(table, data, options, seed=seed, rank=rank, world_size=world_size)
+    identity = {
+        "rows": len(table),
+        "data_fingerprint": table.data_fingerprint,
+        "store_fingerprint": table.fingerprint,
+        "seed": seed,
+        **sampler_identity(options),
+    }
+    return table, sampler, identity
 
 
 def _groups(data: Any) -> tuple[np.ndarray, np.ndarray]:
