@@ -247,10 +247,7 @@ class BatchPlan:
 
         Raises UnsupportedError where pyarrow is absent, InvalidArgumentError where ``path`` exists.
         """
-        with needed("Parquet needs the pyarrow library", "helip[data]"):
-            import pyarrow as pa
-            from pyarrow import parquet
-
+        pa, parquet = arrow()
         columns, group = self._columns(epoch), 256
         schema = pa.schema(
             [("batch", pa.int64()), ("row", pa.int64()), ("target", pa.int32()),
@@ -323,6 +320,14 @@ class _Columns(NamedTuple):
 
 def _file_of(epoch: int, name: str) -> str:
     return f"epoch-{epoch:05}.{name}.npy"
+
+
+def arrow() -> tuple[Any, Any]:
+    """pyarrow and its module of Parquet; UnsupportedError where they are absent."""
+    with needed("Parquet needs the pyarrow library", "helip[data]"):
+        import pyarrow
+        from pyarrow import parquet
+    return pyarrow, parquet
 
 
 def _digest(contents: Mapping[str, Any]) -> str:

@@ -78,6 +78,11 @@ def table_sampler(
 
 def _groups(data: Any) -> tuple[np.ndarray, np.ndarray]:
     """The groups of each row's captions, and of its picture where that stands at several rows."""
+    if data is None:
+        raise InvalidArgumentError(
+            "unique is 'caption', which needs all captions, and no data are given; give data=, the "
+            "data set that was mined, or leave unique out"
+        )
     if not isinstance(data, Dataset):
         raise InvalidArgumentError(
             f"unique is 'caption', which needs all captions, and {type(data).__name__} is no "

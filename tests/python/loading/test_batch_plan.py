@@ -111,6 +111,8 @@ def test_equal_captions_are_kept_apart_where_the_data_are_given(tmp_path):
     data = FakeData(ROWS)
     with pytest.raises(InvalidArgumentError, match="FakeData is no Dataset"):
         planned(tmp_path / "plan", data=data, unique="caption")
+    with pytest.raises(InvalidArgumentError, match="no data are given; give data="):
+        planned(tmp_path / "plan", unique="caption")
     assert not (tmp_path / "plan").exists()
 
 

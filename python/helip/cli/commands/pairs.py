@@ -78,8 +78,10 @@ def batches(
     **options: Any,
 ) -> Done:
     """Plan the batches of whole epochs as files, for trainers that are not helip's."""
-    from helip.loading.batch_plan import plan_batches
+    from helip.loading.batch_plan import arrow, plan_batches
 
+    if parquet:
+        arrow()  # before the plan, which is then there
     dataset, options = open_data(data, options)
     plan = plan_batches(pairs, out=out, data=dataset, **options)
     if parquet:

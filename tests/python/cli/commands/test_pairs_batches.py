@@ -1,0 +1,32 @@
+"""helip batches: a plan of batches, and what inspect and verify say of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import helip
+
+
+def test_a_plan_is_written_shown_and_verified(run, store, tmp_path):
+    run("mine", store, "-k", 5, "--out", tmp_path / "p", "--device", "cpu")
+    plan = tmp_path / "plan"
+    code, out, err = run(
+        "batches", tmp_path / "p", "--batch-size", 16, "--epochs", 2, "--out", plan
+    )
+    assert code == 0 and f"next: helip inspect {plan}" in err
+    assert "2 of 60 rows of data" in out and "by communities" in out
+    assert run("inspect", plan)[1] == out
+    facts = json.loads(run("inspect", plan, "--json")[1])
+    assert facts["digest"] == helip.BatchPlan.open(plan).digest and facts["rows"] == 120
+    assert run("verify", plan)[0] == 0
+    code, _, err = run("inspect", plan, "--row", 3)
+    assert code == 2 and "is no table of hard pairs" in err
+
+
+def test_parquet_without_its_library_leaves_no_plan(run, store, tmp_path, monkeypatch):
+    run("mine", store, "-k", 5, "--out", tmp_path / "p", "--device", "cpu")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    code, _, err = run("batches", tmp_path / "p", "--out", tmp_path / "plan", "--parquet")
+    assert code != 0 and "helip[data]" in err
+    assert not (tmp_path / "plan").exists()
