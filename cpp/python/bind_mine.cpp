@@ -114,37 +114,35 @@ void bind_mine(py::module_& module) {
       "prepare_shares",
       [](const EmbeddingStore& store, std::int64_t count, const MineOptions& options,
          const std::filesystem::path& folder, const py::object& progress) {
-        run_with_progress(progress, [&](const ProgressCallback& callback) {
-          prepare_shares(store, count, options, folder, callback);
-          return 0;
+        return run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return prepare_shares(store, count, options, folder, callback);
         });
       },
       py::arg("store"), py::arg("count"), py::arg("options"), py::arg("folder"),
       py::arg("progress") = py::none());
   module.def(
       "mine_share",
-      [](const EmbeddingStore& store, bool across, std::int64_t index, std::int64_t count,
+      [](const EmbeddingStore& store, std::int64_t step, std::int64_t index, std::int64_t count,
          const MineOptions& options, const std::filesystem::path& folder,
          const py::object& progress) {
         run_with_progress(progress, [&](const ProgressCallback& callback) {
-          const Share share{index, count, across ? Share::across : Share::within};
-          mine_share(store, share, options, folder, callback);
+          mine_share(store, {index, count, step}, options, folder, callback);
           return 0;
         });
       },
-      py::arg("store"), py::arg("across"), py::arg("index"), py::arg("count"), py::arg("options"),
+      py::arg("store"), py::arg("step"), py::arg("index"), py::arg("count"), py::arg("options"),
       py::arg("folder"), py::arg("progress") = py::none());
   module.def(
       "merge_shares",
-      [](const EmbeddingStore& store, std::int64_t count, const MineOptions& options,
-         const std::filesystem::path& folder, const std::filesystem::path& out,
-         const py::object& progress) {
+      [](const EmbeddingStore& store, std::int64_t count, std::int64_t step,
+         const MineOptions& options, const std::filesystem::path& folder,
+         const std::filesystem::path& out, const py::object& progress) {
         return run_with_progress(progress, [&](const ProgressCallback& callback) {
-          return merge_shares(store, count, options, folder, out, callback);
+          return merge_shares(store, count, step, options, folder, out, callback);
         });
       },
-      py::arg("store"), py::arg("count"), py::arg("options"), py::arg("folder"), py::arg("out"),
-      py::arg("progress") = py::none());
+      py::arg("store"), py::arg("count"), py::arg("step"), py::arg("options"), py::arg("folder"),
+      py::arg("out"), py::arg("progress") = py::none());
   module.def(
       "mine_part",
       [](const EmbeddingStore& store, std::int64_t index, std::int64_t count,

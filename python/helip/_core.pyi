@@ -821,11 +821,12 @@ def merge_parts(
 def merge_shares(
     store: EmbeddingStore,
     count: typing.SupportsInt | typing.SupportsIndex,
+    step: typing.SupportsInt | typing.SupportsIndex,
     options: MineOptions,
     folder: os.PathLike | str | bytes,
     out: os.PathLike | str | bytes,
     progress: typing.Any = None,
-) -> HardPairs: ...
+) -> HardPairs | None: ...
 def mine(
     image: MatrixView,
     text: MatrixView,
@@ -846,7 +847,7 @@ def mine_part(
 ) -> HardPairsPart: ...
 def mine_share(
     store: EmbeddingStore,
-    across: bool,
+    step: typing.SupportsInt | typing.SupportsIndex,
     index: typing.SupportsInt | typing.SupportsIndex,
     count: typing.SupportsInt | typing.SupportsIndex,
     options: MineOptions,
@@ -878,7 +879,7 @@ def prepare_shares(
     options: MineOptions,
     folder: os.PathLike | str | bytes,
     progress: typing.Any = None,
-) -> None: ...
+) -> int: ...
 def rerank(
     image: MatrixView,
     text: MatrixView,

@@ -18,8 +18,8 @@ from support.mined_samples import files_of
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
-ROWS = 17_000
-CALL = {"k": 20, "method": "exact", "device": "cpu", "progress": False}
+ROWS = 25_000
+CALL = {"k": 10, "recall": 0.9, "device": "cpu", "progress": False}
 
 
 @pytest.fixture
@@ -39,11 +39,14 @@ def done(out: Path) -> int:
     return len(list(shares_folder(out).glob("*/manifest.json")))
 
 
-def test_a_lost_node_costs_its_parts_and_no_byte(cluster: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["exact", "partition"])
+def test_a_lost_node_costs_its_parts_and_no_byte(cluster: Any, tmp_path: Path, method: str) -> None:
     lost, _ = (cluster.add_node(num_cpus=1) for _ in range(2))
     cluster.wait_for_nodes()
     store, out = tmp_path / "s", tmp_path / "p"
-    values = np.random.default_rng(0).normal(size=(ROWS, 96)) + 0.4
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(300, 96))[random.integers(300, size=ROWS)]
+    values = centres + 0.6 * random.normal(size=(ROWS, 96))
     with helip.EmbeddingStore.create(store, image_dim=64, text_dim=32) as writer:
         writer.append([str(i) for i in range(ROWS)], values[:, :64], values[:, 64:])
     left: list[int] = []
@@ -57,10 +60,11 @@ def test_a_lost_node_costs_its_parts_and_no_byte(cluster: Any, tmp_path: Path) -
 
     loser = threading.Thread(target=lose)
     loser.start()
-    pairs = helip.mine(store, out=out, engine="ray", parts=9, threads=1, **CALL)
+    pairs = helip.mine(store, out=out, method=method, engine="ray", parts=9, threads=1, **CALL)
     loser.join()
     assert 4 <= left[0] < 19  # it was lost in mid-job
     assert (store / "codes" / "manifest.json").exists()  # which all shares had begun with
     pairs.verify()
-    helip.mine(store, out=tmp_path / "whole", **CALL)
+    assert pairs.report.get("partition", {}).get("exact", False) is False
+    helip.mine(store, out=tmp_path / "whole", method=method, **CALL)
     assert files_of(out) == files_of(tmp_path / "whole")

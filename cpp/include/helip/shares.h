@@ -1,10 +1,23 @@
-// An exact job whose pairs of rows are shared out: every pair is compared by one process, and what
-// it finds counts for both rows. A share compares the rows of a range among themselves, or with
-// those of the ranges that follow in a ring. The pools of all shares, united, are those of the job.
+// A job of method exact or partition whose work is shared out: every pair of rows is compared by
+// one process at most, and what it finds counts for both rows. The table has the bytes of a single
+// run. A job has steps, whose shares are mined in any order, anywhere:
+//
+//     std::int64_t step = prepare_shares(store, count, options, folder);
+//     std::optional<HardPairs> table;
+//     while (!table) {
+//       for (std::int64_t index = 1; index <= count; ++index)
+//         mine_share(store, {index, count, step}, options, folder);
+//       table = merge_shares(store, count, step++, options, folder, out);
+//     }
+//
+// Method exact has two: the rows of each range among themselves, then with those of the ranges that
+// follow in a ring. Method partition has as many as its recall asks for, each of them some clusters
+// or rows with what they are compared with.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "helip/embedding_store.h"
 #include "helip/export.h"
@@ -14,32 +27,33 @@
 
 namespace helip {
 
-// What one process does. All of `within` come before the first of `across`, whose thresholds they
-// give.
+// What one process does of a step.
 struct Share {
   std::int64_t index = 1;  // 1 .. count
   std::int64_t count = 1;
-  enum Step { within, across } step = within;
+  std::int64_t step = 0;
 };
 
-// Each takes the folder of the job, which all processes see, and the options of the table: method
-// exact, or automatic, which is exact then. Throws Error: mismatch (another job's, with what
-// differs), unsupported (another method), corrupt, invalid_argument, io, cancelled, out_of_memory.
+// Each takes the folder of the job, which all processes see, and the options of the table; method
+// automatic means exact. Throws Error: mismatch (another job's or step's, with what differs),
+// unsupported (another method), corrupt, invalid_argument, io, cancelled, out_of_memory.
 
-// Which rows each range has, and the codes of all, where they are kept. Before any share.
-HELIP_EXPORT void prepare_shares(const EmbeddingStore& store, std::int64_t count,
-                                 const MineOptions& options, const std::filesystem::path& folder,
-                                 const ProgressCallback& progress = {});
+// What all shares begin with: the order of the rows, and their codes, where these are kept. Returns
+// the step that is to be mined, which is not the first where an earlier process has merged some.
+[[nodiscard]] HELIP_EXPORT std::int64_t prepare_shares(const EmbeddingStore& store,
+                                                       std::int64_t count,
+                                                       const MineOptions& options,
+                                                       const std::filesystem::path& folder,
+                                                       const ProgressCallback& progress = {});
 // A share that is there already is not done again.
 HELIP_EXPORT void mine_share(const EmbeddingStore& store, const Share& share,
                              const MineOptions& options, const std::filesystem::path& folder,
                              const ProgressCallback& progress = {});
-// Writes the table of all shares to the new directory `out`, the same bytes as mine() does, and
-// removes the folder.
-[[nodiscard]] HELIP_EXPORT HardPairs merge_shares(const EmbeddingStore& store, std::int64_t count,
-                                                  const MineOptions& options,
-                                                  const std::filesystem::path& folder,
-                                                  const std::filesystem::path& out,
-                                                  const ProgressCallback& progress = {});
+// Unites all shares of a step. Writes the table to the new directory `out` and removes the folder,
+// or returns nothing: then the next step is to be mined.
+[[nodiscard]] HELIP_EXPORT std::optional<HardPairs> merge_shares(
+    const EmbeddingStore& store, std::int64_t count, std::int64_t step, const MineOptions& options,
+    const std::filesystem::path& folder, const std::filesystem::path& out,
+    const ProgressCallback& progress = {});
 
 }  // namespace helip

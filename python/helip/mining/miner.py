@@ -63,8 +63,8 @@ def mine(call: MineCall) -> HardPairs:
     A job of a store with ``out`` that would take more than an hour is committed in parts of half an
     hour each, if it can be; pairs of two parts are looked at twice.
 
-    ``method="partition"`` with ``cluster_rows``, and by ``engine`` local or ray, mines rows
-    that do not fit one cluster in stages: each row in the ``overlap`` clusters closest to it, a
+    ``method="partition"`` with ``cluster_rows``, and by ``engine="local"``, mines rows that do not
+    fit one cluster in stages: each row in the ``overlap`` clusters closest to it, a
     cluster at a time, then neighbours of neighbours across clusters, and more clusters while the
     measured recall is below ``recall``. The table then depends on ``cluster_rows`` and ``overlap``
     as well. What is done lies in ``OUT.stages``; what falls short of ``recall`` warns.

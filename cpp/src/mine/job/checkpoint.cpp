@@ -19,6 +19,11 @@ constexpr const char* kFormat = "helip.mining_checkpoint";
 constexpr const char* kStatePrefix = "state-";
 constexpr double kShare = 0.02;  // of the time, at most, goes to saving
 
+// Whether nothing was found yet: then there are no pairs in the file.
+bool is_empty(const std::vector<std::uint32_t>& sizes) {
+  return std::ranges::all_of(sizes, [](std::uint32_t size) { return size == 0; });
+}
+
 // Of an interrupted job, if there is one.
 std::optional<Manifest> manifest_in(const fs::path& folder) {
   if (!has_manifest(folder)) return {};
@@ -38,7 +43,31 @@ std::optional<Manifest> manifest_in(const fs::path& folder) {
   return manifest;
 }
 
+// Of the job of this identity.
+StateFile open_state(const fs::path& folder, const Manifest& manifest, const OrderedJson& identity,
+                     SavedPools pools) {
+  const std::string differs = differences(OrderedJson(manifest.attributes["identity"]), identity);
+  if (!differs.empty()) {
+    throw Error(ErrorCode::mismatch, quoted(folder) + " was left by an interrupted job that was " +
+                                         "another (" + differs +
+                                         "); go on as it was begun, or remove that folder");
+  }
+  const ShardRecord& state = manifest.shards.front();
+  try {
+    return {folder, manifest.attributes["progress"], TensorFile(folder / state.file, state), pools};
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::corrupt && path_exists(folder / state.file)) throw;
+    throw_damaged_checkpoint(folder, error.what());
+  }
+}
+
 }  // namespace
+
+OthersCheckpoint::OthersCheckpoint(const fs::path& folder, OrderedJson identity, SavedPools pools) {
+  if (const auto manifest = manifest_in(folder)) {
+    found_.emplace(open_state(folder, *manifest, with_program(std::move(identity)), pools));
+  }
+}
 
 fs::path checkpoint_folder(const fs::path& out) {
   fs::path name = out;
@@ -64,21 +93,8 @@ Checkpoint::Checkpoint(fs::path folder, OrderedJson identity, double seconds,
     remove_all_but({});
     return;
   }
-  const std::string differs = differences(OrderedJson(manifest->attributes["identity"]), identity_);
-  if (!differs.empty()) {
-    throw Error(ErrorCode::mismatch, quoted(folder_) + " was left by an interrupted job that was " +
-                                         "another (" + differs +
-                                         "); go on as it was begun, or remove that folder");
-  }
-  const ShardRecord& state = manifest->shards.front();
-  remove_all_but(state.file);
-  try {
-    found_.emplace(folder_, manifest->attributes["progress"],
-                   TensorFile(folder_ / state.file, state));
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::corrupt && path_exists(folder_ / state.file)) throw;
-    throw_damaged_checkpoint(folder_, error.what());
-  }
+  found_.emplace(open_state(folder_, *manifest, identity_, SavedPools::whole));
+  remove_all_but(manifest->shards.front().file);
   saved_ = manifest->next_shard;
 }
 
@@ -154,6 +170,10 @@ StateColumns::StateColumns(const MethodState& state) {
 
 void StateColumns::add_pools(const MethodState& state) {
   PoolColumns pools = state.pools->columns(state.pool_count);
+  if (is_empty(pools.sizes)) {
+    pools.scores = {};
+    pools.ids = {};
+  }
   columns_.show("pools.scores", pools.scores);
   columns_.show("pools.ids", pools.ids);
   columns_.keep("pools.held", std::move(pools.sizes));
@@ -164,8 +184,11 @@ void StateColumns::add_pools(const MethodState& state) {
   columns_.keep("kept_out.verdicts", std::move(pools.kept_out_verdicts));
 }
 
-StateFile::StateFile(fs::path folder, Json progress, TensorFile file)
-    : folder_(std::move(folder)), progress_(std::move(progress)), file_(std::move(file)) {}
+StateFile::StateFile(fs::path folder, Json progress, TensorFile file, SavedPools pools)
+    : folder_(std::move(folder)),
+      progress_(std::move(progress)),
+      file_(std::move(file)),
+      pools_(pools) {}
 
 void StateFile::require(bool condition, const char* what) const {
   if (!condition) damaged(what);
@@ -199,10 +222,20 @@ std::int64_t StateFile::read_pools(Pools& pools, std::int64_t rows, std::int64_t
   const auto count = static_cast<std::int64_t>(sizes.size());
   require(count <= pools.size(), "it has more pools than there are rows");
   require(count >= least, "it has fewer pools than there are rows");
+  if (pools_ == SavedPools::thresholds) {
+    const std::vector<float> thresholds = read<float>("pools.needs");
+    require(thresholds.size() == sizes.size(), "it has not a threshold for each pool");
+    for (std::int64_t target = 0; target < count; ++target) {
+      pools.raise_threshold(target, thresholds[static_cast<std::size_t>(target)]);
+    }
+    return count;
+  }
   PoolColumns columns = pools.columns(count);
   columns.sizes = std::move(sizes);
-  read("pools.scores", columns.scores);
-  read("pools.ids", columns.ids);
+  if (!is_empty(columns.sizes)) {
+    read("pools.scores", columns.scores);
+    read("pools.ids", columns.ids);
+  }
   read("pools.needs", std::span(columns.thresholds));
   read("kept_out.numbers", std::span(columns.kept_out_sizes));
   columns.kept_out_ids = read<std::uint32_t>("kept_out.ids");

@@ -33,11 +33,14 @@ class StateColumns {
   TensorColumns columns_;
 };
 
+// What is wanted of the pools of a state: theirs, or what keeps a pair out of them.
+enum class SavedPools { whole, thresholds };
+
 // A state that was written.
 class StateFile final : public SavedMethodState {
  public:
   // `folder` of the checkpoint, for messages.
-  StateFile(std::filesystem::path folder, Json progress, TensorFile file);
+  StateFile(std::filesystem::path folder, Json progress, TensorFile file, SavedPools pools);
 
   RowOrder order(const Corpus& corpus, std::int64_t directions) const override;
   void read_sample(HardPairBand& band) const override;
@@ -74,6 +77,7 @@ class StateFile final : public SavedMethodState {
   std::filesystem::path folder_;
   Json progress_;
   TensorFile file_;
+  SavedPools pools_;
 };
 
 [[noreturn]] void throw_damaged_checkpoint(const std::filesystem::path& folder,
@@ -82,6 +86,20 @@ class StateFile final : public SavedMethodState {
 std::filesystem::path checkpoint_folder(const std::filesystem::path& out);
 // Of the job whose checkpoint lies there; none where there is no checkpoint.
 std::optional<MiningMethod> method_of_checkpoint(const std::filesystem::path& folder);
+
+// What another process has saved, and goes on from itself.
+class OthersCheckpoint final : public MethodCheckpoint {
+ public:
+  // Of this job, see Checkpoint. Throws Error: mismatch with what differs, corrupt.
+  OthersCheckpoint(const std::filesystem::path& folder, OrderedJson identity, SavedPools pools);
+
+  const SavedMethodState* found() const noexcept override { return found_ ? &*found_ : nullptr; }
+  bool due() const noexcept override { return false; }
+  void save(const MethodState&) override {}
+
+ private:
+  std::optional<StateFile> found_;
+};
 
 class Checkpoint final : public MethodCheckpoint {
  public:

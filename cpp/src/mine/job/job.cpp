@@ -87,21 +87,19 @@ void Job::keep_codes_of(const EmbeddingStore& store) {
   codes_.emplace(std::move(*folder), corpus_, OrderedJson(identity), fits, progress_);
 }
 
-void Job::prepare(MethodCheckpoint* checkpoint) {
+void Job::prepare(MethodCheckpoint* checkpoint, SharedRounds* rounds) {
   corpus_.measure(team_, codes_ && codes_->found() ? codes_->lengths() : RowLengths{});
   const std::int64_t memory = memory_budget(options_);
   if (options_.collapse != Collapse::none) {
     groups_ = duplicate_groups(image_, text_, options_, memory, scratch_, team_);
   }
   context_.emplace(corpus_, options_, memory, scratch_, groups_.empty() ? nullptr : groups_.data(),
-                   team_, checkpoint, codes_ ? &*codes_ : nullptr);
+                   team_, checkpoint, codes_ ? &*codes_ : nullptr, rounds);
 }
 
 void Job::make_codes() {
-  if (!codes_ || codes_->found() || options_.method != MiningMethod::exact) return;
-  prepare(nullptr);
-  if (!filters_pay(corpus_, rows())) return;
-  context_->prepared().sweep();
+  if (!codes_ || codes_->found() || !filters_pay(corpus_, rows())) return;
+  context().prepared().sweep();
   end_sweep();
 }
 
@@ -116,8 +114,7 @@ std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodChec
                       DroppedPairs* dropped) {
   MethodReport report;
   if (rows() > 0) {
-    if (!context_) prepare(checkpoint);
-    context_->list_drops = dropped != nullptr;
+    context(checkpoint).list_drops = dropped != nullptr;
     report = run_method(*context_, targets, sink);
     end_sweep();
     if (dropped != nullptr) *dropped = report.drops.take();

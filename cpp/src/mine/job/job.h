@@ -39,9 +39,9 @@ class Job {
   void keep_codes_of(const EmbeddingStore& store);
   // Makes what is kept, unless it was found.
   void make_codes();
-  // Prepared when it is first asked for.
-  MethodContext& context() {
-    if (!context_) prepare(nullptr);
+  // Prepared when it is first asked for, with these: see MethodContext.
+  MethodContext& context(MethodCheckpoint* checkpoint = nullptr, SharedRounds* rounds = nullptr) {
+    if (!context_) prepare(checkpoint, rounds);
     return *context_;
   }
   // After pairs were compared: keeps what is to be kept. Throws Error(corrupt) where files of the
@@ -58,7 +58,7 @@ class Job {
   }
 
  private:
-  void prepare(MethodCheckpoint* checkpoint);
+  void prepare(MethodCheckpoint* checkpoint, SharedRounds* rounds);
 
   const MatrixView image_;
   const MatrixView text_;

@@ -9,7 +9,8 @@ namespace helip::mining {
 MethodContext::MethodContext(const Corpus& corpus_, const MineOptions& options_,
                              std::int64_t memory_, std::filesystem::path scratch_,
                              const std::uint32_t* groups_, Team& team_,
-                             MethodCheckpoint* checkpoint_, KeptCodes* kept_codes)
+                             MethodCheckpoint* checkpoint_, KeptCodes* kept_codes,
+                             SharedRounds* rounds_)
     : corpus(corpus_),
       options(options_),
       memory(memory_),
@@ -17,6 +18,7 @@ MethodContext::MethodContext(const Corpus& corpus_, const MineOptions& options_,
       groups(groups_),
       team(team_),
       checkpoint(checkpoint_),
+      rounds(rounds_),
       kept_codes_(kept_codes) {}
 
 PreparedCorpus& MethodContext::prepared() {

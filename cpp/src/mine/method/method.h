@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -63,6 +64,24 @@ class MethodCheckpoint {
   virtual void save(const MethodState& state) = 0;
 };
 
+// A round of method partition, of units that can be worked on in any order.
+struct MethodRound {
+  std::int64_t number = 0;
+  std::vector<std::int64_t> work;                       // of each unit
+  std::function<void(std::int64_t, std::int64_t)> run;  // units [first, last), to the pools
+  std::function<void()> save;                           // what they are run with, by whomever
+};
+
+// Rounds whose units processes share.
+class SharedRounds {
+ public:
+  virtual ~SharedRounds() = default;
+  // Sees to it that the pools, of these rows, have what all units find. False: other processes are
+  // to run some of them first, and the method ends without writing a pool.
+  virtual bool see_to(const MethodRound& round, const std::vector<std::uint32_t>& rows,
+                      Pools& pools) = 0;
+};
+
 // Calls body(begin, end) for slices of [first, count), and save(begin) before one where a
 // checkpoint is due. All at once without a checkpoint.
 template <typename Save, typename Body>
@@ -84,10 +103,12 @@ class MethodContext {
   // `options`: validated, resolved: candidates is never 0 for method sample. `scratch`: folder for
   // what does not fit into `memory` bytes. `groups`: of near duplicates, see Pools; nullptr: none.
   // `checkpoint` nullptr: what is found is lost with the process. `kept_codes`: of the
-  // corpus and the options, see Codes. All must outlive this.
+  // corpus and the options, see Codes. `rounds` nullptr: this process runs all. All must outlive
+  // this.
   MethodContext(const Corpus& corpus, const MineOptions& options, std::int64_t memory,
                 std::filesystem::path scratch, const std::uint32_t* groups, Team& team,
-                MethodCheckpoint* checkpoint = nullptr, KeptCodes* kept_codes = nullptr);
+                MethodCheckpoint* checkpoint = nullptr, KeptCodes* kept_codes = nullptr,
+                SharedRounds* rounds = nullptr);
 
   const Corpus& corpus;
   const MineOptions& options;
@@ -96,6 +117,7 @@ class MethodContext {
   const std::uint32_t* const groups;
   Team& team;
   MethodCheckpoint* const checkpoint;
+  SharedRounds* const rounds;
   bool list_drops = false;  // exact and partition: the report lists what was kept out
 
   // What an earlier process has found; nullptr: nothing.
@@ -164,6 +186,9 @@ MethodReport mine_sample(MethodContext& context, const TargetRange& targets, Har
 // These write every row of the corpus: the range is all of it.
 MethodReport mine_hnsw(MethodContext& context, const TargetRange& targets, HardPairSink& sink);
 MethodReport mine_partition(MethodContext& context, const TargetRange& targets, HardPairSink& sink);
+// Whether it begins with clusters; else it compares all pairs, and reports so.
+bool partition_has_clusters(MethodContext& context);
+void report_all_pairs(std::int64_t rows, MethodReport& report);
 
 // By the method of context.options, which is not automatic.
 MethodReport run_method(MethodContext& context, const TargetRange& targets, HardPairSink& sink);

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <numeric>
+#include <optional>
 #include <span>
 
 #include "base/scratch_memory.h"
@@ -67,7 +69,7 @@ struct Listed {
 };
 
 // One process after another may do its rounds, and slices of them: what an earlier one has done is
-// gone through again without scoring a pair.
+// gone through again without scoring a pair. Processes may share a round.
 class PartitionMiner {
  public:
   PartitionMiner(MethodContext& context, const RecallSample& sample)
@@ -100,11 +102,11 @@ class PartitionMiner {
   Pools& pools() { return pools_; }
   const std::vector<std::int64_t>& slots() const { return slots_; }
 
-  // Each of the rounds returns the recall after it.
+  // Each of the rounds returns the recall after it; none: other processes have to work first.
 
   // The first round. Thresholds come from clusters that are compared, so that a pool is filled by
   // what reaches its threshold.
-  RecallEstimate begin() {
+  std::optional<RecallEstimate> begin() {
     near_ = std::min(kPartitionNear, clusters_);
     ClusterPartners partners(order_.near.size());
     for (std::uint32_t c = 0; c < order_.near.size(); ++c) {
@@ -116,14 +118,14 @@ class PartitionMiner {
            closest.begin() + static_cast<std::ptrdiff_t>(std::min(wanted, closest.size()))},
           partners);
     }
-    if (!done_before() && next_ == 0) {
+    if (!is_restored_) {
       prepared_.sweep().seed_by_clusters(context_.kept(), pools_, context_.team);
     }
     return compare(partners);
   }
 
   // Twice as many clusters are compared.
-  RecallEstimate widen() {
+  std::optional<RecallEstimate> widen() {
     near_ = std::min(2 * near_, clusters_);
     ClusterPartners partners(order_.near.size());
     const auto closest = near_clusters(order_, near_, context_.options.signed_products,
@@ -134,11 +136,11 @@ class PartitionMiner {
 
   // Every row is compared with the neighbours of its neighbours, but for those of clusters that its
   // own was compared with.
-  RecallEstimate refine() {
+  std::optional<RecallEstimate> refine() {
     ++passes_;
     pools_.expect_repeats();
     if (done_before()) return end_round();
-    if (next_ == 0) take_neighbours();
+    if (!has_neighbours_) take_neighbours();
     std::vector<Listed> all_listed(static_cast<std::size_t>(context_.team.size()));
     const Sweep::Candidates candidates = [&](std::int64_t target, int thread,
                                              std::vector<std::uint32_t>& places) {
@@ -157,20 +159,16 @@ class PartitionMiner {
         }
       }
     };
-    context_.team.begin_stage("refine", places_, places_, next_);
-    in_slices(
-        context_.checkpoint, context_.team, next_, places_,
-        [&](std::int64_t place) { save(place, true); },
-        [&](std::int64_t first, std::int64_t last) {
-          prepared_.sweep().run_candidates(candidates, first, last, pools_, context_.team);
-        });
-    context_.team.end_stage();
-    return end_round();
+    return run_round("refine", std::vector<std::int64_t>(order_.rows.size(), 1),
+                     [&](std::int64_t first, std::int64_t last) {
+                       prepared_.sweep().run_candidates(candidates, first, last, pools_,
+                                                        context_.team);
+                     });
   }
 
   // Between rounds, where that is due.
   void save_if_due() {
-    if (context_.checkpoint != nullptr && context_.checkpoint->due()) save(0, false);
+    if (context_.checkpoint != nullptr && context_.checkpoint->due()) save(0);
   }
 
  private:
@@ -180,7 +178,10 @@ class PartitionMiner {
         places_ *
             (Pools::bytes_per_target(context_.options.k, context_.options.skip) + 4 * neighbours_) +
         bytes_of_notes(places_, context_.team.size());
-    return bytes > prepared_.memory_left() ? context_.scratch : std::filesystem::path();
+    // Who unites what others found needs no codes.
+    const std::int64_t memory =
+        context_.rounds == nullptr ? prepared_.memory_left() : context_.memory;
+    return bytes > memory ? context_.scratch : std::filesystem::path();
   }
 
   void move_to(std::uint32_t cluster, Listed& listed) const {
@@ -203,26 +204,46 @@ class PartitionMiner {
     }
   }
 
-  RecallEstimate compare(const ClusterPartners& partners) {
+  std::optional<RecallEstimate> compare(const ClusterPartners& partners) {
     if (done_before()) return end_round();
-    context_.team.begin_stage("mine", context_.corpus.size(), pairs_of(partners, clusters_),
-                              pairs_of(partners, next_));
-    in_slices(
-        context_.checkpoint, context_.team, next_, clusters_,
-        [&](std::int64_t cluster) { save(cluster, false); },
-        [&](std::int64_t first, std::int64_t last) {
-          prepared_.sweep().run_clusters(partners, first, last, pools_, context_.team);
-        });
-    context_.team.end_stage();
-    return end_round();
-  }
-  // Of clusters [0, last) and their partners.
-  std::int64_t pairs_of(const ClusterPartners& partners, std::int64_t last) const {
-    std::int64_t pairs = 0;
-    for (std::uint32_t c = 0; c < last; ++c) {
-      for (const std::uint32_t other : partners[c]) pairs += compared_.pairs_of(c, other);
+    std::vector<std::int64_t> pairs(partners.size());
+    for (std::uint32_t c = 0; c < partners.size(); ++c) {
+      for (const std::uint32_t other : partners[c]) pairs[c] += compared_.pairs_of(c, other);
     }
-    return pairs;
+    return run_round("mine", std::move(pairs), [&](std::int64_t first, std::int64_t last) {
+      prepared_.sweep().run_clusters(partners, first, last, pools_, context_.team);
+    });
+  }
+
+  // `work`: of each unit.
+  template <typename Body>
+  std::optional<RecallEstimate> run_round(const char* stage, std::vector<std::int64_t> work,
+                                          const Body& body) {
+    const auto units = static_cast<std::int64_t>(work.size());
+    const auto sum = [&work](std::int64_t first, std::int64_t last) {
+      return std::accumulate(work.begin() + first, work.begin() + last, std::int64_t{0});
+    };
+    if (context_.rounds == nullptr) {
+      context_.team.begin_stage(stage, places_, sum(0, units), sum(0, next_));
+      in_slices(
+          context_.checkpoint, context_.team, next_, units, [&](std::int64_t unit) { save(unit); },
+          body);
+      context_.team.end_stage();
+      return end_round();
+    }
+    MethodRound round;
+    round.number = static_cast<std::int64_t>(round_);
+    round.run = [&, sum](std::int64_t first, std::int64_t last) {
+      context_.team.begin_stage(stage, places_, std::max<std::int64_t>(1, sum(first, last)));
+      body(first, last);
+      context_.team.end_stage();
+    };
+    round.save = [&] {
+      if (!is_restored_ || restored_rounds_ != recalls_.size()) save(0);
+    };
+    round.work = work;
+    if (!context_.rounds->see_to(round, order_.rows, pools_)) return {};
+    return end_round();
   }
 
   // Whether an earlier process has ended the round that comes now.
@@ -231,6 +252,7 @@ class PartitionMiner {
     if (!done_before()) {
       recalls_.push_back(measure());
       next_ = 0;
+      has_neighbours_ = false;
     }
     return recalls_[round_++];
   }
@@ -247,7 +269,7 @@ class PartitionMiner {
   }
 
   // Before cluster or target `next` of the round that comes now.
-  void save(std::int64_t next, bool refining) {
+  void save(std::int64_t next) {
     MethodState state;
     state.order = &order_;
     state.sample = &sample_.exact();
@@ -255,16 +277,19 @@ class PartitionMiner {
     state.pool_count = places_;
     state.next = next;
     state.recalls = recalls_;
-    if (refining) state.neighbours = neighbours();
+    if (has_neighbours_) state.neighbours = neighbours();
     context_.save(state);
   }
   void restore(const SavedMethodState& saved) {
+    is_restored_ = true;
     recalls_ = saved.recalls();
+    restored_rounds_ = recalls_.size();
     next_ = saved.next(places_);
     saved.read_pools(pools_, context_.corpus.size(), places_);
     if (!saved.has_neighbours()) return;
     make_graph();
     saved.read_neighbours(neighbours(), places_, kNone);
+    has_neighbours_ = true;
   }
 
   // As they are now, since pools change while rows are compared.
@@ -282,6 +307,7 @@ class PartitionMiner {
         }
       }
     });
+    has_neighbours_ = true;
   }
   void make_graph() {
     if (graph_.data() != nullptr) return;
@@ -310,6 +336,9 @@ class PartitionMiner {
   ScratchMemory graph_;                    // uint32 [places, neighbours_], best first
   std::int64_t near_ = 0;
   std::int64_t passes_ = 0;
+  bool has_neighbours_ = false;  // of the round that comes now
+  bool is_restored_ = false;
+  std::size_t restored_rounds_ = 0;
   std::vector<RecallEstimate> recalls_;  // after each round
   std::size_t round_ = 0;                // that comes now
   std::int64_t next_ = 0;                // cluster or target of the first that is not done
@@ -319,9 +348,7 @@ MethodReport all_pairs(MethodContext& context, const TargetRange& targets, HardP
   const std::int64_t rows = context.corpus.size();
   if (context.is_prepared()) context.prepare_for_exact();
   MethodReport report = mine_exact(context, targets, sink);
-  report.has_recall = true;
-  report.recall = {rows, 1.0, 1.0, 1.0};
-  report.partition.clusters = report.partition.near = 1;
+  report_all_pairs(rows, report);
   return report;
 }
 
@@ -334,27 +361,29 @@ double widenings(const RecallEstimate& recall, double target) {
                         : std::clamp(std::ceil(std::log2(missing / allowed)), 1.0, kMostWidenings);
 }
 
-// Writes nothing and says false where all pairs had better be compared.
+// Writes nothing and says false where all pairs had better be compared. Writes nothing either where
+// other processes have to work first.
 bool mine_clusters(MethodContext& context, HardPairSink& sink, MethodReport& report) {
   const double target = context.options.recall;
   const RecallSample sample(context);
   PartitionMiner miner(context, sample);
-  RecallEstimate recall = miner.begin();
-  while (recall.low < target) {
-    for (int pass = 0; pass < kPasses && recall.low < target; ++pass) {
-      const double missing = 1.0 - recall.estimate;
+  std::optional<RecallEstimate> recall = miner.begin();
+  while (recall && recall->low < target) {
+    for (int pass = 0; pass < kPasses && recall && recall->low < target; ++pass) {
+      const double missing = 1.0 - recall->estimate;
       recall = miner.refine();
-      if (missing - (1.0 - recall.estimate) < kWorthwhile * missing) break;
+      if (recall && missing - (1.0 - recall->estimate) < kWorthwhile * missing) break;
     }
-    if (recall.low >= target) break;
-    if (miner.compared().share() * std::exp2(widenings(recall, target)) > kMostToCompare)
+    if (!recall || recall->low >= target) break;
+    if (miner.compared().share() * std::exp2(widenings(*recall, target)) > kMostToCompare)
       return false;
     recall = miner.widen();
   }
+  if (!recall) return true;
   miner.save_if_due();
 
   report.has_recall = true;
-  report.recall = recall;
+  report.recall = *recall;
   report.partition.clusters = static_cast<std::int64_t>(context.prepared().order().near.size());
   report.partition.near = miner.near();
   report.partition.passes = miner.passes();
@@ -373,12 +402,22 @@ MethodReport mine_partition(MethodContext& context, const TargetRange& targets,
                             HardPairSink& sink) {
   MethodReport report;
   report.drops.listed = context.list_drops;
+  return partition_has_clusters(context) && mine_clusters(context, sink, report)
+             ? report
+             : all_pairs(context, targets, sink);
+}
+
+void report_all_pairs(std::int64_t rows, MethodReport& report) {
+  report.has_recall = true;
+  report.recall = {rows, 1.0, 1.0, 1.0};
+  report.partition.clusters = report.partition.near = 1;
+}
+
+bool partition_has_clusters(MethodContext& context) {
   const std::int64_t rows = context.corpus.size();
-  const bool clusters = filters_pay(context.corpus, rows) &&
-                        partition_pays(rows, context.kept(), context.options.recall) &&
-                        !context.prepared().order().near.empty();
-  return clusters && mine_clusters(context, sink, report) ? report
-                                                          : all_pairs(context, targets, sink);
+  return filters_pay(context.corpus, rows) &&
+         partition_pays(rows, context.kept(), context.options.recall) &&
+         !context.prepared().order().near.empty();
 }
 
 }  // namespace helip::mining

@@ -1,7 +1,7 @@
 """The engine of Ray: parts or shares of a mining job as tasks, one each, beside the table.
 
 A part is a range of targets, compared with all rows. A share owns pairs of rows, each of which is
-compared once; two steps of shares are the job (helip/shares.h).
+compared once; steps of shares are the job (helip/shares.h).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,14 @@ _MOST_DIMENSIONS = 65_536  # of a row, that codes are made of
 
 
 class Ray:
-    """Tasks of a Ray cluster, for all methods but ``partition`` in stages."""
+    """Tasks of a Ray cluster, for all but ``partition`` in stages."""
 
     def is_asked(self, job: MineJob) -> bool:
-        # Rows of partition that fit one cluster are nothing to spread.
-        return job.call.engine == "ray" and job.call.method != "partition"
+        call = job.call
+        # Few rows of partition are nothing to spread.
+        return call.engine == "ray" and (
+            call.method != "partition" or (call.cluster_rows is None and _can_be_shared_out(job))
+        )
 
     def accepts(self, job: MineJob) -> Error | None:
         call = job.call
@@ -61,87 +65,134 @@ class Ray:
                 f"device is {call.device!r}; engine 'ray' mines on CPUs, device='cpu'"
             )
         if has_checkpoint(job.path):
+            if call.method == "partition":
+                return MismatchError(
+                    f"{checkpoint_folder(job.path)} holds a job that was begun without Ray; go on "
+                    "with engine='threads', or remove that folder"
+                )
             return job.left_behind(checkpoint_folder(job.path))
         return job.left_behind(shares_folder(job.path))
 
     def run(self, job: MineJob) -> HardPairs:
         """Sees to it that all parts or shares lie beside the table, and puts them together here.
 
-        Method exact is mined in shares; other methods, few rows, and what was begun in parts are
-        mined in parts. Without ``parts`` they are as many as the job was begun with, or four for
-        each task that runs at a time. ``threads`` and ``memory`` are those of a task, and as many
-        CPUs are asked of Ray; None: those of the smallest node.
+        Methods exact and partition are mined in shares; other methods, few rows, and what was begun
+        in parts are mined in parts. Without ``parts`` they are as many as the job was begun with,
+        or four for each task that runs at a time. ``threads`` and ``memory`` are those of a task,
+        and as many CPUs are asked of Ray; None: those of the smallest node.
 
         Raises:
             UnsupportedError: Ray is not installed. StorageError: another job owns ``out``, a node
                 does not share it, or parts do not show up here. Error: a part failed, with the
                 reason.
         """
-        call, store, out = job.call, job.store, Path(job.path)
-        assert store is not None
+        call = job.call
         parts = agreed_parts(call.parts, out=job.path, method=call.method)
-        shared_out = _is_shared_out(job)
-        ray = import_ray()
-        make_directory(out)
-        with DirectoryLock(out, name=".lock"), ray_running(ray):
-            require_shared(ray, out / ".lock")
+        with ray_running(ray := import_ray()):
             each = call.threads or smallest_cpus(ray)
             if parts is None:
                 parts = max(1, min(job.rows, PARTS_PER_SLOT * slots(ray, each)))
-            spread = _spread_shares if shared_out else _spread_parts
-            parts = spread(ray, job, each, parts)
-        if not shared_out:
-            return mine_by_core(job, parts)
-        with ProgressBar(None, label="merge", unit="targets", enabled=call.progress) as bar:
-            core = _core.merge_shares(
-                store._core, parts, core_options(call, call), str(shares_folder(out)), job.path,
-                Follower(bar),
-            )  # fmt: skip
-        return HardPairs(core)
+            if _is_shared_out(job):
+                return _Shares(ray, job, each, parts).mined()
+            with _owned(ray, job.path):
+                _spread_parts(ray, job, each, parts)
+        return mine_by_core(job, parts)
+
+
+@contextlib.contextmanager
+def _owned(ray: Any, out: str) -> Iterator[None]:
+    """Of the directory of the table, which all nodes see."""
+    make_directory(Path(out))
+    with DirectoryLock(Path(out), name=".lock"):
+        require_shared(ray, Path(out) / ".lock")
+        yield
+
+
+def _can_be_shared_out(job: MineJob) -> bool:
+    return (
+        job.rows >= _LEAST_ROWS
+        and job.store is not None
+        and job.store.image_dim + job.store.text_dim <= _MOST_DIMENSIONS
+    )
 
 
 def _is_shared_out(job: MineJob) -> bool:
+    if job.call.method == "partition":
+        return True
     return (
         job.call.method in ("auto", "exact")
-        and job.rows >= _LEAST_ROWS
-        and job.store is not None
-        and job.store.image_dim + job.store.text_dim <= _MOST_DIMENSIONS
+        and _can_be_shared_out(job)
         and begun_parts(job.path) is None
     )
 
 
-def _spread_shares(ray: Any, job: MineJob, cpus: int, count: int) -> int:
-    """The number of shares: of those that were begun, or ``count``."""
-    call, store = job.call, job.store
-    assert store is not None
-    folder = shares_folder(os.path.abspath(job.path))
-    ranges = folder / "ranges"
-    if is_done(ranges):  # of this very job, or refused
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            identity = json.loads((ranges / "manifest.json").read_text())["attributes"]["identity"]
-            count = int(identity["shares"])
-        _core.prepare_shares(store._core, count, core_options(call, call), str(folder))
-    path, fingerprint, options, machine = whole = _told(job, cpus)
-    most = smallest_cpus(ray)
-    prepare = (path, fingerprint, options, {**machine, "threads": most}, count, str(folder))
-    see_to_parts(
-        ray, _prepare_shares, lambda _: prepare, {1: ranges}, is_done, cpus=most, label="prepare",
-        progress=call.progress,
-    )  # fmt: skip
+class _Shares:
+    """Steps of a job, each of which is shared out."""
 
-    def compare(step: str) -> None:
-        places = {i: folder / f"{step}-{i:05}-of-{count:05}" for i in range(1, count + 1)}
+    def __init__(self, ray: Any, job: MineJob, cpus: int, count: int) -> None:
+        """``cpus`` of a task. ``count`` of shares, where none was begun."""
+        assert job.store is not None
+        self._ray, self._job, self._store, self._cpus = ray, job, job.store._core, cpus
+        self._folder = shares_folder(os.path.abspath(job.path))
+        self._options = core_options(job.call, job.call)
+        self._count = self._begun_shares() or count
+
+    def mined(self) -> HardPairs:
+        with _owned(self._ray, self._job.path):
+            step = self._prepared()
+        while True:
+            with _owned(self._ray, self._job.path):
+                self._compare(step)
+            with ProgressBar(None, label="merge", unit="targets", enabled=self._progress) as bar:
+                table = _core.merge_shares(
+                    self._store, self._count, step, self._options, str(self._folder),
+                    self._job.path, Follower(bar),
+                )  # fmt: skip
+            if table is not None:
+                return HardPairs(table)
+            step += 1
+
+    @property
+    def _progress(self) -> bool:
+        return self._job.call.progress
+
+    def _beginnings(self) -> list[Path]:
+        """What all shares begin with is one of these."""
+        return [self._folder / name for name in ("ranges", "rounds")]
+
+    def _begun_shares(self) -> int | None:
+        for path in self._beginnings():
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                found = json.loads((path / "manifest.json").read_text())
+                return int(found["attributes"]["identity"]["shares"])
+        return None
+
+    def _prepared(self) -> int:
+        """The step that is to be mined."""
+        path, fingerprint, options, machine = _told(self._job, self._cpus)
+        most = smallest_cpus(self._ray)
+        told = (path, fingerprint, options, {**machine, "threads": most}, self._count)
         see_to_parts(
-            ray, _mine_share, lambda i: (*whole, step == "across", i, count, str(folder)), places,
-            is_done, cpus=cpus, label=f"mine {step} ranges", progress=call.progress,
+            self._ray, _prepare_shares, lambda _: (*told, str(self._folder)), {1: self._folder},
+            lambda _: any(map(is_done, self._beginnings())), cpus=most, label="prepare",
+            progress=self._progress,
+        )  # fmt: skip
+        # Of this very job, or refused.
+        step: int = _core.prepare_shares(self._store, self._count, self._options, str(self._folder))
+        return step
+
+    def _compare(self, step: int) -> None:
+        count, whole = self._count, _told(self._job, self._cpus)
+        places = {
+            i: self._folder / f"step-{step:02}-{i:05}-of-{count:05}" for i in range(1, count + 1)
+        }
+        see_to_parts(
+            self._ray, _mine_share, lambda i: (*whole, step, i, count, str(self._folder)), places,
+            is_done, cpus=self._cpus, label=f"mine, step {step + 1}", progress=self._progress,
         )  # fmt: skip
 
-    compare("within")
-    compare("across")
-    return count
 
-
-def _spread_parts(ray: Any, job: MineJob, cpus: int, parts: int) -> int:
+def _spread_parts(ray: Any, job: MineJob, cpus: int, parts: int) -> None:
     call, store, out = job.call, job.store, os.path.abspath(job.path)
     assert store is not None
     places = {i: part_path(out, i, parts) for i in range(1, parts + 1)}
@@ -154,7 +205,6 @@ def _spread_parts(ray: Any, job: MineJob, cpus: int, parts: int) -> int:
         ray, _mine_part, lambda index: (*whole, index, parts, str(places[index])), places,
         is_done, cpus=cpus, label="mine", progress=call.progress,
     )  # fmt: skip
-    return parts
 
 
 def _told(job: MineJob, cpus: int) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
@@ -179,13 +229,13 @@ def _prepare_shares(
 
 
 def _mine_share(
-    path: str, fingerprint: str, options: dict[str, Any], machine: dict[str, Any], across: bool,
+    path: str, fingerprint: str, options: dict[str, Any], machine: dict[str, Any], step: int,
     index: int, count: int, folder: str,
 ) -> None:  # fmt: skip
     """What a task does, on its node."""
     store = _opened(path, fingerprint)
     asked = core_options(MineOptions(**options), JobOptions(**machine))
-    _core.mine_share(store._core, across, index, count, asked, folder)
+    _core.mine_share(store._core, step, index, count, asked, folder)
 
 
 def _mine_part(

@@ -82,7 +82,7 @@ class Stages:
 
 def asks_for_stages(method: str, cluster_rows: int | None, engine: str) -> bool:
     """Whether these options mean stages, where there are rows for more than one cluster."""
-    return method == "partition" and (cluster_rows is not None or engine != "threads")
+    return method == "partition" and (cluster_rows is not None or engine == "local")
 
 
 def goes_in_stages(call: Any, *, rows: int) -> bool:

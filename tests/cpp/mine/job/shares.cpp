@@ -24,16 +24,31 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void mine_shares(const EmbeddingStore& store, const MineOptions& options, std::int64_t count,
-                 const fs::path& folder) {
-  prepare_shares(store, count, options, folder);
-  for (const auto step : {Share::within, Share::across}) {
-    // In any order, by any number of threads.
-    for (std::int64_t index = count; index >= 1; --index) {
-      MineOptions own = options;
-      own.threads = 1 + static_cast<int>(index % 2);
-      mine_share(store, {index, count, step}, own, folder);
+void mine_step(const EmbeddingStore& store, const MineOptions& options, std::int64_t count,
+               std::int64_t step, const fs::path& folder) {
+  // In any order, by any number of threads.
+  for (std::int64_t index = count; index >= 1; --index) {
+    MineOptions own = options;
+    own.threads = 1 + static_cast<int>(index % 2);
+    mine_share(store, {index, count, step}, own, folder);
+  }
+}
+
+struct Mined {
+  HardPairs table;
+  std::int64_t steps;
+};
+
+Mined mined_in_shares(const EmbeddingStore& store, const MineOptions& options, std::int64_t count,
+                      const fs::path& folder, const fs::path& out) {
+  for (std::int64_t step = prepare_shares(store, count, options, folder);; ++step) {
+    REQUIRE(prepare_shares(store, count, options, folder) <= step);
+    mine_step(store, options, count, step, folder);
+    if (auto table = merge_shares(store, count, step, options, folder, out)) {
+      REQUIRE_FALSE(fs::exists(folder));
+      return {std::move(*table), step + 1};
     }
+    REQUIRE_FALSE(fs::exists(out / "manifest.json"));
   }
 }
 
@@ -71,11 +86,10 @@ TEST_CASE("shares are the table of a single run", "[shares]") {
   for (const std::int64_t count : {1, 2, 3, 6, 7}) {
     INFO(count);
     const fs::path shares = folder / ("p" + std::to_string(count) + ".shares");
-    mine_shares(store, options, count, shares);
-    const HardPairs merged =
-        merge_shares(store, count, options, shares, folder / std::to_string(count));
-    REQUIRE((bytes_of(merged) == bytes_of(whole)));
-    REQUIRE_FALSE(fs::exists(shares));
+    const Mined mined =
+        mined_in_shares(store, options, count, shares, folder / std::to_string(count));
+    REQUIRE((bytes_of(mined.table) == bytes_of(whole)));
+    REQUIRE(mined.steps == 2);
   }
 }
 
@@ -86,10 +100,76 @@ TEST_CASE("a margin is asked of each pair by the share that owns it", "[shares]"
   MineOptions options = exact_options(6);
   options.margin = 0.05;
   const HardPairs whole = mine(store, options, {}, folder / "whole");
-  mine_shares(store, options, 4, folder / "p");
-  const HardPairs merged = merge_shares(store, 4, options, folder / "p", folder / "merged");
-  REQUIRE(table_of(merged).size() == table_of(whole).size());
-  REQUIRE((bytes_of(merged) == bytes_of(whole)));
+  const Mined mined = mined_in_shares(store, options, 4, folder / "p", folder / "merged");
+  REQUIRE(table_of(mined.table).size() == table_of(whole).size());
+  REQUIRE((bytes_of(mined.table) == bytes_of(whole)));
+}
+
+TEST_CASE("shares of clusters are the table of a single run", "[shares][partition]") {
+  const TemporaryFolder folder;
+  MineOptions options = exact_options(10);
+  options.method = MiningMethod::partition;
+  std::int64_t rows = 25000;
+  bool all_pairs = false;
+  std::int64_t steps = 2;  // at least
+  SECTION("clusters, and neighbours of neighbours") {}
+  SECTION("without codes that are kept") { options.keep_codes = false; }
+  SECTION("of a group the best, on disk") {
+    options.collapse = Collapse::image;
+    options.image_max = 0.97;
+    options.memory = 1;
+  }
+  SECTION("more clusters") {
+    options.recall = 0.965;
+    steps = 5;
+  }
+  SECTION("all pairs of few rows") {
+    rows = 2000;
+    all_pairs = true;
+  }
+  SECTION("all pairs, as the clusters turn out to be of no use") {
+    options.recall = 0.99;
+    all_pairs = true;
+  }
+  const EmbeddingStore store =
+      store_of(folder / "s", clustered_data(rows, 48, 32, DType::float32, 1, 400, 0.9));
+  const HardPairs whole = mine(store, options, {}, folder / "whole");
+  REQUIRE(report_of(whole)["partition"]["exact"].get<bool>() == all_pairs);
+  for (const std::int64_t count : {1, 5}) {
+    INFO(count);
+    const Mined mined =
+        mined_in_shares(store, options, count, folder / ("p" + std::to_string(count) + ".shares"),
+                        folder / std::to_string(count));
+    REQUIRE((bytes_of(mined.table) == bytes_of(whole)));
+    REQUIRE(mined.steps >= steps);
+  }
+}
+
+TEST_CASE("a step of clusters that was merged is not mined again", "[shares][partition]") {
+  const TemporaryFolder folder;
+  MineOptions options = exact_options(10);
+  options.method = MiningMethod::partition;
+  const EmbeddingStore store =
+      store_of(folder / "s", clustered_data(25000, 48, 32, DType::float32, 1, 400, 0.9));
+  const fs::path shares = folder / "p";
+  REQUIRE(prepare_shares(store, 3, options, shares) == 0);
+  mine_step(store, options, 3, 0, shares);
+  expect_error(ErrorCode::mismatch, "the step is 1, and the job is at step 0",
+               [&] { mine_share(store, {1, 3, 1}, options, shares); });
+  REQUIRE_FALSE(merge_shares(store, 3, 0, options, shares, folder / "out"));
+  REQUIRE(prepare_shares(store, 3, options, shares) == 1);
+  // Its shares are in the job now.
+  REQUIRE_FALSE(fs::exists(shares / "step-00-00001-of-00003"));
+  expect_error(ErrorCode::mismatch, "the step is 0, and the job is at step 1",
+               [&] { mine_share(store, {1, 3, 0}, options, shares); });
+  REQUIRE_FALSE(merge_shares(store, 3, 0, options, shares, folder / "out"));  // once more
+  expect_error(ErrorCode::mismatch, "shares 3, here 4",
+               [&] { (void)prepare_shares(store, 4, options, shares); });
+  mine_step(store, options, 3, 1, shares);
+  const fs::path file = shares / "step-01-00002-of-00003" / "share.safetensors";
+  flip_byte(file, fs::file_size(file) / 2);
+  expect_error(ErrorCode::corrupt, "step-01-00002-of-00003",
+               [&] { (void)merge_shares(store, 3, 1, options, shares, folder / "out"); });
 }
 
 TEST_CASE("shares that are there stay, and those of another job are named", "[shares]") {
@@ -97,43 +177,47 @@ TEST_CASE("shares that are there stay, and those of another job are named", "[sh
   const EmbeddingStore store = store_of(folder / "s", with_zeros(500));
   const MineOptions options = exact_options(5);
   const fs::path shares = folder / "p";
-  expect_error(ErrorCode::io, "ranges",
-               [&] { mine_share(store, {1, 3, Share::within}, options, shares); });
-  mine_shares(store, options, 3, shares);
-  const fs::path one = shares / "across-00002-of-00003" / "manifest.json";
+  expect_error(ErrorCode::io, "ranges", [&] { mine_share(store, {1, 3, 0}, options, shares); });
+  REQUIRE(prepare_shares(store, 3, options, shares) == 0);
+  mine_step(store, options, 3, 0, shares);
+  REQUIRE_FALSE(merge_shares(store, 3, 0, options, shares, folder / "out"));
+  mine_step(store, options, 3, 1, shares);
+  const fs::path one = shares / "step-01-00002-of-00003" / "manifest.json";
   const auto written = fs::last_write_time(one);
-  mine_share(store, {2, 3, Share::across}, options, shares);
+  mine_share(store, {2, 3, 1}, options, shares);
   REQUIRE(fs::last_write_time(one) == written);
 
   MineOptions changed = options;
   changed.k = 7;
   expect_error(ErrorCode::mismatch, "k 5, here 7",
-               [&] { mine_share(store, {1, 3, Share::within}, changed, shares); });
+               [&] { mine_share(store, {1, 3, 0}, changed, shares); });
   expect_error(ErrorCode::mismatch, "shares 3, here 4",
-               [&] { prepare_shares(store, 4, options, shares); });
+               [&] { (void)prepare_shares(store, 4, options, shares); });
   changed = options;
   changed.method = MiningMethod::sample;
-  expect_error(ErrorCode::unsupported, "pairs are shared out for 'exact'",
-               [&] { prepare_shares(store, 3, changed, shares); });
+  expect_error(ErrorCode::unsupported, "shared out for 'exact' and 'partition'",
+               [&] { (void)prepare_shares(store, 3, changed, shares); });
 
   for (const std::int64_t count : {0, 501}) {
     expect_error(ErrorCode::invalid_argument, "1 .. 500",
-                 [&] { prepare_shares(store, count, options, folder / "q"); });
+                 [&] { (void)prepare_shares(store, count, options, folder / "q"); });
   }
   expect_error(ErrorCode::invalid_argument, "the share is 4 of 3",
-               [&] { mine_share(store, {4, 3, Share::within}, options, shares); });
+               [&] { mine_share(store, {4, 3, 0}, options, shares); });
+  expect_error(ErrorCode::invalid_argument, "the step is 2; it must lie in 0 .. 1",
+               [&] { mine_share(store, {1, 3, 2}, options, shares); });
 
   // Damage of any of them is named, and nothing is written.
-  const fs::path file = shares / "across-00002-of-00003" / "share.safetensors";
+  const fs::path file = shares / "step-01-00002-of-00003" / "share.safetensors";
   for (int i = 0; i < 16; ++i) {
     const std::uintmax_t at = fs::file_size(file) * static_cast<std::uintmax_t>(i) / 16;
     flip_byte(file, at);
-    expect_error(ErrorCode::corrupt, "across-00002-of-00003",
-                 [&] { (void)merge_shares(store, 3, options, shares, folder / "out"); });
+    expect_error(ErrorCode::corrupt, "step-01-00002-of-00003",
+                 [&] { (void)merge_shares(store, 3, 1, options, shares, folder / "out"); });
     REQUIRE_FALSE(fs::exists(folder / "out" / "manifest.json"));
     flip_byte(file, at);
   }
   fs::remove_all(one.parent_path());
-  expect_error(ErrorCode::io, "across-00002-of-00003",
-               [&] { (void)merge_shares(store, 3, options, shares, folder / "out"); });
+  expect_error(ErrorCode::io, "step-01-00002-of-00003",
+               [&] { (void)merge_shares(store, 3, 1, options, shares, folder / "out"); });
 }

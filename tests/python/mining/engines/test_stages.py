@@ -12,8 +12,10 @@ from helip.mining.engines.stages import asks_for_stages
     [
         ("partition", None, "threads", False),
         ("partition", 500, "threads", True),
-        ("partition", None, "ray", True),
-        ("exact", None, "ray", False),  # in parts
+        ("partition", None, "local", True),
+        ("partition", 500, "ray", True),
+        ("partition", None, "ray", False),  # in shares
+        ("exact", None, "ray", False),  # likewise
     ],
 )
 def test_stages_are_of_partition(
