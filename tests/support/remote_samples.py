@@ -34,4 +34,8 @@ def write_store(
 
 def files_of(folder: Path) -> dict[str, bytes]:
     """Name → contents of all files but locks."""
-    return {each.name: each.read_bytes() for each in folder.iterdir() if each.name != ".lock"}
+    return {
+        each.name: each.read_bytes()
+        for each in folder.iterdir()
+        if each.name not in (".lock", ".in-use")
+    }

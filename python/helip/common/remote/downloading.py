@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,23 @@ from helip.common.files import (
     make_directory,
     own_cache,
     publish_file,
+    remove_leftovers,
     storage_errors,
     sync,
 )
 from helip.common.progress import ProgressBar
+from helip.common.quantities import parse_bytes
 from helip.common.remote.container import COMPANIONS, IN_FLIGHT, PIECE, RemoteContainer
 from helip.common.remote.manifest import MANIFEST
 from helip.common.remote.urls import local_path, url_of
 
 _OURS = re.compile(
-    rf"{MANIFEST}|shard-\d+\.safetensors|\.lock|{'|'.join(map(re.escape, COMPANIONS))}"
+    rf"{MANIFEST}|shard-\d+\.safetensors|\.lock|\.in-use|{'|'.join(map(re.escape, COMPANIONS))}"
 )
 _ROOM = 16 << 20  # bytes that stay free
+_IN_USE = ".in-use"  # of a container in the cache: locked by whoever has opened it
+_holding = threading.Lock()
+_held: dict[Path, int] = {}  # containers and their locks' descriptors
 
 _log = logging.getLogger(__name__)
 
@@ -41,21 +47,114 @@ def cached(
     """The directory in which a container lies on this machine; downloads it where none does.
 
     Its name has the checksum of the manifest, so that the same bytes are found again and others
-    never taken for them. Where another process downloads it already, this one waits.
+    never taken for them. Where another process downloads it already, this one waits. With
+    ``HELIP_CACHE_SIZE`` containers that were opened longest ago make room for it, but for those
+    that a process has opened and that still runs.
 
     Args:
         cache: the folder of such directories; None: ``remote`` in that of ``HELIP_CACHE``.
 
-    Raises as `download`.
+    Raises as `download`, and StorageError where it does not fit ``HELIP_CACHE_SIZE``.
     """
     folder = cache_folder(cache)
     name = container.url.rpartition("/")[2]
     target = folder / f"{name}-{container.manifest.checksum}"
-    if (target / MANIFEST).is_file():
-        _log.info("remote: %s is in %s already", container.url, target)
-    else:
-        download(container, target, progress=progress, more="; name another cache")
-    return target
+    while True:
+        if (target / MANIFEST).is_file():
+            _log.info("remote: %s is in %s already", container.url, target)
+        else:
+            _make_room(container, folder, target)
+            download(container, target, progress=progress, more="; name another cache")
+        if _hold(target):
+            return target
+
+
+def _hold(target: Path) -> bool:
+    """Keeps a container in its cache until this process ends; False: it has gone meanwhile."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    with _holding:
+        if target in _held and (target / MANIFEST).is_file():
+            return True
+        try:
+            descriptor = os.open(target / _IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:
+            return False
+        except OSError:  # a cache that this process may only read, and nobody's bound is kept
+            return (target / MANIFEST).is_file()
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if not (target / MANIFEST).is_file():
+            os.close(descriptor)
+            return False
+        os.utime(descriptor)  # when it was used last
+        _held[target] = descriptor
+        return True
+
+
+def _make_room(container: RemoteContainer, folder: Path, target: Path) -> None:
+    """Removes what was used longest ago until a container fits the bound of its cache."""
+    bound = parse_bytes(os.environ.get("HELIP_CACHE_SIZE"), name="HELIP_CACHE_SIZE")
+    if bound == 0 or not folder.is_dir():
+        return
+    own = f".partial-{target.name}"
+    with DirectoryLock(folder, name=".room", wait=True):
+        remove_leftovers(folder, "")
+        with storage_errors("look at", folder):
+            others = [each for each in folder.iterdir() if each.is_dir() and each.name != own]
+            sizes = {path: _bytes_in(path) for path in others}
+        for path in sorted(filter(_lock_name, others), key=_last_use):
+            if sum(sizes.values()) + container.manifest.bytes <= bound:
+                return
+            if _remove_unused(path):
+                _log.info("remote: %s made room in %s", path.name, folder)
+                del sizes[path]
+    if (used := sum(sizes.values())) + container.manifest.bytes > bound:
+        raise StorageError(
+            errno.ENOSPC,
+            f"{container.url} takes {container.manifest.bytes:,} bytes, and HELIP_CACHE_SIZE is "
+            f"{bound:,}, of which {used:,} are in use in {folder}; raise it, or name another cache",
+        )
+
+
+def _lock_name(path: Path) -> str | None:
+    """What is locked of a container while it is in use, or comes; None: it is something else."""
+    if path.name.startswith(".partial-"):
+        return ".lock"
+    return _IN_USE if (path / MANIFEST).is_file() else None
+
+
+def _remove_unused(path: Path) -> bool:
+    """Removes a container that no process holds."""
+    import fcntl
+
+    with storage_errors("remove", path):
+        lock = path / (_lock_name(path) or _IN_USE)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            discard_directory(path)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+    return True
+
+
+def _last_use(path: Path) -> float:
+    for each in (path / _IN_USE, path / MANIFEST, path):
+        with contextlib.suppress(OSError):
+            return each.stat().st_mtime
+    return 0.0
+
+
+def _bytes_in(path: Path) -> int:
+    total = 0
+    for each in path.rglob("*"):
+        with contextlib.suppress(OSError):  # it went meanwhile
+            total += each.stat().st_size if each.is_file() else 0
+    return total
 
 
 def cache_folder(cache: str | os.PathLike[str] | None) -> Path:

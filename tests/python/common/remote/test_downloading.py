@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from helip.common.errors import MismatchError, StorageError
+from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
 from helip.common.remote import downloading
 from helip.common.remote.container import RemoteContainer
 from helip.common.remote.downloading import cached, download
@@ -222,3 +222,59 @@ def test_so_many_pieces_are_on_their_way_and_no_more(
         server.delay = 0.01
         fetch(served(server, store), tmp_path / "back")
         assert server.most_running == 3
+
+
+def test_what_was_used_longest_ago_makes_room_but_for_what_is_open(
+    s3: S3Server, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from helip.common.remote.uploading import upload
+
+    cache, urls = tmp_path / "cache", []
+    for name in "abc":
+        other = tmp_path / name
+        write_store(other, seed=ord(name))
+        upload(other, f"s3://bucket/{name}", progress=False)
+        urls.append(f"s3://bucket/{name}")
+    size = RemoteContainer(urls[0]).manifest.bytes
+    monkeypatch.setenv("HELIP_CACHE_SIZE", str(2 * size + 100_000))
+    script = """
+import sys, time
+from helip.common.remote.container import RemoteContainer
+from helip.common.remote.downloading import cached
+for url in sys.argv[2:]:
+    print(cached(RemoteContainer(url), sys.argv[1], progress=False), flush=True)
+sys.stdin.read()
+"""
+
+    def opened(*names: str) -> tuple[subprocess.Popen[str], list[Path]]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(cache), *names],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        return process, [Path(process.stdout.readline().strip()) for _ in names]
+
+    def end(process: subprocess.Popen[str]) -> None:
+        process.communicate("")
+
+    first, (a,) = opened(urls[0])
+    second, (b,) = opened(urls[1])
+    stale = cache / ".partial-stale"  # of a download that was killed
+    stale.mkdir()
+    (stale / "shard").write_bytes(b"x" * 100_000)
+    with pytest.raises(StorageError, match=r"bucket/c takes .* HELIP_CACHE_SIZE is .*; raise it"):
+        cached(RemoteContainer(urls[2]), cache, progress=False)
+    assert (a / "manifest.json").exists() and (b / "manifest.json").exists()
+    assert not stale.exists()
+    end(second)
+    third, (c,) = opened(urls[2])  # takes the place of b, as a is open
+    assert files_of(c).keys() == files_of(tmp_path / "c").keys()
+    assert a.exists() and not b.exists()
+    end(first)
+    end(third)
+    again, _ = opened(urls[0], urls[1])  # a was used before c, and is used again
+    assert a.exists() and b.exists() and not c.exists()
+    end(again)
+    monkeypatch.setenv("HELIP_CACHE_SIZE", "many")
+    with pytest.raises(InvalidArgumentError, match="HELIP_CACHE_SIZE is 'many'"):
+        cached(RemoteContainer(urls[2]), cache, progress=False)
