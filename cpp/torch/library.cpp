@@ -1,7 +1,6 @@
 // Registers the operators of namespace `helip` with whichever libtorch loads this library.
 #include <torch/csrc/stable/library.h>
 
-#include "candidate_pools.h"
 #include "fused_filter.h"
 #include "product_filter.h"
 
@@ -9,8 +8,6 @@
   "Tensor? image_rows, Tensor? image_columns, Tensor? image_row_margins, "  \
   "Tensor? image_column_margins, Tensor? text_rows, Tensor? text_columns, " \
   "Tensor? text_row_margins, Tensor? text_column_margins"
-#define HELIP_POOLS \
-  "Tensor(a!) ids, Tensor(b!) upper, Tensor(c!) lower, Tensor(d!) counts, Tensor(e!) thresholds"
 
 STABLE_TORCH_LIBRARY(helip, library) {
   library.def(
@@ -21,10 +18,6 @@ STABLE_TORCH_LIBRARY(helip, library) {
   library.def("product_seed(" HELIP_BLOCK
               ", *, float image_max, float text_max, bool signed, int k) -> Tensor");
   library.def("load_cuda_library(str path) -> ()");
-  library.def("pool_offer(" HELIP_POOLS
-              ", Tensor rows, Tensor columns, Tensor survivor_upper, Tensor survivor_lower, *, "
-              "int k, int first, int row_first, int column_first, int position) -> int");
-  library.def("pool_trim(" HELIP_POOLS ", *, int k, int begin, int end) -> ()");
 }
 
 // One implementation for every device: where it is not by other operators, it looks itself.
@@ -32,6 +25,4 @@ STABLE_TORCH_LIBRARY_IMPL(helip, CompositeExplicitAutograd, library) {
   library.impl("product_filter", TORCH_BOX(&helip::product_filter));
   library.impl("product_seed", TORCH_BOX(&helip::product_seed));
   library.impl("load_cuda_library", TORCH_BOX(&helip::load_cuda_library));
-  library.impl("pool_offer", TORCH_BOX(&helip::pool_offer));
-  library.impl("pool_trim", TORCH_BOX(&helip::pool_trim));
 }

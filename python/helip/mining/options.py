@@ -191,8 +191,6 @@ class DeviceOptions(ScoreRules):
     """Survivors of a call; None: by memory."""
     memory: Positive | None = None
     """Bytes on each device; None: 60 % of what is free, on a CPU 1 GiB."""
-    host_memory: Positive | None = None
-    """Bytes of candidates; None: a quarter of what the process may use."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,8 +26,7 @@ class NotLaunchedError(UnsupportedError):
 class Survivors:
     """Pairs that may belong to the pool of their row or their column; all on the device.
 
-    A GPU works on a later call while what one call found is copied: the count comes right behind
-    its kernel, the rest by a stream of its own.
+    Their count is copied right behind the kernel, so that a GPU works on a later call meanwhile.
     """
 
     rows: torch.Tensor  # int32 [>= count], position of the row in its block
@@ -43,12 +42,9 @@ class Survivors:
             self.counted.synchronize()
         return int(self.total)
 
-    def to_host(self, count: int) -> tuple[torch.Tensor, ...]:
-        """The first ``count`` of each vector, in host memory. After count()."""
-        device = self.rows.device
-        with torch.cuda.stream(torch.cuda.Stream(device) if device.type == "cuda" else None):
-            vectors = (self.rows, self.columns, self.upper, self.lower)
-            return tuple(v[:count].cpu() for v in vectors)
+    def some(self, count: int) -> tuple[torch.Tensor, ...]:
+        """The first ``count`` of each vector. After count()."""
+        return tuple(v[:count] for v in (self.rows, self.columns, self.upper, self.lower))
 
 
 def load_library(path: str | Path | None = None) -> None:

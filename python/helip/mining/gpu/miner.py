@@ -2,14 +2,14 @@
 
 The quadratic part runs on the device, in a 16-bit format or float32: blocks of rows are multiplied
 with each other, each unordered pair once, and only pairs whose score may reach the k-th of either
-of their two targets are sent to the host (``cpp/torch/product_filter.h``). A threshold, the lower
+of their two targets stay (``cpp/torch/product_filter.h``). A threshold, the lower
 bound of a target's k-th score, begins with a sample of the rows and rises as candidates are found.
-The host keeps the candidates of every target, cuts them by their bounds, and ranks what is left in
-float64. A pair that is not sent has a proven upper bound below both thresholds, so precision,
-device and order of work change the time, never the table.
+The device keeps the candidates of every target and cuts them by their bounds; the host ranks what
+is left in float64. A pair that is dropped has a proven upper bound below both thresholds, so
+precision, device and order of work change the time, never the table.
 
-Memory: a device holds as many blocks of rows as fit; the host two to three times the table, and
-where that is too much, one band of targets after another.
+Memory: a device holds some 25 bytes for each pair of the table, and as many blocks of rows as fit;
+where that is too much, one band of targets follows another.
 
 The same code runs on ``cpu`` and ``cuda``. It is tested on CPU tensors, the CUDA kernel in an
 emulation of its threads: **nothing of it has been run on a GPU** (``docs/gpu.md``).
@@ -31,7 +31,7 @@ import torch
 from helip import _core
 from helip.common.errors import CancelledError, InvalidArgumentError, UnsupportedError
 from helip.mining.gpu.blocks import Blocks, units_of_band
-from helip.mining.gpu.candidate_pools import CandidatePools, Rerank, Solve
+from helip.mining.gpu.candidate_pools import CandidatePools, Rerank, Solve, list_bytes
 from helip.mining.gpu.kernel import load_cuda_library, load_library
 from helip.mining.gpu.products import check_kernel, check_products, exact_products, plain_mode
 from helip.mining.gpu.rows import FORMATS
@@ -124,9 +124,14 @@ class DeviceMiner:
         }
         if reason:
             self.report["kernel_reason"] = reason
-        self._memory = self._plan_memory()
+        budget = self._budget()
+        each = list_bytes(self.options.k, self.rows)
+        targets = max(1, min(self.rows, budget // 3 // each))  # of a band, at most
+        self._memory = self._plan_memory(budget - targets * each, each)
         self._blocks = Blocks(self.rows, self._memory.block_rows)
-        self._bands = self._plan_bands()
+        every = range(len(self._blocks))
+        step = len(every) if targets == self.rows else max(1, targets // self._blocks.size)
+        self._bands = [every[start : start + step] for start in range(0, len(every), step)]
         self.pairs = sum(_pairs_of_band(self._blocks, band) for band in self._bands)
 
     def bands(self, progress: Progress | None = None) -> Iterator[tuple[int, Pools]]:
@@ -152,7 +157,9 @@ class DeviceMiner:
         counts = {"candidates": 0, "lists_cut": 0, "solved_on_host": 0}
         for band in self._bands:
             first, last = blocks.span(band.start)[0], blocks.span(band[-1])[1]
-            pools = CandidatePools(first, last, k, self.rows, self._rerank, self._solve)
+            pools = CandidatePools(
+                first, last, k, self.rows, self._rerank, self._solve, self._devices
+            )
             with exact_products():
                 if len(sample):
                     _share(searchers, band, partial(Searcher.seed, sample=sample, k=k, pools=pools))
@@ -205,31 +212,25 @@ class DeviceMiner:
             return "torch", str(error)
         return "fused", ""
 
-    def _plan_memory(self) -> DeviceMemory:
-        """One plan for all devices, by the one with the least memory."""
-        budget = self.options.memory
-        if budget is None:
-            cuda = self._devices[0].type == "cuda"
-            free = [torch.cuda.mem_get_info(d)[0] for d in self._devices] if cuda else []
-            budget = int(0.6 * min(free)) if cuda else 2**30 // len(self._devices)
+    def _budget(self) -> int:
+        """Bytes for each device, by the one with the least memory."""
+        if self.options.memory is not None:
+            return self.options.memory
+        cuda = self._devices[0].type == "cuda"
+        free = [torch.cuda.mem_get_info(d)[0] for d in self._devices] if cuda else []
+        return int(0.6 * min(free)) if cuda else 2**30 // len(self._devices)
+
+    def _plan_memory(self, budget: int, each: int) -> DeviceMemory:
+        """One plan for all devices. ``each``: bytes of a target's candidates."""
         return DeviceMemory.plan(
             budget,
             [int(x.shape[1]) for x in self._inputs.values()],
             self._dtype,
             rows=self.rows,
             block_rows=self.options.block_rows or _BLOCK_ROWS[self._devices[0].type],
+            list_bytes=each,
             capacity=self.options.capacity,
         )
-
-    def _plan_bands(self) -> list[range]:
-        """Blocks whose targets' candidates fit the host's memory together."""
-        memory = self.options.host_memory
-        if memory is None:
-            memory = (_core.usable_memory() or 4 << 30) // 4
-        targets = memory // CandidatePools.bytes_per_target(self.options.k, self.rows)
-        every = range(len(self._blocks))
-        step = max(1, targets // self._blocks.size)
-        return [every[start : start + step] for start in range(0, len(every), step)]
 
     def _sample(self) -> np.ndarray:
         """Rows at even distances, or none where so few would be no use."""

@@ -41,8 +41,10 @@ class DeviceMemory:
         *,
         rows: int,
         block_rows: int,
+        list_bytes: int,
         capacity: int | None = None,
     ) -> DeviceMemory:
+        """``list_bytes``: of a target's list of candidates, where as many may come."""
         size = max(1, min(block_rows, rows))
         row_bytes = sum(padded_width(w, dtype) * dtype.itemsize + 4 for w in widths)
         reading = 40 * max(widths) * min(STEP_ROWS, size)  # float64 while normalising
@@ -53,7 +55,8 @@ class DeviceMemory:
         if capacity is None:
             capacity = min(2**22, size * size, budget // 8 // _SURVIVOR_BYTES)
         capacity = max(size, capacity)  # the survivors of one row always fit
-        scratch = reading + tile_pairs * _TILE_BYTES + 2 * capacity * _SURVIVOR_BYTES
+        taking = 2 * capacity * _SURVIVOR_BYTES + 2 * size * 4 * list_bytes
+        scratch = reading + tile_pairs * _TILE_BYTES + 2 * capacity * _SURVIVOR_BYTES + taking
         # Less one, for the sample that gives the first thresholds.
         resident = max(2, (budget - scratch) // (size * row_bytes) - 1)
         return DeviceMemory(size, tile_pairs, capacity, resident)
@@ -90,12 +93,13 @@ class Searcher:
                 part = rows.part(a, min(a + step, len(rows)))
                 # One more than k: a row may be in the sample itself.
                 bounds = seed(part, self._sample, self.rules, k + 1)
-                pools.raise_thresholds(first + a, bounds.cpu())
+                pools.raise_thresholds(first + a, bounds)
 
     def search(self, unit: list[BlockPair], pools: CandidatePools) -> None:
         """Offers to the pools what survives of each pair of blocks."""
+        pools.share_thresholds()
         with self._out_of_memory_explained():
-            # The device filters the next blocks while the host takes in what survived of the last.
+            # The device has the next blocks to filter while the host waits for the last.
             earlier: tuple[BlockPair, list[_Call]] | None = None
             for pair in unit:
                 calls = self._calls(pair, 0, self._rows_of(pair.rows), pools)
@@ -138,15 +142,15 @@ class Searcher:
     def _call(self, pair: BlockPair, begin: int, end: int, pools: CandidatePools) -> _Call:
         first, _ = self.blocks.span(pair.rows)
         columns = self._block(pair.columns)
-        own = pools.thresholds(first + begin, first + end)
+        own = pools.thresholds(first + begin, first + end, self.device)
         if pair.symmetric:
-            other = pools.thresholds(*self.blocks.span(pair.columns))
+            other = pools.thresholds(*self.blocks.span(pair.columns), self.device)
         else:
-            other = torch.full((len(columns),), torch.inf)
+            other = torch.full((len(columns),), torch.inf, device=self.device)
         survivors = filter_pairs(
             self._block(pair.rows).part(begin, end),
             columns,
-            (own.to(self.device), other.to(self.device)),
+            (own, other),
             self.rules,
             after=begin if pair.rows == pair.columns else begin - end,
             capacity=self.memory.capacity,
@@ -166,7 +170,7 @@ class Searcher:
             self.survivors += count
             first, last = self.blocks.span(pair.rows)
             rows = first + call.begin, last
-            pools.offer(call.survivors.to_host(count), rows, self.blocks.span(pair.columns))
+            pools.offer(call.survivors.some(count), rows, self.blocks.span(pair.columns))
             return
         # What was found is not offered: it will be found again, and must be offered but once.
         self.splits += 1

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 import torch
 
-from helip.mining.gpu import kernel as device_kernel
 from helip.mining.gpu.candidate_pools import CandidatePools
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _library():
-    # An installed package has the library; a build tree names it.
-    device_kernel.load_library(os.environ.get("HELIP_TORCH_LIBRARY"))
+CPU = torch.device("cpu")
 
 
 class Scores:
@@ -44,7 +37,7 @@ class Scores:
         return self.rerank(targets, np.array([every[every != t] for t in targets]))
 
     def pools(self, first, last):
-        return CandidatePools(first, last, self.k, len(self.table), self.rerank, self.solve)
+        return CandidatePools(first, last, self.k, len(self.table), self.rerank, self.solve, [CPU])
 
 
 def survivors(table, rows, columns, slack):
@@ -85,19 +78,19 @@ def test_thresholds_rise_to_a_lower_bound_of_the_kth_score():
     pools = scores.pools(0, 300)
     rows, columns = np.triu_indices(300, 1)
     pools.offer(survivors(scores.table, rows, columns, 0.001), (0, 300), (0, 300))
-    thresholds = pools.thresholds(0, 300).numpy()
+    thresholds = pools.thresholds(0, 300, CPU).numpy()
     kth = np.sort(scores.table, axis=1)[:, -4]
     assert (thresholds <= kth).all()
     assert (thresholds > kth - 0.5).all()
     pools.raise_thresholds(0, torch.full((300,), 0.1))
-    assert np.array_equal(pools.thresholds(0, 300).numpy(), np.maximum(thresholds, 0.1))
+    assert np.array_equal(pools.thresholds(0, 300, CPU).numpy(), np.maximum(thresholds, 0.1))
 
 
 def test_only_targets_of_the_band_take_candidates():
     scores = Scores(symmetric_scores(30, 3), k=3)
     pools = scores.pools(10, 20)
-    assert torch.isinf(pools.thresholds(0, 10)).all()
-    assert torch.isinf(pools.thresholds(5, 12)).tolist() == [True] * 5 + [False] * 2
+    assert torch.isinf(pools.thresholds(0, 10, CPU)).all()
+    assert torch.isinf(pools.thresholds(5, 12, CPU)).tolist() == [True] * 5 + [False] * 2
     rows, columns = np.triu_indices(30, 1)
     pools.offer(survivors(scores.table, rows, columns, 0.01), (0, 30), (0, 30))
     expected = scores.solve(np.arange(10, 20))
@@ -129,13 +122,3 @@ def test_a_target_whose_list_is_cut_too_often_is_solved_among_all_rows():
     assert counts.tolist() == [2]
     assert scores.solved == [0]
     assert pools.solved == 1
-
-
-def test_lists_that_do_not_fit_are_refused():
-    pools = Scores(symmetric_scores(30, 4), k=3).pools(0, 30)
-    good = survivors(np.ones((30, 30)), np.array([0]), np.array([1]), 0.0)
-    for place in range(4):
-        bad = list(good)
-        bad[place] = bad[place].double()
-        with pytest.raises(RuntimeError, match="int32 and float32"):
-            pools.offer(tuple(bad), (0, 30), (0, 30))

@@ -204,24 +204,22 @@ def test_the_same_bytes_for_any_block_memory_sample_and_number_of_devices():
         {"block_rows": 7},
         {"memory": 1, "block_rows": 50},
         {"memory": 400_000, "block_rows": 64},
-        {"host_memory": 1, "block_rows": 50},
-        {"host_memory": 100_000, "block_rows": 30},
         {"sample": 0},
         {"sample": 300},
         {"device": "cpu,cpu", "block_rows": 20},
-        {"device": "cpu,cpu,cpu", "block_rows": 30, "memory": 1, "host_memory": 100_000},
+        {"device": "cpu,cpu,cpu", "block_rows": 30, "memory": 1},
     ):
         assert_same(reference.mine(**options), expected)
 
 
-def test_a_band_of_targets_at_a_time_when_the_host_has_little_memory():
+def test_a_band_of_targets_at_a_time_when_the_device_has_little_memory():
     reference = Reference(*embeddings())
     miner = device.DeviceMiner(
         inputs_of(None, reference.image, reference.text, ("image", "text")),
         rerank=reference.pools,
         solve=reference.pools,
         device="cpu",
-        host_memory=1,
+        memory=1,
         block_rows=100,
         **reference.options(),
     )
