@@ -420,7 +420,7 @@ def main() -> None:
         "--dims", type=widths, nargs="+", default=[(384, 768), (1280, 384)], help="384x768 1280x384"
     )
     add("--k", type=int, nargs="+", default=[50, 500])
-    add("--source", choices=("grown", "icons"), default="grown", help="of the rows")
+    add("--source", default="grown", help="of the rows: grown, icons or a folder of matrices")
     add("--sides", nargs="+", choices=SIDE_NAMES, default=list(SIDE_NAMES[:5]))
     add("--repeats", type=int, default=3)
     add("--threads", type=int, default=2)

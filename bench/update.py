@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[60_000, 200_000])
     parser.add_argument("--dims", type=lambda s: tuple(map(int, s.split("x"))), default=(1280, 384))
-    parser.add_argument("--source", choices=SOURCES, default="grown", help="of the rows")
+    parser.add_argument("--source", default="grown", help="grown, icons or a folder of matrices")
     parser.add_argument("--k", type=int, default=50)
     parser.add_argument("--new", type=float, default=0.05, help="new rows, of those before")
     parser.add_argument("--delete", type=float, default=0.0, help="deleted rows, of all")
