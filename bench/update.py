@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from real_icons import SOURCES, rows_folder
+from real_icons import rows_folder
 from stores import append_rows
 
 import helip
