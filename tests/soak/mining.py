@@ -21,6 +21,8 @@ from rows import SCALES_OF, SHAPES, Pools, cosines, plain_rows, rows_of
 
 import helip
 from helip import _core
+from helip.mining.inputs import core_options
+from helip.mining.options import JobOptions, MineOptions
 from helip.verdicts import Exclusions
 
 Job = dict[str, Any]
@@ -28,8 +30,9 @@ RULES = ("k", "image_max", "text_max", "min_score", "signed", "modality", "margi
          "collapse")  # fmt: skip
 PLAIN: Job = {
     "kills": 0, "updates": [], "filter": None, "verdicts": 0, "codes": False, "parts": None,
-    "part": None, "cluster_rows": None, "out": False, "store": False, "memory": None, "threads": 1,
-    "kernel": "portable", "method": "exact", "collapse": "none", "skip": 0,
+    "part": None, "shares": 0, "cluster_rows": None, "out": False, "store": False,
+    "memory": None, "threads": 1, "kernel": "portable", "method": "exact", "collapse": "none",
+    "skip": 0,
     "margin": None, "modality": "both", "signed": False, "min_score": 0.0, "image_max": 0.98,
     "text_max": 0.98, "uneven": False, "twins": False, "scale": "1", "dtype": "float32",
     "image_shape": "noise", "text_shape": "noise",
@@ -61,7 +64,7 @@ def draw(dice: Dice) -> Job:
         "candidates": None, "refresh": 300_000,
         "kernel": dice.of(*_core.kernel_names()), "threads": dice.of(1, 1, 2, 3),
         "memory": dice.mostly(None, 1, 20_000, 400_000), "store": store,
-        "out": store and dice.chance(0.4), "parts": None, "part": None, "codes": False,
+        "out": store and dice.chance(0.4), "parts": None, "part": None, "shares": 0, "codes": False,
         "cluster_rows": None, "kills": 0, "verdicts": 0, "updates": [], "filter": None,
     }  # fmt: skip
     if dice.chance(0.5):
@@ -84,6 +87,8 @@ def draw(dice: Dice) -> Job:
         job["memory"] = None
     if store and (exact or method == "sample") and dice.chance(0.25):
         job["parts" if job["out"] else "part"] = min(rows, dice.whole(2, 5))
+    if store and method in ("exact", "auto", "partition") and dice.chance(0.1):
+        job["shares"] = min(rows, dice.whole(1, 6))
     if store and method != "hnsw" and job["part"] is None:
         job["codes"] = dice.chance(0.15)
     if job["out"] and dice.chance(0.08):
@@ -298,6 +303,9 @@ def check_store(job: Job, path: Path, covered: Counter[str]) -> None:
         took = time.monotonic() - began
         if job["kills"]:
             check_kills(job, store, {**call, "checkpoint": 0.0}, path, took, covered)
+        if job["shares"] and exclusions is None and not job["cluster_rows"]:
+            same(in_shares(job, store, call, path), table, "shares differ from the whole")
+            covered["in shares"] += 1
         if job["codes"]:
             same(helip.mine(store, **{**call, "parts": None}), table, "kept codes change the table")
     if out is not None:
@@ -308,6 +316,23 @@ def check_store(job: Job, path: Path, covered: Counter[str]) -> None:
         check_filter(job, table, covered)
     for number, changes in enumerate(job["updates"], 1):
         table = check_update(job, path, table, number, changes, call, covered)
+
+
+def in_shares(job: Job, store: helip.EmbeddingStore, call: Job, path: Path) -> helip.HardPairs:
+    options = core_options(
+        MineOptions(**{name: call[name] for name in MineOptions().as_dict() if name in call}),
+        JobOptions(threads=call["threads"], memory=call["memory"]),
+    )
+    order, folder = np.random.default_rng(job["seed"]), path / "shares"
+    given = (job["shares"], options, str(folder))
+    step = _core.prepare_shares(store._core, *given)
+    while True:
+        for index in order.permutation(job["shares"]).tolist():
+            _core.mine_share(store._core, step, index + 1, *given)
+        found = _core.merge_shares(store._core, job["shares"], step, *given[1:], str(path / "m"))
+        if found is not None:
+            return helip.HardPairs(found)
+        step += 1
 
 
 def check_written(
