@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import ray
 from partition_growth import grown_store
 
 import helip
+from helip.common.ray_parts import import_ray
 
 
 def files_of(table: Path) -> dict[str, bytes]:
@@ -41,7 +41,9 @@ def main() -> None:
     arguments = parser.parse_args()
     path = arguments.store or grown_store(arguments.cache / "grown", arguments.rows)
     begun = time.perf_counter()
-    ray.init(num_cpus=arguments.cores, include_dashboard=False, log_to_driver=False)
+    (ray := import_ray()).init(
+        num_cpus=arguments.cores, include_dashboard=False, log_to_driver=False
+    )
     result: dict[str, Any] = {"start": time.perf_counter() - begun, "rows": [], "ratios": []}
     sides: dict[str, dict[str, Any]] = {
         "process": {"threads": arguments.cores, "keep_codes": False},

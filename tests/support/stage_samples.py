@@ -63,7 +63,9 @@ def run_in_any_order(job: StageJob, store: helip.EmbeddingStore, memory: str) ->
 def files_of(path: Path) -> dict[str, bytes]:
     """The bytes of a table."""
     return {
-        entry.name: entry.read_bytes() for entry in sorted(path.iterdir()) if entry.name != ".lock"
+        entry.name: entry.read_bytes()
+        for entry in sorted(path.iterdir())
+        if entry.name not in (".lock", ".in-use")
     }
 
 

@@ -90,8 +90,7 @@ class ClusterOptions(Options):
     """partition in stages: how rows are spread over clusters that are mined one by one."""
 
     cluster_rows: Annotated[int, Ge(64)] | None = None
-    """partition in stages: rows of a cluster; None: 1,000,000 by engine local, and no
-    stages by others."""
+    """partition in stages: rows of a cluster; None: 1,000,000 by engine local."""
     overlap: Annotated[int, Ge(1), Le(16)] = 2
     """partition in stages: clusters that each row is mined in at first."""
 
