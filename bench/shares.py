@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -47,22 +46,21 @@ def main() -> None:
     result: dict[str, Any] = {"start": time.perf_counter() - begun, "rows": [], "ratios": []}
     sides: dict[str, dict[str, Any]] = {
         "process": {"threads": arguments.cores, "keep_codes": False},
-        "shares": {"engine": "ray", "threads": 1},
+        "shares": {"threads": 1, "engine": "ray"},
     }
     for repeat in range(arguments.repeats):
         seconds, tables = {}, {}
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             for side in sorted(sides, reverse=repeat % 2 == 1):
-                shutil.rmtree(path / "codes", ignore_errors=True)
                 out = Path(folder) / side
+                codes = {"codes": Path(folder) / "codes"} if side == "shares" else {}
                 begun = time.perf_counter()
                 pairs = helip.mine(
                     path, k=arguments.k, method=arguments.method, device="cpu", out=out,
-                    progress=False, **sides[side],
+                    progress=False, **sides[side], **codes,
                 )  # fmt: skip
                 seconds[side] = time.perf_counter() - begun
                 tables[side] = files_of(out)
-        shutil.rmtree(path / "codes", ignore_errors=True)
         assert tables["process"] == tables["shares"]
         ratio = seconds["shares"] / seconds["process"]
         result["rows"].append({**seconds, "report": pairs.report})

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import helip
+from helip.common.errors import UnsupportedError
 from helip.common.parts import shares_folder
 from support.mined_samples import files_of
 
@@ -68,3 +69,18 @@ def test_a_lost_node_costs_its_parts_and_no_byte(cluster: Any, tmp_path: Path, m
     assert pairs.report.get("partition", {}).get("exact", False) is False
     helip.mine(store, out=tmp_path / "whole", method=method, **CALL)
     assert files_of(out) == files_of(tmp_path / "whole")
+
+
+def test_nodes_of_other_kernels_are_named(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    values = np.random.default_rng(0).normal(size=(5000, 14))
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=6) as writer:
+        writer.append([str(i) for i in range(5000)], values[:, :8], values[:, 8:])
+    monkeypatch.setattr("helip._core.kernel_name", lambda: "another")
+    with pytest.raises(
+        UnsupportedError, match=r"the kernel of the node .*, and of this .* another"
+    ):
+        helip.mine(tmp_path / "s", out=tmp_path / "p", method="partition", engine="ray", **CALL)

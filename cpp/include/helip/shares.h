@@ -1,6 +1,6 @@
-// A job of method exact or partition whose work is shared out: every pair of rows is compared by
-// one process at most, and what it finds counts for both rows. The table has the bytes of a single
-// run. A job has steps, whose shares are mined in any order, anywhere:
+// A job of method exact or partition whose work is shared out: what a process finds of a pair of
+// rows counts for both. The table has the bytes of a single run. A job has steps, whose shares are
+// mined in any order, anywhere:
 //
 //     std::int64_t step = prepare_shares(store, count, options, folder);
 //     std::optional<HardPairs> table;

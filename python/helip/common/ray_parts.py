@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 PARTS_PER_SLOT = 4  # of a job that does not say; fewer prepare less often, more lose less
 _RETRIES = 3  # of a task by Ray, when its worker dies
-_LAG = 15.0  # seconds after which a node must see a file that another one has written
+LAG = 15.0  # seconds after which a node must see a file that another one has written
 _ROUNDS = 3  # of submissions of a part whose task Ray has given up
 
 
@@ -73,24 +73,30 @@ def require_shared(ray: Any, lock: Path) -> None:
 
     The file names this process, so that another file of the same path is not taken for it.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2 or not lock.exists():  # systems without flock have no such file
+    if not lock.exists():  # systems without flock have no such file
         return
-    on_node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    probe = ray.remote(num_cpus=0)(_sees)
-    asked = {
-        node["NodeID"]: probe.options(
-            scheduling_strategy=on_node(node["NodeID"], soft=True)
-        ).remote(str(lock.absolute()), lock.read_bytes())
-        for node in nodes
-    }
-    for node in nodes:
-        if not ray.get(asked[node["NodeID"]]):
-            address = node.get("NodeManagerAddress", node["NodeID"])
+    for address, sees in on_each_node(ray, _sees, str(lock.absolute()), lock.read_bytes()).items():
+        if not sees:
             raise StorageError(
                 f"the node {address} does not see {lock.parent}, which all nodes of the cluster "
                 "must share; " + _mend(lock)
             )
+
+
+def on_each_node(ray: Any, work: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+    """Address → what ``work`` gives there; empty where there is one node alone."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2:
+        return {}
+    on_node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    task = ray.remote(num_cpus=0)(work)
+    asked = {
+        node.get("NodeManagerAddress", node["NodeID"]): task.options(
+            scheduling_strategy=on_node(node["NodeID"], soft=True)
+        ).remote(*arguments)
+        for node in nodes
+    }
+    return {address: ray.get(answer) for address, answer in asked.items()}
 
 
 def _mend(lock: Path) -> str:
@@ -104,7 +110,7 @@ def _mend(lock: Path) -> str:
 
 def _sees(lock: str, contents: bytes) -> bool:
     """What a task does, on its node; a shared file system may lag behind."""
-    deadline = time.monotonic() + _LAG
+    deadline = time.monotonic() + LAG
     while True:
         with contextlib.suppress(OSError):
             if Path(lock).read_bytes() == contents:

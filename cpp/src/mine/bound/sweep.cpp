@@ -234,7 +234,7 @@ void Sweep::seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sin
       std::int64_t begin = target_at(order_.begins[static_cast<std::size_t>(cluster)]);
       if (begin == end) continue;
       candidates.clear();
-      const std::int64_t near = seeding_clusters(static_cast<std::uint32_t>(cluster), kept);
+      const std::int64_t near = seeding_clusters(order_, static_cast<std::uint32_t>(cluster), kept);
       for (std::int64_t i = 0; i < near; ++i) {
         add_cluster(order_.near[static_cast<std::size_t>(cluster)][static_cast<std::size_t>(i)],
                     candidates);
@@ -341,12 +341,13 @@ void Sweep::seed_by_clusters(std::int64_t kept, SweepSink& sink, Team& team) con
   seed_clusters(job, kept, sink, team);
 }
 
-std::int64_t Sweep::seeding_clusters(std::uint32_t cluster, std::int64_t kept) const noexcept {
+std::int64_t seeding_clusters(const RowOrder& order, std::uint32_t cluster,
+                              std::int64_t kept) noexcept {
   const std::int64_t wanted = std::max(kLeastSeeds, 8 * kept);
   std::int64_t rows = 0;
   std::int64_t count = 0;
-  for (const std::uint32_t other : order_.near[cluster]) {
-    rows += order_.begins[other + 1] - order_.begins[other];
+  for (const std::uint32_t other : order.near[cluster]) {
+    rows += order.begins[other + 1] - order.begins[other];
     ++count;
     if (rows >= wanted) break;
   }

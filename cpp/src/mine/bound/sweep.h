@@ -63,6 +63,10 @@ using ClusterPartners = std::vector<std::vector<std::uint32_t>>;
 
 inline constexpr std::int64_t kSweepBlock = 576;  // rows of a block, whole tiles both ways
 
+// Of the clusters near one how many the first thresholds of its rows come from.
+std::int64_t seeding_clusters(const RowOrder& order, std::uint32_t cluster,
+                              std::int64_t kept) noexcept;
+
 class Sweep {
  public:
   Sweep(const Corpus& corpus, const FilterPlan& plan, const Codes& codes, const RowOrder& order);
@@ -83,9 +87,8 @@ class Sweep {
   // work.
   SweepCounts run_clusters(const ClusterPartners& partners, std::int64_t first, std::int64_t last,
                            SweepSink& sink, Team& team) const;
-  // Thresholds by rows of the first clusters near a target's own, seeding_clusters() of them.
+  // Thresholds by rows of the first clusters near a target's own.
   void seed_by_clusters(std::int64_t kept, SweepSink& sink, Team& team) const;
-  std::int64_t seeding_clusters(std::uint32_t cluster, std::int64_t kept) const noexcept;
   // Writes the places that a target is compared with, none twice and not its own.
   using Candidates =
       std::function<void(std::int64_t target, int worker, std::vector<std::uint32_t>& places)>;

@@ -151,7 +151,8 @@ class NoSink final : public HardPairSink {
 // The rounds of who runs one share of one of them.
 class MinedRound final : public SharedRounds {
  public:
-  MinedRound(const ShareFiles& files, const Share& share) : files_(files), share_(share) {}
+  MinedRound(const ShareFiles& files, const Share& share, Job& job)
+      : files_(files), share_(share), job_(job) {}
 
   // Units of about the same work for each share.
   bool see_to(const MethodRound& round, const std::vector<std::uint32_t>& rows,
@@ -169,6 +170,7 @@ class MinedRound final : public SharedRounds {
     const std::int64_t first = share_.index == 1 ? 0 : begin_of(share_.index - 1);
     const std::int64_t last = begin_of(share_.index);
     if (first < last) round.run(first, last);
+    job_.end_sweep();  // before it counts: no file became shorter meanwhile
     files_.save_pools(files_.place_of(share_.step, share_.index), pools, rows, false);
     return false;
   }
@@ -182,6 +184,7 @@ class MinedRound final : public SharedRounds {
  private:
   const ShareFiles& files_;
   const Share share_;
+  Job& job_;
 };
 
 // The rounds of who unites what all shares of one of them found, or begins the first.
@@ -214,6 +217,7 @@ class MergedRounds final : public SharedRounds {
     team.end_stage();
     return true;
   }
+  bool needs_codes() const override { return false; }
   // Whether a round is to be mined by others.
   bool waits() const { return waits_; }
 
@@ -251,6 +255,8 @@ std::int64_t prepare_shares(const EmbeddingStore& store, std::int64_t count,
     Job job(store.image(), store.text(), options, scratch_folder(folder), progress);
     job.keep_codes_of(store);
     if (options.method == MiningMethod::partition) {
+      make_directory(files.rounds());
+      const DirectoryLock lock(files.rounds());
       Checkpoint checkpoint(files.rounds(), files.identity(), kNeverBetween, progress);
       if (checkpoint.found() != nullptr) {
         return static_cast<std::int64_t>(checkpoint.found()->recalls().size());
@@ -282,7 +288,7 @@ void mine_share(const EmbeddingStore& store, const Share& share, const MineOptio
     job.keep_codes_of(store);
     if (!has_rounds) return mine_ranges(job, files, share);
     OthersCheckpoint state(files.rounds(), files.identity(), SavedPools::thresholds);
-    MinedRound rounds(files, share);
+    MinedRound rounds(files, share, job);
     job.context(&state, &rounds);
     NoSink none;
     (void)job.mine_all(none);
@@ -309,6 +315,7 @@ std::optional<HardPairs> merge_shares(const EmbeddingStore& store, std::int64_t 
     HardPairs::Origin origin{
         store.fingerprint(), store.data_fingerprint(), options_json(options), {}};
     if (has_rounds) {
+      const DirectoryLock lock(files.rounds());
       Checkpoint checkpoint(files.rounds(), files.identity(), kNeverBetween, progress);
       MergedRounds rounds(files, step, job);
       job.context(&checkpoint, &rounds);

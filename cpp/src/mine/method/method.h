@@ -80,6 +80,8 @@ class SharedRounds {
   // to run some of them first, and the method ends without writing a pool.
   virtual bool see_to(const MethodRound& round, const std::vector<std::uint32_t>& rows,
                       Pools& pools) = 0;
+  // Whether units are run here: who unites what others found needs no codes.
+  virtual bool needs_codes() const { return true; }
 };
 
 // Calls body(begin, end) for slices of [first, count), and save(begin) before one where a

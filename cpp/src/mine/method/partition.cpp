@@ -111,8 +111,8 @@ class PartitionMiner {
     ClusterPartners partners(order_.near.size());
     for (std::uint32_t c = 0; c < order_.near.size(); ++c) {
       const auto& closest = order_.near[c];
-      const auto wanted = static_cast<std::size_t>(
-          std::max(near_, prepared_.sweep().seeding_clusters(c, context_.kept())));
+      const auto wanted =
+          static_cast<std::size_t>(std::max(near_, seeding_clusters(order_, c, context_.kept())));
       add(c,
           {closest.begin(),
            closest.begin() + static_cast<std::ptrdiff_t>(std::min(wanted, closest.size()))},
@@ -178,9 +178,8 @@ class PartitionMiner {
         places_ *
             (Pools::bytes_per_target(context_.options.k, context_.options.skip) + 4 * neighbours_) +
         bytes_of_notes(places_, context_.team.size());
-    // Who unites what others found needs no codes.
-    const std::int64_t memory =
-        context_.rounds == nullptr ? prepared_.memory_left() : context_.memory;
+    const bool needs_codes = context_.rounds == nullptr || context_.rounds->needs_codes();
+    const std::int64_t memory = needs_codes ? prepared_.memory_left() : context_.memory;
     return bytes > memory ? context_.scratch : std::filesystem::path();
   }
 

@@ -35,6 +35,7 @@ _OURS = re.compile(
 )
 _ROOM = 16 << 20  # bytes that stay free
 _IN_USE = ".in-use"  # of a container in the cache: locked by whoever has opened it
+_KEPT = re.compile(r"(?P<partial>\.partial-)?.+-(?P<checksum>[0-9a-f]{32})")  # in the cache
 _holding = threading.Lock()
 _held: dict[Path, int] = {}  # containers and their locks' descriptors
 
@@ -65,46 +66,62 @@ def cached(
         else:
             _make_room(container, folder, target)
             download(container, target, progress=progress, more="; name another cache")
-        if _hold(target):
+        if hold(target):
             return target
 
 
-def _hold(target: Path) -> bool:
+def hold(target: Path) -> bool:
     """Keeps a container in its cache until this process ends; False: it has gone meanwhile."""
     try:
         import fcntl
     except ImportError:  # Windows
         return True
-    with _holding:
-        if target in _held and (target / MANIFEST).is_file():
+    lock = target / _IN_USE
+    try:
+        if target in _held and os.path.samestat(os.fstat(_held[target]), lock.stat()):
             return True
-        try:
-            descriptor = os.open(target / _IN_USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except FileNotFoundError:
-            return False
-        except OSError:  # a cache that this process may only read, and nobody's bound is kept
-            return (target / MANIFEST).is_file()
+    except OSError:  # it was removed, by whatever
+        pass
+    try:
+        descriptor = _opened_lock(lock)
+    except FileNotFoundError:
+        return False
+    except OSError:  # a cache that this process may not write to, without a lock yet
+        return (target / MANIFEST).is_file()
+    with contextlib.suppress(OSError):  # file systems without locks
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if not (target / MANIFEST).is_file():
-            os.close(descriptor)
-            return False
+    if not (target / MANIFEST).is_file():
+        os.close(descriptor)
+        return False
+    with contextlib.suppress(OSError):
         os.utime(descriptor)  # when it was used last
+    with _holding:
+        if (earlier := _held.pop(target, None)) is not None:
+            os.close(earlier)
         _held[target] = descriptor
-        return True
+    return True
+
+
+def _opened_lock(lock: Path) -> int:
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except PermissionError:  # of another user, who let it be read
+        return os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _make_room(container: RemoteContainer, folder: Path, target: Path) -> None:
     """Removes what was used longest ago until a container fits the bound of its cache."""
     bound = parse_bytes(os.environ.get("HELIP_CACHE_SIZE"), name="HELIP_CACHE_SIZE")
-    if bound == 0 or not folder.is_dir():
+    if bound == 0 or not folder.is_dir() or os.name == "nt":
         return
     own = f".partial-{target.name}"
     with DirectoryLock(folder, name=".room", wait=True):
-        remove_leftovers(folder, "")
         with storage_errors("look at", folder):
-            others = [each for each in folder.iterdir() if each.is_dir() and each.name != own]
-            sizes = {path: _bytes_in(path) for path in others}
-        for path in sorted(filter(_lock_name, others), key=_last_use):
+            others = [each for each in folder.iterdir() if _is_kept(each) and each.name != own]
+        for path in others:  # of processes that were killed while they made room
+            remove_leftovers(folder, path.name)
+        sizes = {path: _bytes_in(path) for path in others}
+        for path in sorted(others, key=_last_use):
             if sum(sizes.values()) + container.manifest.bytes <= bound:
                 return
             if _remove_unused(path):
@@ -118,27 +135,37 @@ def _make_room(container: RemoteContainer, folder: Path, target: Path) -> None:
         )
 
 
-def _lock_name(path: Path) -> str | None:
-    """What is locked of a container while it is in use, or comes; None: it is something else."""
-    if path.name.startswith(".partial-"):
-        return ".lock"
-    return _IN_USE if (path / MANIFEST).is_file() else None
+def _is_kept(path: Path) -> bool:
+    """Whether it was downloaded to the cache, in whole or in part: nothing else is ever removed."""
+    found = _KEPT.fullmatch(path.name)
+    if found is None or not path.is_dir() or path.is_symlink():
+        return False
+    try:
+        manifest = path / (".source" if found["partial"] else MANIFEST)
+        return found["checksum"].encode() in manifest.read_bytes()
+    except OSError:
+        return False
 
 
 def _remove_unused(path: Path) -> bool:
     """Removes a container that no process holds."""
     import fcntl
 
-    with storage_errors("remove", path):
-        lock = path / (_lock_name(path) or _IN_USE)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            discard_directory(path)
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(descriptor)
+    lock = ".lock" if path.name.startswith(".partial-") else _IN_USE
+    try:
+        with storage_errors("remove", path):
+            descriptor = _opened_lock(path / lock)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                discard_directory(path)
+            except BlockingIOError:
+                return False
+            finally:
+                os.close(descriptor)
+    except StorageError as error:
+        if error.errno != errno.ENOENT:  # its download has ended meanwhile, or it was removed
+            raise
+        return not path.exists()
     return True
 
 

@@ -17,7 +17,7 @@ from helip.common.files import (
     storage_errors,
 )
 from helip.common.remote.container import RemoteContainer
-from helip.common.remote.downloading import cache_folder, cached
+from helip.common.remote.downloading import cache_folder, cached, hold
 from helip.common.remote.manifest import MANIFEST, digest_of, parse_manifest
 from helip.common.remote.uploading import has_container, taken, upload
 from helip.common.remote.urls import local_path, url_of
@@ -95,4 +95,5 @@ def _kept(place: Path) -> Path:
         else:
             place.rename(target)
         shutil.rmtree(place.parent)
+    hold(target)
     return target

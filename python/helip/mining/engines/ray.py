@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from helip.common.files import DirectoryLock, make_directory
 from helip.common.parts import part_path, shares_folder
 from helip.common.progress import Follower, ProgressBar
 from helip.common.ray_parts import (
+    LAG,
     PARTS_PER_SLOT,
     import_ray,
+    on_each_node,
     ray_running,
     require_shared,
     see_to_parts,
@@ -138,6 +141,8 @@ class _Shares:
         self._count = self._begun_shares() or count
 
     def mined(self) -> HardPairs:
+        if self._job.call.method == "partition":
+            _require_kernel(self._ray)
         with _owned(self._ray, self._job.path):
             step = self._prepared()
         while True:
@@ -235,7 +240,32 @@ def _mine_share(
     """What a task does, on its node."""
     store = _opened(path, fingerprint)
     asked = core_options(MineOptions(**options), JobOptions(**machine))
-    _core.mine_share(store._core, step, index, count, asked, folder)
+    deadline = time.monotonic() + LAG
+    while True:
+        try:
+            return _core.mine_share(store._core, step, index, count, asked, folder)
+        except MismatchError as error:
+            # A shared file system may still show the step before.
+            if "and the job is at step" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def _require_kernel(ray: Any) -> None:
+    """UnsupportedError where a node has another kernel: clusters of partition depend on it."""
+    own = _core.kernel_name()
+    for address, kernel in on_each_node(ray, _kernel).items():
+        if kernel != own:
+            raise UnsupportedError(
+                f"the kernel of the node {address} is {kernel}, and of this process {own}; tables "
+                "of 'partition' depend on it: start Ray and this process with a HELIP_KERNEL that "
+                "both have (helip doctor), or mine with method='exact'"
+            )
+
+
+def _kernel() -> str:
+    """What a task does, on its node."""
+    return _core.kernel_name()
 
 
 def _mine_part(

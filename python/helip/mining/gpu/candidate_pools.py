@@ -20,6 +20,8 @@ from helip.pairs.blocks import Pools
 Rerank = Callable[[np.ndarray, np.ndarray], Iterable[np.ndarray]]
 Solve = Callable[[np.ndarray], Iterable[np.ndarray]]  # (targets [n]) -> likewise
 
+OFFERED = 1 << 18  # survivors that are taken in at a time
+OFFERED_BYTES = 224  # of each, beside the lists
 _CUTS = 4  # exact cuts of a list before its target is left to the host
 
 
@@ -52,7 +54,7 @@ class CandidatePools:
         self._rerank, self._solve = rerank, solve
         size, length = last - first, list_length(k, rows)
         self._lists = {device: _Lists.empty(size, length, device) for device in {*devices}}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the counts; no other is waited for under it
         self.candidates = 0  # ranked in float64
         self.cut = 0  # lists ranked and cut before the end
         self.solved = 0  # targets left to the host
@@ -78,12 +80,11 @@ class CandidatePools:
     def share_thresholds(self) -> None:
         """What one device knows of a threshold holds for the others."""
         if len(self._lists) > 1:
-            with self._lock:
-                best = self._best_thresholds(slice(None))
-                for lists in self._lists.values():
-                    with lists.lock:
-                        own = lists.thresholds
-                        torch.maximum(own, best.to(own.device), out=own)
+            best = self._best_thresholds(slice(None))  # of a moment ago are lower, and bounds too
+            for lists in self._lists.values():
+                with lists.lock:
+                    own = lists.thresholds
+                    torch.maximum(own, best.to(own.device), out=own)
 
     def offer(
         self,
@@ -92,7 +93,11 @@ class CandidatePools:
         column_span: tuple[int, int],
     ) -> None:
         """Takes in rows, columns, upper and lower bounds of a block, none of them a second time."""
-        rows, columns = survivors[0] + row_span[0], survivors[1] + column_span[0]
+        for some in zip(*(each.split(OFFERED) for each in survivors), strict=True):
+            self._offer(some, row_span[0], column_span[0])
+
+    def _offer(self, survivors: tuple[torch.Tensor, ...], row: int, column: int) -> None:
+        rows, columns = survivors[0] + row, survivors[1] + column
         targets = torch.cat([rows, columns]).long() - self.first
         offered = (torch.cat([columns, rows]), *(bounds.repeat(2) for bounds in survivors[2:]))
         inside = (targets >= 0) & (targets < self.last - self.first)

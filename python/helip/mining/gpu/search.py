@@ -13,7 +13,7 @@ import torch
 
 from helip.common.errors import OutOfMemoryError
 from helip.mining.gpu.blocks import BlockPair, Blocks
-from helip.mining.gpu.candidate_pools import CandidatePools
+from helip.mining.gpu.candidate_pools import OFFERED, OFFERED_BYTES, CandidatePools
 from helip.mining.gpu.kernel import NotLaunchedError, Survivors, filter_pairs, seed
 from helip.mining.gpu.rows import STEP_ROWS, RowBlock, padded_width, read_block
 from helip.mining.options import PairRules
@@ -55,7 +55,8 @@ class DeviceMemory:
         if capacity is None:
             capacity = min(2**22, size * size, budget // 8 // _SURVIVOR_BYTES)
         capacity = max(size, capacity)  # the survivors of one row always fit
-        taking = 2 * capacity * _SURVIVOR_BYTES + 2 * size * 4 * list_bytes
+        # Where a list is united with new candidates, its rows are copied some seven times.
+        taking = OFFERED_BYTES * min(OFFERED, capacity) + 2 * size * 7 * list_bytes
         scratch = reading + tile_pairs * _TILE_BYTES + 2 * capacity * _SURVIVOR_BYTES + taking
         # Less one, for the sample that gives the first thresholds.
         resident = max(2, (budget - scratch) // (size * row_bytes) - 1)

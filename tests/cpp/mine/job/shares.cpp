@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "helip/error.h"
+#include "helip/mapped_files.h"
 #include "helip/mine.h"
 #include "support/bound_cases.h"
 #include "support/data_store.h"
@@ -220,4 +221,25 @@ TEST_CASE("shares that are there stay, and those of another job are named", "[sh
   fs::remove_all(one.parent_path());
   expect_error(ErrorCode::io, "step-01-00002-of-00003",
                [&] { (void)merge_shares(store, 3, 1, options, shares, folder / "out"); });
+}
+
+TEST_CASE("a share of a store that was cut meanwhile does not count", "[shares][partition]") {
+  const TemporaryFolder folder;
+  guard_mapped_files();
+  MineOptions options = exact_options(10);
+  options.keep_codes = false;
+  SECTION("exact") {}
+  SECTION("clusters") { options.method = MiningMethod::partition; }
+  const EmbeddingStore store =
+      store_of(folder / "s", clustered_data(25000, 48, 32, DType::float32, 1, 400, 0.9));
+  REQUIRE(prepare_shares(store, 2, options, folder / "p") == 0);
+  const fs::path shard = folder / "s" / "shard-00000.safetensors";
+  const std::uintmax_t size = fs::file_size(shard);
+  const ProgressCallback cut = [&](const Progress& progress) {
+    if (progress.stage == "mine") fs::resize_file(shard, size / 4);
+    return true;
+  };
+  expect_error(ErrorCode::corrupt, "shard-00000",
+               [&] { mine_share(store, {1, 2, 0}, options, folder / "p", cut); });
+  REQUIRE_FALSE(fs::exists(folder / "p" / "step-00-00001-of-00002" / "manifest.json"));
 }

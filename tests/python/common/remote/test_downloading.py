@@ -259,9 +259,12 @@ sys.stdin.read()
 
     first, (a,) = opened(urls[0])
     second, (b,) = opened(urls[1])
-    stale = cache / ".partial-stale"  # of a download that was killed
+    # Of a download that was killed.
+    stale = cache / f".partial-d-{'0123456789abcdef' * 2}"
     stale.mkdir()
+    (stale / ".source").write_text(f'"checksum": "{stale.name[-32:]}"')
     (stale / "shard").write_bytes(b"x" * 100_000)
+    shutil.copytree(tmp_path / "a", cache / "own.store")  # of somebody else
     with pytest.raises(StorageError, match=r"bucket/c takes .* HELIP_CACHE_SIZE is .*; raise it"):
         cached(RemoteContainer(urls[2]), cache, progress=False)
     assert (a / "manifest.json").exists() and (b / "manifest.json").exists()
@@ -275,6 +278,7 @@ sys.stdin.read()
     again, _ = opened(urls[0], urls[1])  # a was used before c, and is used again
     assert a.exists() and b.exists() and not c.exists()
     end(again)
+    assert files_of(cache / "own.store") == files_of(tmp_path / "a")
     monkeypatch.setenv("HELIP_CACHE_SIZE", "many")
     with pytest.raises(InvalidArgumentError, match="HELIP_CACHE_SIZE is 'many'"):
         cached(RemoteContainer(urls[2]), cache, progress=False)
