@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "io/json.h"
+#include "mine/job/job.h"
 #include "mine/job/report.h"
 
 namespace helip::mining {

@@ -11,6 +11,7 @@
 #include "io/column_reader.h"
 #include "io/column_writer.h"
 #include "table/store/key_set.h"
+#include "table/store/row_ranges.h"
 #include "table/store/store_layout.h"
 
 namespace helip {
