@@ -80,7 +80,5 @@ def test_nodes_of_other_kernels_are_named(
     with helip.EmbeddingStore.create(tmp_path / "s", image_dim=8, text_dim=6) as writer:
         writer.append([str(i) for i in range(5000)], values[:, :8], values[:, 8:])
     monkeypatch.setattr("helip._core.kernel_name", lambda: "another")
-    with pytest.raises(
-        UnsupportedError, match=r"kernel of the node .*, and of this .* another"
-    ):
+    with pytest.raises(UnsupportedError, match=r"kernel of the node .*, and of this .* another"):
         helip.mine(tmp_path / "s", out=tmp_path / "p", method="partition", engine="ray", **CALL)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
 
-from helip.mining.gpu.candidate_pools import CandidatePools
+from helip.mining.gpu.candidate_pools import CandidatePools, _Lists, list_length
 
 CPU = torch.device("cpu")
 
@@ -122,3 +125,25 @@ def test_a_target_whose_list_is_cut_too_often_is_solved_among_all_rows():
     assert counts.tolist() == [2]
     assert scores.solved == [0]
     assert pools.solved == 1
+
+
+def test_thresholds_are_shared_while_a_list_is_cut():
+    table = np.ones((300, 300)) - np.eye(300)
+    scores, sharing = Scores(table, k=2), []
+
+    def rerank(targets, candidates):  # while the lists of a device are locked
+        sharing.append(threading.Thread(target=pools.share_thresholds, daemon=True))
+        sharing[-1].start()
+        time.sleep(0.05)
+        return scores.rerank(targets, candidates)
+
+    pools = CandidatePools(0, 300, 2, 300, rerank, scores.solve, [CPU])
+    pools._lists["another device"] = _Lists.empty(300, list_length(2, 300), CPU)
+    columns = np.arange(1, 300)
+    found = survivors(table, np.zeros_like(columns), columns, 0.01)
+    offering = threading.Thread(target=pools.offer, args=(found, (0, 300), (0, 300)), daemon=True)
+    offering.start()
+    for thread in (offering, *sharing):
+        thread.join(20)
+        assert not thread.is_alive()
+    assert pools.cut > 0 and sharing
