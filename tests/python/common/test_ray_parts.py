@@ -56,7 +56,7 @@ class Cluster:
 
 @pytest.fixture(autouse=True)
 def no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_parts, "_LAG", 0.0)
+    monkeypatch.setattr(ray_parts, "LAG", 0.0)
 
 
 def folder(tmp_path: Path, name: str = "out") -> Path:
