@@ -165,19 +165,6 @@ def test_units_of_stages_are_tasks_and_give_the_same_bytes(cluster: None, tmp_pa
         helip.mine(store, out=out, engine="ray", **STAGED)
 
 
-def test_what_was_begun_without_ray_goes_on_without_it(
-    cluster: None, store: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "p"
-    call = {**CALL, "method": "partition", "checkpoint": 0.0}
-    with pytest.raises(CancelledError):
-        helip.mine(store, out=out, **call, on_progress=lambda stage, *_: stage != "mine")
-    (tmp_path / "p.checkpoint").mkdir(exist_ok=True)
-    (tmp_path / "p.checkpoint" / "manifest.json").write_text("{}")
-    with pytest.raises(MismatchError, match="begun without Ray; go on with engine='threads'"):
-        helip.mine(store, out=out, engine="ray", **call)
-
-
 def test_an_option_that_is_out_of_its_bound_is_refused_as_it_is_without_ray(
     cluster: None, store: Path, tmp_path: Path
 ) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from dice import Dice
 from rows import SCALES_OF, SHAPES, Pools, cosines, plain_rows, rows_of
+from stores import append, as_float64, check_written, in_dtype, values_of
 
 import helip
 from helip import _core
@@ -144,17 +144,6 @@ def check(job: Job) -> Counter[str]:
     return covered
 
 
-def in_dtype(values: np.ndarray, dtype: str) -> Any:
-    if dtype == "bfloat16":
-        return torch.from_numpy(values).to(torch.bfloat16)
-    return values.astype(dtype)
-
-
-def as_float64(values: Any) -> np.ndarray:
-    given = values.double().numpy() if isinstance(values, torch.Tensor) else values
-    return np.asarray(given, np.float64)
-
-
 def call_of(job: Job, **more: Any) -> Job:
     call = {name: job[name] for name in RULES}
     call |= {name: job[name] for name in ("method", "refresh", "threads", "memory")}
@@ -259,25 +248,6 @@ def over_all(counts: Counter[str]) -> list[str]:
     return faults
 
 
-def values_of(store: helip.EmbeddingStore) -> tuple[np.ndarray, np.ndarray]:
-    """What a store holds, deleted rows as zeros; of int8 the codes, whose directions are its."""
-    values = store.image_tensor.double().numpy().copy(), store.text_tensor.double().numpy().copy()
-    for each in values:
-        each[store.deleted] = 0
-    return values
-
-
-def append(job: Job, path: Path, first: int, count: int, seed: int) -> None:
-    rows = rows_of(job, max(count, 2), seed)
-    kept = {"image_dim": job["image_dim"], "text_dim": job["text_dim"], "dtype": job["dtype"]}
-    with (
-        helip.EmbeddingStore.append_to(path)
-        if path.exists()
-        else helip.EmbeddingStore.create(path, **kept, shard_rows=4096)
-    ) as writer:
-        writer.append([f"k{first + i}" for i in range(count)], *(each[:count] for each in rows))
-
-
 def check_store(job: Job, path: Path, covered: Counter[str]) -> None:
     append(job, path / "s", 0, job["rows"], 0)
     store = helip.EmbeddingStore.open(path / "s")
@@ -333,23 +303,6 @@ def in_shares(job: Job, store: helip.EmbeddingStore, call: Job, path: Path) -> h
         if found is not None:
             return helip.HardPairs(found)
         step += 1
-
-
-def check_written(
-    job: Job, store: helip.EmbeddingStore, rows: tuple[np.ndarray, np.ndarray]
-) -> None:
-    for values, kept, scale in ((rows[0], store.image_tensor, store.image_scale),
-                                (rows[1], store.text_tensor, store.text_scale)):  # fmt: skip
-        if scale is None:
-            np.testing.assert_array_equal(
-                as_float64(kept), as_float64(in_dtype(values.astype(np.float32), job["dtype"]))
-            )
-        else:
-            assert (scale >= 0).all()
-            off = np.abs(as_float64(kept) * scale.astype(np.float64)[:, None] - values)
-            assert (off <= 0.5001 * scale[:, None] + 1e-44).all(), (
-                "int8 is off by more than half a step"
-            )
 
 
 def same(left: helip.HardPairs, right: helip.HardPairs, what: str) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from dice import Dice
-from mining import as_float64, folder, in_dtype
+from mining import folder
 from rows import SHAPES, cosines, plain_rows, rows_of
+from stores import as_float64, in_dtype
 
 import helip
 from helip.pairs.blocks import Pools

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "base/team.h"
-#include "helip/shares.h"
 #include "io/json.h"
 #include "io/tensor_columns.h"
 #include "io/tensor_file.h"

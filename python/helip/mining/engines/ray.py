@@ -51,7 +51,7 @@ class Ray:
         call = job.call
         # Few rows of partition are nothing to spread.
         return call.engine == "ray" and (
-            call.method != "partition" or (call.cluster_rows is None and _can_be_shared_out(job))
+            call.method != "partition" or (call.cluster_rows is None and job.rows >= _LEAST_ROWS)
         )
 
     def accepts(self, job: MineJob) -> Error | None:
@@ -62,6 +62,11 @@ class Ray:
             return InvalidArgumentError(
                 "engine is 'ray', which reads a store and writes to out; give both, by paths that "
                 "all nodes share"
+            )
+        if call.method == "partition" and not _can_be_shared_out(job):
+            return UnsupportedError(
+                f"rows have {job.store.image_dim + job.store.text_dim} dimensions and method is "
+                f"'partition', which is shared out up to {_MOST_DIMENSIONS:,}; use engine='threads'"
             )
         if call.device not in ("auto", "cpu"):
             return UnsupportedError(
