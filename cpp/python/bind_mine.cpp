@@ -74,10 +74,86 @@ py::dict dict_of(const MinePlan& plan) {
   return result;
 }
 
+// The input of mine_negatives(), which keeps alive what it is made of.
+struct BoundNegatives {
+  NegativesInput input;
+  std::vector<BoundView> views;
+  py::object queries, corpus;
+};
+
+BoundNegatives make_negatives(const BoundView& query_image, const BoundView& query_text,
+                              const BoundView& corpus_image, const BoundView& corpus_text,
+                              const BoundView& begins, const BoundView& rows,
+                              std::optional<double> relative_margin, const py::object& queries,
+                              const py::object& corpus) {
+  BoundNegatives made;
+  NegativesInput& input = made.input;
+  input.query_image = query_image.view;
+  input.query_text = query_text.view;
+  input.corpus_image = corpus_image.view;
+  input.corpus_text = corpus_text.view;
+  const auto numbers = [](const BoundView& of) {
+    return std::span(static_cast<const std::int64_t*>(of.view.data),
+                     static_cast<std::size_t>(of.view.rows));
+  };
+  if (begins.view.rows > 0) input.positives = {numbers(begins), numbers(rows)};
+  input.relative_margin = relative_margin;
+  if (!queries.is_none()) input.queries = &queries.cast<const EmbeddingStore&>();
+  if (!corpus.is_none()) input.corpus = &corpus.cast<const EmbeddingStore&>();
+  made.views = {query_image, query_text, corpus_image, corpus_text, begins, rows};
+  made.queries = queries;
+  made.corpus = corpus;
+  return made;
+}
+
+void bind_mine_negatives(py::module_& module) {
+  // `begins` and `rows` are int64 [n, 1]: Positives.
+  py::class_<BoundNegatives>(module, "NegativesInput")
+      .def(py::init(&make_negatives), py::kw_only(), py::arg("query_image"), py::arg("query_text"),
+           py::arg("corpus_image"), py::arg("corpus_text"), py::arg("begins"), py::arg("rows"),
+           py::arg("relative_margin"), py::arg("queries"), py::arg("corpus"));
+  module.def(
+      "negatives_options",
+      [](const BoundNegatives& of, const MineOptions& options) {
+        return negatives_options(of.input, options);
+      },
+      py::arg("input"), py::arg("options"));
+  module.def(
+      "mine_negatives",
+      [](const BoundNegatives& of, const MineOptions& options, const py::object& progress,
+         const std::filesystem::path& out) {
+        return run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return mine_negatives(of.input, options, callback, out);
+        });
+      },
+      py::arg("input"), py::arg("options"), py::arg("progress") = py::none(),
+      py::arg("out") = std::filesystem::path());
+  module.def(
+      "mine_negatives_part",
+      [](const BoundNegatives& of, std::int64_t index, std::int64_t count,
+         const MineOptions& options, const std::filesystem::path& out, const py::object& progress) {
+        return run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return mine_negatives_part(of.input, index, count, options, out, callback);
+        });
+      },
+      py::arg("input"), py::arg("index"), py::arg("count"), py::arg("options"), py::arg("out"),
+      py::arg("progress") = py::none());
+  module.def(
+      "merge_negatives_parts",
+      [](const std::vector<std::filesystem::path>& parts, const std::filesystem::path& out,
+         const py::object& progress) {
+        return run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return merge_negatives_parts(parts, out, callback);
+        });
+      },
+      py::arg("parts"), py::arg("out"), py::arg("progress") = py::none());
+}
+
 }  // namespace
 
 void bind_mine(py::module_& module) {
   bind_options(module);
+  bind_mine_negatives(module);
   module.def(
       "mine",
       [](const BoundView& image, const BoundView& text, const MineOptions& options,

@@ -360,6 +360,31 @@ void bind_hard_pairs(py::module_& module) {
   bind_table(pairs);
 }
 
+void bind_hard_negatives(py::module_& module) {
+  auto negatives = py::class_<HardNegatives>(module, "HardNegatives");
+  negatives
+      .def_static(
+          "open",
+          [](const std::filesystem::path& path, const py::object& progress) {
+            return run_with_progress(progress, [&](const ProgressCallback& callback) {
+              return HardNegatives::open(path, callback);
+            });
+          },
+          py::arg("path"), py::arg("progress") = py::none())
+      .def(
+          "save",
+          [](const HardNegatives& self, const std::filesystem::path& path,
+             const py::object& progress) {
+            run_with_progress(progress,
+                              [&](const ProgressCallback& callback) { self.save(path, callback); });
+          },
+          py::arg("path"), py::arg("progress") = py::none())
+      .def("__len__", &HardNegatives::size)
+      .def_property_readonly("path", [](const HardNegatives& n) { return text_of(n.path()); })
+      .def_property_readonly("corpus_rows", &HardNegatives::corpus_size);
+  bind_table(negatives);
+}
+
 void bind_hard_pairs_part(py::module_& module) {
   auto part = py::class_<HardPairsPart>(module, "HardPairsPart");
   part.def_static("open", &HardPairsPart::open, py::arg("path"),
@@ -370,7 +395,8 @@ void bind_hard_pairs_part(py::module_& module) {
       .def_property_readonly("count", [](const HardPairsPart& p) { return p.range().count; })
       .def_property_readonly("first", [](const HardPairsPart& p) { return p.range().first(); })
       .def_property_readonly("last", [](const HardPairsPart& p) { return p.range().last(); })
-      .def_property_readonly("rows", [](const HardPairsPart& p) { return p.range().rows; });
+      .def_property_readonly("rows", [](const HardPairsPart& p) { return p.range().rows; })
+      .def_property_readonly("corpus_rows", &HardPairsPart::corpus_size);
   bind_table(part);
 }
 
@@ -418,6 +444,7 @@ void bind_store(py::module_& module) {
   bind_embedding_store(module);
   bind_writer(module);
   bind_hard_pairs(module);
+  bind_hard_negatives(module);
   bind_hard_pairs_part(module);
   bind_pairs_writer(module);
   bind_assembly(module);

@@ -29,7 +29,7 @@ from .loading import BatchPlan, BatchSampler, HardnessSchedule, HardPairLoader, 
 from .losses import HelipLoss
 from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
 from .models import ModelBundle, create_model, export, interpolate
-from .pairs import HardPairs, HardPairsPart, reshard
+from .pairs import HardNegatives, HardPairs, HardPairsPart, reshard
 from .reporting import plot, report
 from .store import EmbeddingStore, guard_mapped_files
 from .training import Recipe, Trainer, plan_training, recipes, train
@@ -44,6 +44,7 @@ __all__ = [
     "EmbeddingStore",
     "Error",
     "Guard",
+    "HardNegatives",
     "HardPairLoader",
     "HardPairs",
     "HardPairsPart",

@@ -19,6 +19,7 @@ __all__: list[str] = [
     "EmbeddingStore",
     "EmbeddingStoreWriter",
     "GrowingPairs",
+    "HardNegatives",
     "HardPairs",
     "HardPairsPart",
     "HardPairsWriter",
@@ -28,6 +29,7 @@ __all__: list[str] = [
     "ImageTransform",
     "MatrixView",
     "MineOptions",
+    "NegativesInput",
     "PairCosines",
     "PairIndex",
     "PairIndexOptions",
@@ -46,14 +48,18 @@ __all__: list[str] = [
     "keys_fingerprint",
     "locality_order",
     "may_be_same_images",
+    "merge_negatives_parts",
     "merge_parts",
     "merge_shares",
     "mine",
     "mine_and_list_drops",
+    "mine_negatives",
+    "mine_negatives_part",
     "mine_part",
     "mine_share",
     "mine_store",
     "mine_targets",
+    "negatives_options",
     "packed_caption_digests",
     "plan",
     "prepare_shares",
@@ -213,11 +219,40 @@ class HardPairs:
     @property
     def scores(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
 
+class HardNegatives:
+    @staticmethod
+    def open(path: os.PathLike | str | bytes, progress: typing.Any = None) -> HardNegatives: ...
+    def __len__(self) -> int: ...
+    def save(self, path: os.PathLike | str | bytes, progress: typing.Any = None) -> None: ...
+    def verify(self, progress: typing.Any = None) -> None: ...
+    @property
+    def corpus_rows(self) -> int: ...
+    @property
+    def counts(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def data_fingerprint(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def ids(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def options_json(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def report_json(self) -> str: ...
+    @property
+    def scores(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
+
 class HardPairsPart:
     @staticmethod
     def open(path: os.PathLike | str | bytes) -> HardPairsPart: ...
     def __len__(self) -> int: ...
     def verify(self, progress: typing.Any = None) -> None: ...
+    @property
+    def corpus_rows(self) -> int: ...
     @property
     def count(self) -> int: ...
     @property
@@ -304,6 +339,21 @@ class MineOptions:
     ) -> None: ...
     @property
     def k(self) -> int: ...
+
+class NegativesInput:
+    def __init__(
+        self,
+        *,
+        query_image: MatrixView,
+        query_text: MatrixView,
+        corpus_image: MatrixView,
+        corpus_text: MatrixView,
+        begins: MatrixView,
+        rows: MatrixView,
+        relative_margin: typing.SupportsFloat | typing.SupportsIndex | None,
+        queries: typing.Any,
+        corpus: typing.Any,
+    ) -> None: ...
 
 class GrowingPairs:
     def __init__(
@@ -813,6 +863,11 @@ def may_be_same_images(
     a: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64],
     b: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64],
 ) -> numpy.typing.NDArray[numpy.bool]: ...
+def merge_negatives_parts(
+    parts: collections.abc.Sequence[os.PathLike | str | bytes],
+    out: os.PathLike | str | bytes,
+    progress: typing.Any = None,
+) -> HardNegatives: ...
 def merge_parts(
     parts: collections.abc.Sequence[os.PathLike | str | bytes],
     out: os.PathLike | str | bytes,
@@ -837,6 +892,20 @@ def mine(
 def mine_and_list_drops(
     image: MatrixView, text: MatrixView, options: MineOptions, out: os.PathLike | str | bytes = ""
 ) -> tuple[HardPairs, tuple]: ...
+def mine_negatives(
+    input: NegativesInput,
+    options: MineOptions,
+    progress: typing.Any = None,
+    out: os.PathLike | str | bytes = "",
+) -> HardNegatives: ...
+def mine_negatives_part(
+    input: NegativesInput,
+    index: typing.SupportsInt | typing.SupportsIndex,
+    count: typing.SupportsInt | typing.SupportsIndex,
+    options: MineOptions,
+    out: os.PathLike | str | bytes,
+    progress: typing.Any = None,
+) -> HardPairsPart: ...
 def mine_part(
     store: EmbeddingStore,
     index: typing.SupportsInt | typing.SupportsIndex,
@@ -867,6 +936,7 @@ def mine_targets(
     options: MineOptions,
     progress: typing.Any = None,
 ) -> tuple: ...
+def negatives_options(input: NegativesInput, options: MineOptions) -> str: ...
 def packed_caption_digests(
     blob: bytes,
     offsets: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],

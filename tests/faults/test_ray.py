@@ -206,3 +206,19 @@ def test_a_data_set_is_embedded_in_tasks_to_the_store_of_one_process(
         helip.embed("data.csv", out="other", launcher="ray", **{**options, "device": "cuda"})
     with pytest.raises(InvalidArgumentError, match="device is 'cuda:1'"):
         helip.embed("data.csv", out="other", launcher="ray", **{**options, "device": "cuda:1"})
+
+
+def test_queries_are_mined_in_tasks_to_the_table_of_one_process(
+    cluster: None, store: Path, tmp_path: Path
+) -> None:
+    call = {
+        "queries": store, "corpus": store, "positives": [[row] for row in range(ROWS)],
+        "relative_margin": 0.1, "k": 5, "modality": "image", "progress": False,
+    }  # fmt: skip
+    helip.mine(**call, out=tmp_path / "alone")
+    spread = helip.mine(**call, out=tmp_path / "spread", engine="ray", threads=1)
+    assert files_of(tmp_path / "spread") == files_of(tmp_path / "alone")
+    assert isinstance(spread, helip.HardNegatives)
+    assert not parts_folder(tmp_path / "spread").exists()
+    with pytest.raises(UnsupportedError, match="engine 'ray' mines queries by 'exact'"):
+        helip.mine(**call, out=tmp_path / "p", engine="ray", method="partition")

@@ -59,8 +59,23 @@ MUTATIONS = (
     ),
     Mutation(
         "an id may be no row", "table/pair_columns.cpp",
-        "if (id < 0 || id >= rows) {", "if (id < 0) {",
+        "if (id < 0 || id >= rules.rows) {", "if (id < 0) {",
         "a table with an id that is no row*",
+    ),
+    Mutation(
+        "thresholds of queries come from their positives as well", "mine/bound/sweep_seeds.cpp",
+        "if (scorer_.corpus().queries() > 0) leave_out_positives(row);", "",
+        "hard negatives are those of a plain search*",
+    ),
+    Mutation(
+        "near duplicates of positives are kept", "mine/corpus/scorer.cpp",
+        "recent.cosine(*rows, candidate, positive) > maximum;", "false;",
+        "hard negatives are those of a plain search*",
+    ),
+    Mutation(
+        "a query has other queries as negatives", "mine/method/exact.cpp",
+        "if (corpus.is_candidate(row)) job.others", "job.others",
+        "hard negatives are those of a plain search*",
     ),
     Mutation(
         "a member may end behind its shard", "samples/sample_index.cpp",

@@ -32,7 +32,7 @@ from dice import Dice
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = Path("build/soak")
-KINDS = ("mining", "batches", "losses", "evaluation", "streaming", "threads")
+KINDS = ("mining", "negatives", "batches", "losses", "evaluation", "streaming", "threads")
 HANGS = 300  # seconds after which a job counts as hanging
 SHRINKING = 60  # seconds at most
 

@@ -7,7 +7,14 @@
 namespace helip {
 
 // What kept a pair out: the first rule that applied.
-enum class DropRule : std::uint8_t { image_duplicate = 1, text_duplicate, margin, collapsed };
+enum class DropRule : std::uint8_t {
+  image_duplicate = 1,
+  text_duplicate,
+  margin,
+  collapsed,
+  positive,
+  positive_duplicate
+};
 
 // A pair that would have been among the best of its target, of those that were looked at.
 struct DroppedPair {

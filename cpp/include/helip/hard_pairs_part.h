@@ -52,6 +52,8 @@ class HELIP_EXPORT HardPairsPart {
   [[nodiscard]] const std::filesystem::path& path() const noexcept;
   [[nodiscard]] const PartRange& range() const noexcept;
   [[nodiscard]] std::int64_t k() const noexcept;
+  // The rows of the corpus that ids number, of a part of hard negatives; -1: of hard pairs.
+  [[nodiscard]] std::int64_t corpus_size() const noexcept;
   // Row i belongs to target range().first() + i; ids are rows of the whole data set.
   [[nodiscard]] MatrixView ids() const noexcept;  // int32 [range().size(), k], int64 from 2^31 rows
   [[nodiscard]] MatrixView scores() const noexcept;  // float32 [range().size(), k]

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "helip/export.h"
 #include "helip/hard_pair_band.h"
@@ -49,7 +50,9 @@ class HELIP_EXPORT HardPairsWriter final : public HardPairSink {
 // lives. A writer destroyed before finish() publishes nothing.
 class HELIP_EXPORT HardPairsPartWriter final : public HardPairSink {
  public:
-  HardPairsPartWriter(std::filesystem::path path, const PartRange& range, std::int64_t k);
+  // `corpus_rows`: of a part of hard negatives, whose ids number the rows of a corpus.
+  HardPairsPartWriter(std::filesystem::path path, const PartRange& range, std::int64_t k,
+                      std::optional<std::int64_t> corpus_rows = {});
   ~HardPairsPartWriter() override;
   HardPairsPartWriter(const HardPairsPartWriter&) = delete;
   HardPairsPartWriter& operator=(const HardPairsPartWriter&) = delete;

@@ -10,6 +10,7 @@
 #include "helip/error.h"                   // IWYU pragma: export
 #include "helip/executor.h"                // IWYU pragma: export
 #include "helip/growing_pairs.h"           // IWYU pragma: export
+#include "helip/hard_negatives.h"          // IWYU pragma: export
 #include "helip/hard_pair_band.h"          // IWYU pragma: export
 #include "helip/hard_pairs.h"              // IWYU pragma: export
 #include "helip/hard_pairs_part.h"         // IWYU pragma: export
@@ -19,7 +20,9 @@
 #include "helip/mapped_files.h"            // IWYU pragma: export
 #include "helip/matrix.h"                  // IWYU pragma: export
 #include "helip/mine.h"                    // IWYU pragma: export
+#include "helip/mine_negatives.h"          // IWYU pragma: export
 #include "helip/mine_options.h"            // IWYU pragma: export
+#include "helip/negatives_input.h"         // IWYU pragma: export
 #include "helip/pair_cosines.h"            // IWYU pragma: export
 #include "helip/pair_index.h"              // IWYU pragma: export
 #include "helip/parts.h"                   // IWYU pragma: export

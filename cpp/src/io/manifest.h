@@ -53,6 +53,9 @@ inline constexpr std::int64_t kManifestVersion = 1;
 inline constexpr std::int64_t kMostCount = std::int64_t{1} << 62;
 // The feature of a store some of whose rows are deleted: who does not know it would mine them.
 inline constexpr const char* kDeletedRows = "deleted_rows";
+// The feature of hard negatives, whose ids number the rows of a corpus: who does not know it would
+// take them for rows of the queries.
+inline constexpr const char* kCorpus = "corpus";
 
 // Parses user JSON that must be an object; throws invalid_argument naming `what`.
 [[nodiscard]] Json parse_json_object(const std::string& text, const std::string& what);

@@ -7,7 +7,6 @@
 #include "base/refuse.h"
 #include "base/rethrow.h"
 #include "io/byte_progress.h"
-#include "io/column_writer.h"
 #include "io/mapped_files.h"
 #include "table/pair_columns.h"
 #include "table/pair_table.h"
@@ -66,7 +65,7 @@ HardPairs HardPairs::from_arrays(const MatrixView& ids, const MatrixView& scores
   std::vector<std::int64_t> row_ids(static_cast<std::size_t>(ids.cols));
   for (std::int64_t first = 0; first < ids.rows; first += kCopyRows) {
     const std::int64_t last = std::min(first + kCopyRows, ids.rows);
-    const std::string fault = fault_of_rows(ids, scores, counts, first, last, 0, ids.rows);
+    const std::string fault = fault_of_rows(ids, scores, counts, first, last, 0, {ids.rows});
     for (const MatrixView& column : {ids, scores, counts}) require_whole(column.data);
     if (!fault.empty()) refuse(fault, "; mend the arrays");
     for (std::int64_t i = first; i < last; ++i) {
@@ -85,19 +84,7 @@ HardPairs HardPairs::from_arrays(const MatrixView& ids, const MatrixView& scores
 }
 
 void HardPairs::save(const fs::path& path, const ProgressCallback& progress) const try {
-  if (k() < 1) refuse("a table without columns cannot be saved; it was moved from, or never made");
-  const Manifest empty = pair_manifest(format_of(PairTableKind::whole), size(), k());
-  ColumnWriter writer(path, empty, false);
-  std::int64_t row_bytes = 0;
-  for (const ColumnSpec& column : empty.columns) row_bytes += column.row_bytes();
-  ByteProgress state("save", size() * row_bytes, progress);
-  for (std::int64_t first = 0; first < size(); first += kCopyRows) {
-    const std::int64_t rows = std::min(kCopyRows, size() - first);
-    writer.append(rows, {ids().row(first), scores().row(first), counts().row(first)}, nullptr);
-    state.advance(rows * row_bytes);
-  }
-  table_->require_whole();
-  writer.close([&](Manifest& manifest) { manifest.attributes = attributes_of(origin()); });
+  table_->save(path, progress);
 } catch (...) {
   rethrow_as_error();
 }

@@ -174,7 +174,7 @@ HardPairs HardPairs::open_csv(const fs::path& path, std::int64_t rows,
   for (std::int64_t first = 0; first < n; first += kCheckRows) {
     const std::int64_t last = std::min(first + kCheckRows, n);
     const std::string fault =
-        fault_of_rows(table->ids, table->scores, table->counts, first, last, 0, n);
+        fault_of_rows(table->ids, table->scores, table->counts, first, last, 0, {n});
     if (!fault.empty()) refuse(quoted(path), ": ", fault, "; mend the file");
   }
   table->origin.options_json = R"({"k":)" + std::to_string(k) + R"(,"method":"csv"})";

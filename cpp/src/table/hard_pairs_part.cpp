@@ -36,6 +36,9 @@ void HardPairsPart::verify(const ProgressCallback& progress) const { table_->ver
 const fs::path& HardPairsPart::path() const noexcept { return table_->path; }
 const PartRange& HardPairsPart::range() const noexcept { return table_->range; }
 std::int64_t HardPairsPart::k() const noexcept { return table_->ids.cols; }
+std::int64_t HardPairsPart::corpus_size() const noexcept {
+  return table_->of_queries ? table_->id_rows : -1;
+}
 MatrixView HardPairsPart::ids() const noexcept { return table_->ids; }
 MatrixView HardPairsPart::scores() const noexcept { return table_->scores; }
 MatrixView HardPairsPart::counts() const noexcept { return table_->counts; }

@@ -39,9 +39,10 @@ void HardPairsWriter::remove_leftovers(const fs::path& path) try {
   rethrow_as_error();
 }
 
-HardPairsPartWriter::HardPairsPartWriter(fs::path path, const PartRange& range, std::int64_t k) try
+HardPairsPartWriter::HardPairsPartWriter(fs::path path, const PartRange& range, std::int64_t k,
+                                         std::optional<std::int64_t> corpus_rows) try
     : writer_(std::make_unique<PairTableWriter>(std::move(path), PairTableKind::part, range, k,
-                                                ExistingTable::refuse)) {
+                                                ExistingTable::refuse, corpus_rows)) {
 } catch (...) {
   rethrow_as_error();
 }

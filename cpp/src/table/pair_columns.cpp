@@ -15,7 +15,7 @@ constexpr std::int64_t kShardRows = 262144;
 
 // What is wrong with row i, in the order of its ranks. Without scores: of ids and counts.
 std::string fault_of(const MatrixView& ids, const MatrixView* scores, const MatrixView& counts,
-                     std::int64_t i, std::int64_t target, std::int64_t rows) {
+                     std::int64_t i, std::int64_t target, const IdRules& rules) {
   const std::int32_t count = count_at(counts, i);
   const auto place = [target](std::int64_t r) {
     return "target " + std::to_string(target) + ", rank " + std::to_string(r);
@@ -33,11 +33,11 @@ std::string fault_of(const MatrixView& ids, const MatrixView* scores, const Matr
       }
       continue;
     }
-    if (id < 0 || id >= rows) {
+    if (id < 0 || id >= rules.rows) {
       return place(r) + " has the id " + std::to_string(id) + ", outside 0 .. " +
-             std::to_string(rows - 1);
+             std::to_string(rules.rows - 1);
     }
-    if (id == target) return place(r) + " names the target itself";
+    if (!rules.of_queries && id == target) return place(r) + " names the target itself";
     if (!std::isfinite(score)) return place(r) + " has a score that is not finite";
   }
   return {};
@@ -70,25 +70,27 @@ bool scores_hold(const float* scores, std::int64_t count, std::int64_t k) noexce
 
 std::string first_fault(const MatrixView& ids, const MatrixView* scores, const MatrixView& counts,
                         std::int64_t begin, std::int64_t end, std::int64_t first,
-                        std::int64_t rows) {
+                        const IdRules& rules) {
   for (std::int64_t i = begin; i < end; ++i) {
     const std::int64_t target = first + i;
+    const std::int64_t own = rules.of_queries ? -1 : target;  // that no id may be
     const std::int64_t count = count_at(counts, i);
     bool holds = count >= 0 && count <= ids.cols;
     if (holds && ids.dtype == DType::int64) {
-      holds = ids_hold(static_cast<const std::int64_t*>(ids.row(i)), count, ids.cols, target, rows);
+      holds =
+          ids_hold(static_cast<const std::int64_t*>(ids.row(i)), count, ids.cols, own, rules.rows);
     } else if (holds) {
       // Rows beyond int32 are no ids of it, and no target of that number is named.
       constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
       holds = ids_hold(static_cast<const std::int32_t*>(ids.row(i)), count, ids.cols,
-                       static_cast<std::int32_t>(target <= kMost ? target : -1),
-                       static_cast<std::int32_t>(std::min(rows, kMost)));
+                       static_cast<std::int32_t>(own <= kMost ? own : -1),
+                       static_cast<std::int32_t>(std::min(rules.rows, kMost)));
     }
     if (holds && scores != nullptr) {
       holds = scores_hold(static_cast<const float*>(scores->row(i)), count, ids.cols);
     }
     if (holds) continue;
-    const std::string fault = fault_of(ids, scores, counts, i, target, rows);
+    const std::string fault = fault_of(ids, scores, counts, i, target, rules);
     if (!fault.empty()) return fault;
   }
   return {};
@@ -138,13 +140,13 @@ HardPairs::Origin origin_of(const json& attributes) {
 
 std::string fault_of_rows(const MatrixView& ids, const MatrixView& scores, const MatrixView& counts,
                           std::int64_t begin, std::int64_t end, std::int64_t first,
-                          std::int64_t rows) {
-  return first_fault(ids, &scores, counts, begin, end, first, rows);
+                          const IdRules& rules) {
+  return first_fault(ids, &scores, counts, begin, end, first, rules);
 }
 
 std::string fault_of_ids(const MatrixView& ids, const MatrixView& counts, std::int64_t begin,
-                         std::int64_t end, std::int64_t first, std::int64_t rows) {
-  return first_fault(ids, nullptr, counts, begin, end, first, rows);
+                         std::int64_t end, std::int64_t first, const IdRules& rules) {
+  return first_fault(ids, nullptr, counts, begin, end, first, rules);
 }
 
 }  // namespace helip

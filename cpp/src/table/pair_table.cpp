@@ -8,6 +8,7 @@
 #include "base/machine.h"
 #include "base/refuse.h"
 #include "io/byte_progress.h"
+#include "io/column_writer.h"
 #include "io/file.h"
 #include "table/pair_columns.h"
 
@@ -19,6 +20,7 @@ using json = Json;
 
 constexpr std::int64_t kMostRows = std::int64_t{1} << 40;  // more is no data set of this library
 constexpr std::int64_t kCheckedRows = 65536;               // between two looks at the progress
+constexpr std::int64_t kSavedRows = 4096;
 
 PartRange range_of(const json& attributes) {
   const json& part = attributes.at("part");
@@ -30,7 +32,9 @@ std::int64_t row_bytes(const MatrixView& view) { return view.cols * size_of(view
 }  // namespace
 
 const char* format_of(PairTableKind kind) noexcept {
-  return kind == PairTableKind::whole ? "helip.hard_pairs" : "helip.hard_pairs_part";
+  constexpr const char* kFormats[] = {"helip.hard_pairs", "helip.hard_pairs_part",
+                                      "helip.hard_negatives"};
+  return kFormats[static_cast<int>(kind)];
 }
 
 void PairTable::damaged(const std::string& what) const {
@@ -50,18 +54,26 @@ std::shared_ptr<PairTable> PairTable::open(const fs::path& path, PairTableKind k
   try {
     range = is_part ? range_of(manifest.attributes) : PartRange{1, 1, reader.rows()};
     table->origin = origin_of(manifest.attributes);
+    table->id_rows = range.rows;
+    const auto& features = manifest.features;
+    table->of_queries = std::find(features.begin(), features.end(), kCorpus) != features.end();
+    if (table->of_queries) {
+      table->id_rows = integer_of(manifest.attributes.at("options").at("corpus_rows"));
+    }
   } catch (const json::exception& error) {
     table->damaged(error.what());
   }
   if (range.rows < 0 || range.rows > kMostRows || range.count < 1 ||
       range.count > std::max<std::int64_t>(1, range.rows) || range.index < 1 ||
-      range.index > range.count || range.size() != reader.rows()) {
+      range.index > range.count || range.size() != reader.rows() || table->id_rows < 0 ||
+      table->id_rows > kMostRows ||
+      table->of_queries != (is_part ? table->of_queries : kind == PairTableKind::negatives)) {
     table->damaged("it has " + std::to_string(reader.rows()) + " rows, and says that it is part " +
                    std::to_string(range.index) + " of " + std::to_string(range.count) + " of " +
                    std::to_string(range.rows));
   }
   const std::int64_t k = manifest.columns.empty() ? 0 : manifest.columns[0].cols;
-  if (k < 1 || manifest.columns != pair_manifest(format_of(kind), range.rows, k).columns) {
+  if (k < 1 || manifest.columns != pair_manifest(format_of(kind), table->id_rows, k).columns) {
     table->damaged(is_part ? "its columns are not those of hard pairs"
                            : "its columns are not those of a table of hard pairs");
   }
@@ -71,10 +83,14 @@ std::shared_ptr<PairTable> PairTable::open(const fs::path& path, PairTableKind k
   return table;
 }
 
-std::shared_ptr<PairTable> PairTable::empty(std::int64_t rows, std::int64_t k) {
+std::shared_ptr<PairTable> PairTable::empty(std::int64_t rows, std::int64_t k,
+                                            std::optional<std::int64_t> corpus_rows) {
   auto table = std::make_shared<PairTable>();
+  if (corpus_rows) table->kind = PairTableKind::negatives;
   table->range = {1, 1, rows};
-  const DType dtype = id_dtype(rows);
+  table->id_rows = corpus_rows.value_or(rows);
+  table->of_queries = corpus_rows.has_value();
+  const DType dtype = id_dtype(table->id_rows);
   std::int64_t bytes = k;
   const bool fits_64_bits = checked_multiply(bytes, 4 + size_of(dtype)) &&
                             checked_add(bytes, std::int64_t{4}) && checked_multiply(bytes, rows);
@@ -121,10 +137,30 @@ void PairTable::check_ids(const ProgressCallback& progress) const {
   reader->verify({kIdsColumn, kCountsColumn}, [&](std::int64_t read) { state.advance(read); });
   for (std::int64_t begin = 0; begin < counts.rows; begin += kCheckedRows) {
     const std::int64_t end = std::min(begin + kCheckedRows, counts.rows);
-    const std::string fault = fault_of_ids(ids, counts, begin, end, range.first(), range.rows);
+    const std::string fault =
+        fault_of_ids(ids, counts, begin, end, range.first(), {id_rows, of_queries});
     if (!fault.empty()) damaged(fault);
     state.advance((end - begin) * bytes);
   }
+}
+
+void PairTable::save(const fs::path& to, const ProgressCallback& progress) const {
+  if (ids.cols < 1) {
+    refuse("a table without columns cannot be saved; it was moved from, or never made");
+  }
+  Manifest empty = pair_manifest(format_of(kind), id_rows, ids.cols);
+  if (of_queries) empty.features = {kCorpus};
+  ColumnWriter writer(to, empty, false);
+  std::int64_t bytes = 0;
+  for (const ColumnSpec& column : empty.columns) bytes += column.row_bytes();
+  ByteProgress state("save", counts.rows * bytes, progress);
+  for (std::int64_t first = 0; first < counts.rows; first += kSavedRows) {
+    const std::int64_t rows = std::min(kSavedRows, counts.rows - first);
+    writer.append(rows, {ids.row(first), scores.row(first), counts.row(first)}, nullptr);
+    state.advance(rows * bytes);
+  }
+  require_whole();
+  writer.close([&](Manifest& manifest) { manifest.attributes = attributes_of(origin); });
 }
 
 void PairTable::verify(const ProgressCallback& progress) const {
@@ -134,7 +170,7 @@ void PairTable::verify(const ProgressCallback& progress) const {
   for (std::int64_t begin = 0; begin < counts.rows; begin += kCheckedRows) {
     const std::int64_t end = std::min(begin + kCheckedRows, counts.rows);
     const std::string fault =
-        fault_of_rows(ids, scores, counts, begin, end, range.first(), range.rows);
+        fault_of_rows(ids, scores, counts, begin, end, range.first(), {id_rows, of_queries});
     if (!fault.empty()) damaged(fault);
     state.advance((end - begin) * bytes);
   }

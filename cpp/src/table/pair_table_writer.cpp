@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "base/refuse.h"
-#include "table/pair_columns.h"
 
 namespace helip {
 
@@ -13,8 +12,13 @@ namespace fs = std::filesystem;
 using json = Json;
 
 PairTableWriter::PairTableWriter(fs::path path, PairTableKind kind, const PartRange& range,
-                                 std::int64_t k, ExistingTable existing)
-    : path_(std::move(path)), kind_(kind), range_(range), k_(k) {
+                                 std::int64_t k, ExistingTable existing,
+                                 std::optional<std::int64_t> corpus_rows)
+    : path_(std::move(path)),
+      kind_(kind),
+      range_(range),
+      k_(k),
+      ids_{corpus_rows.value_or(range.rows), corpus_rows.has_value()} {
   constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() / 8;
   if (range.count < 1 || range.index < 1 || range.index > range.count || range.rows < 0 || k < 1 ||
       range.rows > kMost / k) {
@@ -22,9 +26,10 @@ PairTableWriter::PairTableWriter(fs::path path, PairTableKind kind, const PartRa
            range.count, "; rows are at least 0, k and the part at least 1");
   }
   next_ = range.first();
-  Manifest manifest = pair_manifest(format_of(kind), range.rows, k);
+  Manifest manifest = pair_manifest(format_of(kind), ids_.rows, k);
+  if (ids_.of_queries) manifest.features = {kCorpus};
   if (path_.empty()) {
-    table_ = PairTable::empty(range.rows, k);
+    table_ = PairTable::empty(range.rows, k, corpus_rows);
   } else if (existing == ExistingTable::replace) {
     columns_.emplace(ColumnWriter::replacing(path_, std::move(manifest), false));
   } else {
@@ -48,15 +53,15 @@ void PairTableWriter::write(const HardPairBand& band) {
     refuse("a band of ", rows, " rows with k = ", k_, " has ", band.ids.size(), " ids and ",
            band.scores.size(), " scores; give ", places, " of each");
   }
-  const std::string fault = fault_of_rows({band.ids.data(), rows, k_, DType::int64, k_ * 8},
-                                          {band.scores.data(), rows, k_, DType::float32, k_ * 4},
-                                          {band.counts.data(), rows, 1, DType::int32, 4}, 0, rows,
-                                          band.first, range_.rows);
+  const std::string fault =
+      fault_of_rows({band.ids.data(), rows, k_, DType::int64, k_ * 8},
+                    {band.scores.data(), rows, k_, DType::float32, k_ * 4},
+                    {band.counts.data(), rows, 1, DType::int32, 4}, 0, rows, band.first, ids_);
   if (!fault.empty()) refuse(fault, "; mend the band");
   if (columns_) {
     std::vector<std::int32_t> narrow;
     const void* ids = band.ids.data();
-    if (id_dtype(range_.rows) == DType::int32) {
+    if (id_dtype(ids_.rows) == DType::int32) {
       narrow.assign(band.ids.begin(), band.ids.end());
       ids = narrow.data();
     }

@@ -42,6 +42,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("import", "data.import_embeddings"),
     Entry("plan", "mining.plan"),
     Entry("mine", "mining.mine"),
+    Entry("negatives", "mining.negatives"),
     Entry("merge", "mining.merge"),
     Entry("stage", "mining.stage"),
     Entry("update", "mining.update"),

@@ -50,6 +50,8 @@ def pairs_shown(pairs: Any, path: str) -> dict[str, Any]:
     facts = {"path": path, **{name: getattr(pairs, name) for name in names}, **stats}
     rows = pool_rows(stats)
     rows.insert(2, ("method", str(pairs.options.get("method", "?"))))
+    if "corpus_rows" in stats:
+        rows.insert(1, ("corpus", f"{stats['corpus_rows']:,} rows"))
     if found := dict(stats.get("score_quantiles") or ()):
         words = f"median {found[0.5]:.3f}, 1 % {found[0.01]:.3f}, 99 % {found[0.99]:.3f}"
         rows.append(("score", words))

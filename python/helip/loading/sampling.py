@@ -60,7 +60,7 @@ def table_sampler(
         data = opened_data(data)
         table = table_of(data, pairs)
     else:
-        table = pairs if isinstance(pairs, HardPairs) else HardPairs.open(pairs)
+        table = pairs._whole() if isinstance(pairs, HardPairs) else HardPairs.open(pairs)
     assert isinstance(table, HardPairs)
     options = with_strategy(
         options, whole_table=True, rows=len(table), step_rows=options.batch_size * world_size

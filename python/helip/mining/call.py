@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.files import output_path
-from helip.common.options import ProgressOptions
+from helip.common.options import ProgressOptions, Share
 from helip.common.progress import OnProgress
 from helip.mining.inputs import InputOptions, Inputs, inputs_of, require_one_space
 from helip.mining.options import JobOptions, MineOptions, StageOptions
@@ -21,6 +21,19 @@ from helip.verdicts.verdicts import Source
 @dataclass(frozen=True, kw_only=True)
 class MineCall(MineOptions, StageOptions, JobOptions, InputOptions, ProgressOptions):
     """What `mine` is asked."""
+
+    queries: Any = None
+    """Instead of a store: what hard negatives are sought for, in corpus. An EmbeddingStore or its
+    path, a matrix [Q, d] as image takes them, or a tuple of two, of images and texts."""
+    corpus: Any = None
+    """Of queries: where they are sought, likewise, in the same space."""
+    positives: Any = None
+    """Of queries: the rows of corpus that belong to each, left out with their near duplicates.
+    [Q] or [Q, p] row numbers (-1 for none), a list of rows for each, a mapping of keys, or a file
+    with the columns query-id, corpus-id and score."""
+    relative_margin: Share | None = None
+    """Of queries: leave out what scores more than (1 - relative_margin) times their least positive
+    score; 0.05 is usual."""
 
     verdicts: Source | None = None
     """What people said of pairs of these rows, or the path of their file: what they took out is in

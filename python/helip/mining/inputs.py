@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from helip import _core
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.options import Options, hints_of
 from helip.common.quantities import parse_bytes
 from helip.mining.options import JobOptions, MachineOptions, MineOptions, ScoreRules
@@ -64,6 +64,17 @@ def checked_store(
             "such as helip embed or helip import, was stopped or still runs; these rows alone "
             "count here, and that job goes on when it is called again",
             stacklevel=stacklevel,
+        )
+    return store
+
+
+def opened_same(path: str, fingerprint: str) -> EmbeddingStore:
+    """The store as another node has it; MismatchError where it is another one."""
+    store = EmbeddingStore.open(path)
+    if store.fingerprint != fingerprint:
+        raise MismatchError(
+            f"the store {path} is {store.fingerprint} on this node and {fingerprint} where the job "
+            "was started; mine a store that does not change, on a file system that all nodes share"
         )
     return store
 

@@ -23,12 +23,14 @@ from helip.mining.engines.parts import OnePart, remove_parts
 from helip.mining.engines.ray import Ray
 from helip.mining.engines.stages import Stages, goes_in_stages, why_not_method
 from helip.mining.engines.threads import Threads
+from helip.mining.negatives import mine_negatives
 from helip.mining.options import EXACT_ROWS, MineOptions
 from helip.mining.report_words import shortfall_words
 from helip.mining.stages.bases import is_earlier
 from helip.mining.stages.job import remove_stages
 from helip.mining.unrelated import warn_of_unrelated
 from helip.mining.verdict_rules import mine_without, refuse_other_verdicts, remove_longer
+from helip.pairs.hard_negatives import HardNegatives
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
 from helip.store.data_identity import short
@@ -75,6 +77,13 @@ def mine(call: MineCall) -> HardPairs:
     ``skip`` counts what is left; ``collapse`` looked at all. ``report["drops"]["verdicts"]`` counts
     what was taken out; other counts of ``drops``, and the recall, are of the longer pools.
 
+    With ``queries`` and ``corpus`` the hard negatives of each query are mined in another data set,
+    and a :class:`HardNegatives` comes back: the k rows of the corpus of largest score, without the
+    positives of the query, their near duplicates (a cosine with one of them above ``image_max`` or
+    ``text_max``), its own near duplicates, and what is closer than ``relative_margin`` allows. Of
+    matrices the score is their one cosine; of stores that of ``modality``, or the product of both.
+    Methods are ``exact`` (``auto``) and ``partition``; docs/negatives.md has more.
+
     Raises:
         InvalidArgumentError: an option out of its bound, shapes that disagree, NaN or infinity
             (with its row). MismatchError: ``out`` holds a table of something else; verdicts on
@@ -93,13 +102,26 @@ def mine(call: MineCall) -> HardPairs:
         >>> print(pairs.scores[0].round(2))  # 0.8 * 0.8 and 0.6 * 0.6
         [0.64 0.36]
     """
+    of_queries = call.queries is not None or call.corpus is not None
     if (url := url_of(call.out)) is not None:
+        kind = HardNegatives if of_queries else HardPairs
         return written_to(
             url, lambda path: mine(**{**call.as_dict(), "out": path}),
-            HardPairs.open if call.part is None else HardPairsPart.open,
+            kind.open if call.part is None else HardPairsPart.open,
             answers=True, resumes=True, progress=call.progress,
         )  # fmt: skip
+    if of_queries:
+        return mine_negatives(call)
+    _refuse_of_queries(call)
     return _mined(MineJob.of(call))
+
+
+def _refuse_of_queries(call: MineCall) -> None:
+    for name in ("positives", "relative_margin"):
+        if getattr(call, name) is not None:
+            raise InvalidArgumentError(
+                f"{name} is given without queries; it belongs to queries= and corpus="
+            )
 
 
 def _mined(job: MineJob, *, warns: bool = True) -> HardPairs:

@@ -8,7 +8,9 @@ from typing import Any
 _DROPS = {
     "image_duplicate": ("near-duplicate images", "image similarity above image_max"),
     "text_duplicate": ("near-duplicate texts", "text similarity above text_max"),
-    "margin": ("false negatives", "fit the target as well as its own image and text do"),
+    "margin": ("false negatives", "fit the target as well as what belongs to it"),
+    "positive": ("positives", "rows of the corpus that belong to the query"),
+    "positive_duplicate": ("near duplicates of positives", "above image_max or text_max with one"),
     "collapsed": ("copies", "near duplicates of a better pair of the same pool"),
     "verdicts": ("judged", "people said they are no hard pairs"),
     "skipped": ("passed over", "the best pairs, left out on request"),

@@ -1,6 +1,7 @@
 from .blocks import Pools
 from .filter_rules import PairRule, PairVeto
 from .growing_pairs import GrowingPairs
+from .hard_negatives import HardNegatives
 from .hard_pairs import HardPairs
 from .hard_pairs_part import HardPairsPart
 from .opening import open_together
@@ -13,6 +14,7 @@ __all__ = [
     "FilterOptions",
     "FilterRules",
     "GrowingPairs",
+    "HardNegatives",
     "HardPairs",
     "HardPairsPart",
     "JoinOptions",

@@ -221,7 +221,7 @@ class HardPairs(ExportsPairs):
 
     def table_for(self, rows: int) -> HardPairs:
         """Itself: what a loader asks of whatever gives it hard pairs; the rows are its own."""
-        return self
+        return self._whole()
 
     def __len__(self) -> int:
         return len(self._core)
@@ -266,7 +266,7 @@ class HardPairs(ExportsPairs):
 
     def __getitem__(self, index: int) -> TargetPool:
         """The hard pairs of target ``index``; negative ones count from the end. IndexError."""
-        whole, size = self._whole(), len(self)
+        whole, size = self._table(), len(self)
         try:
             target = operator.index(index)
         except TypeError:
@@ -284,7 +284,7 @@ class HardPairs(ExportsPairs):
 
     def __iter__(self) -> Iterator[TargetPool]:
         """The pools of all targets in order, also of those without a hard pair."""
-        return map(self.__getitem__, range(len(self._whole())))
+        return map(self.__getitem__, range(len(self._table())))
 
     def blocks(self, rows: int | None = None) -> Iterator[tuple[int, Pools]]:
         """The whole table in order, a block of targets at a time: what a loop by arrays takes.
@@ -297,7 +297,7 @@ class HardPairs(ExportsPairs):
             rows: targets of a block; by default so many that its arrays have 2^20 places.
         """
         check("rows", rows, Positive | None)
-        return pool_blocks(self._whole(), rows)
+        return pool_blocks(self._table(), rows)
 
     def near(self, key: str) -> TargetPool:
         """The hard pairs of the target with this key. The first call reads all keys once.
@@ -328,7 +328,7 @@ class HardPairs(ExportsPairs):
         """
         check("n", n, Whole)
         check("seed", seed, Seed)
-        known = np.flatnonzero(self._whole().counts > 0)
+        known = np.flatnonzero(self._table().counts > 0)
         drawn = np.random.default_rng(seed).choice(known, min(n, len(known)), replace=False)
         return [self[target] for target in np.sort(drawn).tolist()]
 
@@ -433,7 +433,7 @@ class HardPairs(ExportsPairs):
             InvalidArgumentError: something is there already. StorageError: the disk or the service
                 refuses.
         """
-        save_at(path, self._whole()._core.save)
+        save_at(path, self._table()._core.save)
 
     @classmethod
     @method_keywords(PullTableCall)

@@ -51,9 +51,15 @@ CALLS = [
     ("command", "call", "function"), CALLS, ids=lambda x: getattr(x, "name", "")
 )
 def test_shell_and_python_have_the_same_options(command: Command, call: type, function) -> None:
-    offered = {name for name, *_ in command.fields()} | set(
-        inspect.signature(command.work).parameters
-    )
+    commands = [command, mining.negatives] if command is mining.mine else [command]
+    offered = {
+        name
+        for each in commands  # mine has a command of its own for queries in a corpus
+        for name in (
+            *(name for name, *_ in each.fields()),
+            *inspect.signature(each.work).parameters,
+        )
+    }
     wanted = set(inspect.signature(function).parameters) - OBJECTS - IMPLIED
     assert wanted == set(hints_of(call)) - OBJECTS - IMPLIED
     assert wanted <= offered, "options that Python has and the shell has not"

@@ -28,6 +28,7 @@ CALLS = {
     "import": "--image image.npy --text text.npy --out new",
     "plan": "s -k 3 --device cpu",
     "mine": "s -k 3 --out new --device cpu",
+    "negatives": "s --corpus s -k 3 --out new",
     "merge": "part-1 part-2 --out new",
     "stage": "p",
     "update": "p --store s --out new",

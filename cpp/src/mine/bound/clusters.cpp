@@ -277,12 +277,12 @@ std::vector<float> Directions::read(const std::vector<std::uint32_t>& rows, Team
 }
 
 Clusters find_clusters(const Directions& directions, const std::vector<std::uint32_t>& rows,
-                       std::int64_t count, Team& team) {
-  const auto all = static_cast<std::int64_t>(rows.size());
+                       std::int64_t first, std::int64_t count, Team& team) {
+  const auto all = static_cast<std::int64_t>(rows.size()) - first;
   std::vector<std::uint32_t> some;
   for (const std::uint32_t place :
        draw_rows(all, std::min(all, count * kSamplePerCluster), 0, kClusterStream)) {
-    some.push_back(rows[place]);
+    some.push_back(rows[static_cast<std::size_t>(first + place)]);
   }
   const std::vector<float> sample = directions.read(some, team);
   return count <= kMostCentresAtOnce ? at_once(directions, rows, sample, count, team)

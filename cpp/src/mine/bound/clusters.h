@@ -36,9 +36,10 @@ struct Clusters {
   std::vector<std::uint32_t> of_rows;  // the cluster of each row; one may have none
 };
 
-// Deterministic. Where there are many, they are found group by group: a row is held against some
-// 7·√count centres instead of all, and those near the one it has.
+// Deterministic. Of rows [first, rows.size()), and each row is put to one of them. Where there are
+// many, they are found group by group: a row is held against some 7·√count centres instead of all,
+// and those near the one it has.
 Clusters find_clusters(const Directions& directions, const std::vector<std::uint32_t>& rows,
-                       std::int64_t count, Team& team);
+                       std::int64_t first, std::int64_t count, Team& team);
 
 }  // namespace helip::mining

@@ -280,11 +280,12 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team,
   plan.length = both ? 2.0 : 1.0;
   plan.cycles = static_cast<double>(corpus.dimensions()) / 32.0;
   plan.light = comparison.pairs == FilteredPairs::few;
-  if (corpus.size() < kLeastRows) return plan;
-  const Effort effort = effort_for(corpus.size(), plan.light);
+  const std::int64_t candidates = corpus.candidate_rows();
+  if (candidates < kLeastRows) return plan;
+  const Effort effort = effort_for(candidates, plan.light);
   PlanSample sample = draw_sample(corpus, effort.sample_rows, k);
   const auto rows = static_cast<std::int64_t>(sample.rows.size());
-  if (rows < kLeastRows / 2) return plan;
+  if (rows < kLeastRows / 2 || sample.queries == 0) return plan;
 
   read_rows(corpus, 1.0, sample.rows, team, sample.values);
   const SampleThresholds estimated = estimate_thresholds(corpus, sample, k, team);
@@ -343,8 +344,11 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team,
       sorted_by_threshold(passing(coordinates(sample, basis, kernel, team), count, rated,
                                   sample.queries, thresholds, plan.length, absolute, kernel, team),
                           thresholds);
-  const Costs costs(shares, sample.queries, static_cast<double>(corpus.size()), dimensions,
-                    comparison);
+  // Rows that each is held against, about: with queries the harmonic mean of both kinds.
+  const auto queries = static_cast<double>(corpus.queries());
+  const auto others = static_cast<double>(candidates);
+  const double met = queries > 0.0 ? 2.0 * queries * others / (queries + others) : others;
+  const Costs costs(shares, sample.queries, met, dimensions, comparison);
   choose_dimensions(costs, count, comparison.pairs, plan);
   if (plan.low > 0) {
     plan.basis = std::move(basis);

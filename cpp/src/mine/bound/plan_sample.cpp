@@ -50,7 +50,8 @@ class BestOfQueries {
       std::vector<Reached>& best = best_[static_cast<std::size_t>(q)];
       for (std::int64_t j = 0; j < rows; ++j) {
         const auto at = static_cast<std::size_t>(q * rows + j);
-        if ((own && j == q) || image[at] > static_cast<float>(rules.image_max) ||
+        if ((own && (j == q || (corpus_.queries() > 0 && j < queries))) ||
+            image[at] > static_cast<float>(rules.image_max) ||
             text[at] > static_cast<float>(rules.text_max)) {
           continue;
         }
@@ -82,11 +83,17 @@ class BestOfQueries {
 PlanSample draw_sample(const Corpus& corpus, std::int64_t most, std::int64_t k) {
   PlanSample sample;
   sample.dimensions = corpus.dimensions();
-  const std::int64_t all =
-      std::min(corpus.size(), std::max(most, corpus.size() / std::max(k, kLeastStride)));
+  const std::int64_t queries = corpus.queries();
+  const std::int64_t rows = corpus.candidate_rows();
+  for (const std::uint32_t row : draw_rows(queries, std::min(kQueries, queries), 0, kPlanStream)) {
+    if (!corpus.is_zero(row)) sample.rows.push_back(row);
+  }
+  sample.queries = static_cast<std::int64_t>(sample.rows.size());
+  const std::int64_t all = std::min(rows, std::max(most, rows / std::max(k, kLeastStride)));
   std::vector<std::uint32_t> drawn;
   std::int64_t before = 0;
-  for (const std::uint32_t row : draw_rows(corpus.size(), all, 0, kPlanStream)) {
+  for (const std::uint32_t place : draw_rows(rows, all, 0, kPlanStream)) {
+    const auto row = static_cast<std::uint32_t>(queries + place);
     // `most` of them, spread evenly.
     if ((before + 1) * most / all > before * most / all) {
       drawn.push_back(row);
@@ -105,7 +112,9 @@ PlanSample draw_sample(const Corpus& corpus, std::int64_t most, std::int64_t k) 
       }
     }
   }
-  sample.queries = std::min(kQueries, static_cast<std::int64_t>(sample.rows.size()));
+  if (queries == 0) {
+    sample.queries = std::min(kQueries, static_cast<std::int64_t>(sample.rows.size()));
+  }
   return sample;
 }
 
@@ -158,8 +167,10 @@ SampleThresholds estimate_thresholds(const Corpus& corpus, const PlanSample& sam
                                      Team& team) {
   const Rules& rules = corpus.rules();
   // The k-th of all rows is about the rank-th of those that are looked at.
-  const auto looked_at = static_cast<std::int64_t>(sample.rows.size() + sample.more.size());
-  const auto share = static_cast<double>(looked_at) / static_cast<double>(corpus.size());
+  const std::int64_t queries = corpus.queries() > 0 ? sample.queries : 0;  // that are no candidates
+  const auto looked_at =
+      static_cast<std::int64_t>(sample.rows.size() + sample.more.size()) - queries;
+  const auto share = static_cast<double>(looked_at) / static_cast<double>(corpus.candidate_rows());
   const auto rank =
       std::clamp<std::int64_t>(std::llround(static_cast<double>(k) * share), 1, looked_at);
   BestOfQueries reached(corpus, sample, rank);

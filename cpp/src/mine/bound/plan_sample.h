@@ -12,14 +12,14 @@ namespace helip::mining {
 
 struct PlanSample {
   std::vector<std::uint32_t> rows;
-  std::int64_t queries = 0;  // the first rows
+  std::int64_t queries = 0;  // the first rows; of a corpus of queries no others of its own
   std::int64_t dimensions = 0;
   std::vector<float> values;        // [rows, dimensions]
   std::vector<std::uint32_t> more;  // rows that only thresholds come from
 };
 
-// At most `most` rows, and more for thresholds where the data set is so large that fewer than one
-// of these would be among the k best of a row. `values` are not read yet.
+// At most `most` candidates, and more for thresholds where the data set is so large that fewer than
+// one of these would be among the k best of a row. `values` are not read yet.
 PlanSample draw_sample(const Corpus& corpus, std::int64_t most, std::int64_t k);
 
 // w of some rows (filter_plan.h): out [rows, dimensions]

@@ -48,13 +48,16 @@ RowOrder order_rows(const Corpus& corpus, const FilterPlan& plan, Team& team) {
   }
   const auto rows = static_cast<std::int64_t>(order.rows.size());
   order.begins = {0, rows};
-  const std::int64_t wanted = std::min(kMostClusters, rows / kRowsPerCluster);
+  // Queries come first. Clusters are of the others, so that a query is put to those close to it.
+  const auto first =
+      std::lower_bound(order.rows.begin(), order.rows.end(), corpus.queries()) - order.rows.begin();
+  const std::int64_t wanted = std::min(kMostClusters, (rows - first) / kRowsPerCluster);
   if (plan.leading.count == 0 || wanted < kLeastClusters) return order;
 
   const Directions directions(corpus, plan);
   const std::int64_t count = directions.count();
   const Kernel& kernel = corpus.kernel();
-  const Clusters found = find_clusters(directions, order.rows, wanted, team);
+  const Clusters found = find_clusters(directions, order.rows, first, wanted, team);
   const std::int64_t clusters = found.count;
   const std::vector<float>& centres = found.centres;
   // Numbered along the chain; rows of a cluster keep their order.

@@ -105,7 +105,12 @@ void SweepCounts::add(const SweepCounts& more) {
 
 Sweep::Sweep(const Corpus& corpus, const FilterPlan& plan, const Codes& codes,
              const RowOrder& order)
-    : corpus_(corpus), plan_(plan), codes_(codes), order_(order) {}
+    : corpus_(corpus), plan_(plan), codes_(codes), order_(order) {
+  if (!corpus.has_positives()) return;
+  places_.assign(static_cast<std::size_t>(corpus.size()), kNoPlace);
+  for (std::uint32_t place = 0; place < order.rows.size(); ++place)
+    places_[order.rows[place]] = place;
+}
 
 std::int64_t Sweep::work(const SweepJob& job) noexcept {
   const auto targets = static_cast<std::int64_t>(job.targets.size());
@@ -212,7 +217,8 @@ void Sweep::seed(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& 
 }
 
 void Sweep::add_cluster(std::uint32_t cluster, std::vector<SweepEntry>& candidates) const {
-  for (std::int64_t place = order_.begins[cluster]; place < order_.begins[cluster + 1]; ++place) {
+  for (std::int64_t place = candidates_begin(order_, corpus_, cluster);
+       place < order_.begins[cluster + 1]; ++place) {
     candidates.push_back({static_cast<std::uint32_t>(place), -1});
   }
 }
@@ -225,7 +231,7 @@ void Sweep::seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sin
   };
   std::atomic<std::int64_t> next{0};
   team.run([&](int) {
-    SweepWorker worker(corpus_, codes_, order_, sink);
+    SweepWorker worker(corpus_, codes_, order_, sink, &places_);
     std::vector<SweepEntry> rows, candidates;
     while (!team.stopped()) {
       const std::int64_t cluster = next.fetch_add(1);
@@ -234,7 +240,8 @@ void Sweep::seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sin
       std::int64_t begin = target_at(order_.begins[static_cast<std::size_t>(cluster)]);
       if (begin == end) continue;
       candidates.clear();
-      const std::int64_t near = seeding_clusters(order_, static_cast<std::uint32_t>(cluster), kept);
+      const std::int64_t near =
+          seeding_clusters(order_, corpus_, static_cast<std::uint32_t>(cluster), kept);
       for (std::int64_t i = 0; i < near; ++i) {
         add_cluster(order_.near[static_cast<std::size_t>(cluster)][static_cast<std::size_t>(i)],
                     candidates);
@@ -253,8 +260,10 @@ void Sweep::seed_clusters(const SweepJob& job, std::int64_t kept, SweepSink& sin
 void Sweep::probe_clusters(const std::vector<SweepEntry>& probed, std::int64_t kept,
                            SweepSink& sink, Team& team) const {
   const auto clusters = static_cast<std::int64_t>(order_.near.size());
+  const std::int64_t candidates =
+      std::max<std::int64_t>(1, corpus_.queries() > 0 ? corpus_.candidate_rows() : codes_.size());
   const std::int64_t each =
-      std::clamp<std::int64_t>((kProbedRows + 4 * kept) * clusters / codes_.size(), 1, clusters);
+      std::clamp<std::int64_t>((kProbedRows + 4 * kept) * clusters / candidates, 1, clusters);
   std::vector<std::uint32_t> rows;
   for (std::size_t first = 0; first < probed.size(); first += kProbedAtOnce) {
     const auto count =
@@ -267,7 +276,7 @@ void Sweep::probe_clusters(const std::vector<SweepEntry>& probed, std::int64_t k
         closest_clusters(corpus_, plan_, order_, rows, each, team);
     std::atomic<std::int64_t> next{0};
     team.run([&](int) {
-      SweepWorker worker(corpus_, codes_, order_, sink);
+      SweepWorker worker(corpus_, codes_, order_, sink, &places_);
       std::vector<SweepEntry> candidates;
       while (!team.stopped()) {
         const std::int64_t i = next.fetch_add(1);
@@ -284,15 +293,23 @@ void Sweep::probe_clusters(const std::vector<SweepEntry>& probed, std::int64_t k
 
 SweepCounts Sweep::run_clusters(const ClusterPartners& partners, std::int64_t first,
                                 std::int64_t last, SweepSink& sink, Team& team) const {
+  const bool of_queries = corpus_.queries() > 0;
   std::vector<SweepEntry> entries;
+  std::int32_t targets = 0;
   for (std::uint32_t place = 0; place < order_.rows.size(); ++place) {
-    entries.push_back({place, static_cast<std::int32_t>(place)});
+    const bool is_target = !of_queries || !corpus_.is_candidate(order_.rows[place]);
+    entries.push_back({place, is_target ? targets++ : -1});
   }
-  const auto rows_of = [&](std::uint32_t cluster) {
-    const std::int64_t begin = order_.begins[cluster];
-    return SweepEntries(entries).subspan(
-        static_cast<std::size_t>(begin),
-        static_cast<std::size_t>(order_.begins[cluster + 1] - begin));
+  const auto between = [&](std::int64_t begin, std::int64_t end) {
+    return SweepEntries(entries).subspan(static_cast<std::size_t>(begin),
+                                         static_cast<std::size_t>(end - begin));
+  };
+  const auto targets_of = [&](std::uint32_t cluster) {
+    return between(order_.begins[cluster], of_queries ? candidates_begin(order_, corpus_, cluster)
+                                                      : order_.begins[cluster + 1]);
+  };
+  const auto candidates_of = [&](std::uint32_t cluster) {
+    return between(candidates_begin(order_, corpus_, cluster), order_.begins[cluster + 1]);
   };
   const auto blocks = [](SweepEntries all, const auto& body) {
     constexpr auto kBlock = static_cast<std::size_t>(kSweepBlock);
@@ -309,9 +326,11 @@ SweepCounts Sweep::run_clusters(const ClusterPartners& partners, std::int64_t fi
     std::vector<SweepEntry> others;
     bool own = false;
     for (const std::uint32_t other : partners[cluster]) {
-      own = own || other == cluster;
-      if (other == cluster) continue;
-      const SweepEntries more = rows_of(other);
+      if (other == cluster && !of_queries) {
+        own = true;
+        continue;
+      }
+      const SweepEntries more = candidates_of(other);
       others.insert(others.end(), more.begin(), more.end());
     }
     const auto run = [&](SweepEntries rows, SweepEntries columns) {
@@ -320,9 +339,9 @@ SweepCounts Sweep::run_clusters(const ClusterPartners& partners, std::int64_t fi
       worker.run(rows, columns, Codes::kLow);
       team.add_work(worker.counts().pairs - before);
     };
-    blocks(rows_of(cluster), [&](SweepEntries rows, std::size_t at) {
+    blocks(targets_of(cluster), [&](SweepEntries rows, std::size_t at) {
       if (own) {
-        blocks(rows_of(cluster).subspan(at),
+        blocks(targets_of(cluster).subspan(at),
                [&](SweepEntries columns, std::size_t) { run(rows, columns); });
       }
       blocks(others, [&](SweepEntries columns, std::size_t) { run(rows, columns); });
@@ -336,18 +355,30 @@ SweepCounts Sweep::run_clusters(const ClusterPartners& partners, std::int64_t fi
 void Sweep::seed_by_clusters(std::int64_t kept, SweepSink& sink, Team& team) const {
   if (order_.near.empty() || !sink.takes_thresholds()) return;
   SweepJob job;
-  job.targets.resize(order_.rows.size());
-  std::iota(job.targets.begin(), job.targets.end(), 0U);
+  for (std::uint32_t place = 0; place < order_.rows.size(); ++place) {
+    if (corpus_.queries() > 0 && corpus_.is_candidate(order_.rows[place])) continue;
+    job.targets.push_back(place);
+  }
   seed_clusters(job, kept, sink, team);
 }
 
-std::int64_t seeding_clusters(const RowOrder& order, std::uint32_t cluster,
+std::int64_t candidates_begin(const RowOrder& order, const Corpus& corpus,
+                              std::uint32_t cluster) noexcept {
+  if (corpus.queries() == 0) return order.begins[cluster];
+  // Rows of a cluster ascend.
+  const auto rows = order.rows.begin();
+  return std::lower_bound(rows + order.begins[cluster], rows + order.begins[cluster + 1],
+                          corpus.queries()) -
+         rows;
+}
+
+std::int64_t seeding_clusters(const RowOrder& order, const Corpus& corpus, std::uint32_t cluster,
                               std::int64_t kept) noexcept {
   const std::int64_t wanted = std::max(kLeastSeeds, 8 * kept);
   std::int64_t rows = 0;
   std::int64_t count = 0;
   for (const std::uint32_t other : order.near[cluster]) {
-    rows += order.begins[other + 1] - order.begins[other];
+    rows += order.begins[other + 1] - candidates_begin(order, corpus, other);
     ++count;
     if (rows >= wanted) break;
   }

@@ -62,9 +62,13 @@ struct SweepCounts {
 using ClusterPartners = std::vector<std::vector<std::uint32_t>>;
 
 inline constexpr std::int64_t kSweepBlock = 576;  // rows of a block, whole tiles both ways
+inline constexpr std::uint32_t kNoPlace = ~0U;    // of a zero row
 
+// The first place of a cluster that is a candidate: queries come before.
+std::int64_t candidates_begin(const RowOrder& order, const Corpus& corpus,
+                              std::uint32_t cluster) noexcept;
 // Of the clusters near one how many the first thresholds of its rows come from.
-std::int64_t seeding_clusters(const RowOrder& order, std::uint32_t cluster,
+std::int64_t seeding_clusters(const RowOrder& order, const Corpus& corpus, std::uint32_t cluster,
                               std::int64_t kept) noexcept;
 
 class Sweep {
@@ -81,10 +85,10 @@ class Sweep {
   // jobs whose candidates are all rows.
   void seed(const SweepJob& job, std::int64_t kept, SweepSink& sink, Team& team) const;
 
-  // What follows is for sinks whose target t is the row at place t.
+  // What follows is for sinks whose target t is the row at place t, or the t-th query by place.
 
   // All pairs of rows of clusters [first, last) and their partners; adds their number to the team's
-  // work.
+  // work. Of queries, those of a cluster are compared with the others of each partner.
   SweepCounts run_clusters(const ClusterPartners& partners, std::int64_t first, std::int64_t last,
                            SweepSink& sink, Team& team) const;
   // Thresholds by rows of the first clusters near a target's own.
@@ -106,6 +110,7 @@ class Sweep {
   const FilterPlan& plan_;
   const Codes& codes_;
   const RowOrder& order_;
+  std::vector<std::uint32_t> places_;  // of each row, where there are positives to look up
 };
 
 }  // namespace helip::mining

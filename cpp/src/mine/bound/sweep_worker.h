@@ -14,7 +14,9 @@ using SweepEntries = std::span<const SweepEntry>;
 
 class SweepWorker {
  public:
-  SweepWorker(const Corpus& corpus, const Codes& codes, const RowOrder& order, SweepSink& sink);
+  // `places`: of each row, kNoPlace of none, for seed() and probe() where queries have positives.
+  SweepWorker(const Corpus& corpus, const Codes& codes, const RowOrder& order, SweepSink& sink,
+              const std::vector<std::uint32_t>* places = nullptr);
 
   // All rows against all columns; against itself, each pair once. At most kSweepBlock of each.
   void run(SweepEntries rows, SweepEntries columns, Codes::Filter filter);
@@ -67,11 +69,13 @@ class SweepWorker {
   void score_passed();
   std::int32_t largest(const std::int32_t* values, std::int64_t count, std::int64_t kept);
   std::int64_t bound_below(const SweepEntry& row);
+  void leave_out_positives(const SweepEntry& row);
   void raise_threshold(const SweepEntry& row, SweepEntries columns, const std::int32_t* products,
                        std::int64_t kept);
 
   const Codes& codes_;
   const RowOrder& order_;
+  const std::vector<std::uint32_t>* const places_of_rows_;
   SweepSink& sink_;
   Scorer scorer_;
   const Kernel& kernel_;
@@ -91,7 +95,7 @@ class SweepWorker {
   std::vector<Interval> image_, text_;
   std::vector<BlockPair> passed_pairs_;  // every filter
   std::vector<std::int32_t> seeds_, sorted_;
-  std::vector<float> lower_bounds_;  // of scores
+  std::vector<float> lower_bounds_, upper_bounds_;  // of scores
   SweepCounts counts_;
 };
 

@@ -51,7 +51,7 @@ std::int64_t bytes_of_notes(std::int64_t rows, int threads) noexcept {
 }
 
 std::int64_t bytes_without_codes(const Corpus& corpus, std::int64_t kept, int threads) noexcept {
-  return corpus.size() * (bytes_of_target(std::min(kept, corpus.size())) + 4 * kNeighbours) +
+  return corpus.targets() * (bytes_of_target(std::min(kept, corpus.size())) + 4 * kNeighbours) +
          bytes_of_notes(corpus.size(), threads);
 }
 
@@ -71,7 +71,7 @@ FilterChoice filter_choice(std::int64_t rows, const MineOptions& options) {
 }
 
 FilterPlan choose_filters_for(const Corpus& corpus, const MineOptions& options, Team& team) {
-  const FilterChoice choice = filter_choice(corpus.size(), options);
+  const FilterChoice choice = filter_choice(corpus.candidate_rows(), options);
   return choose_filters(corpus, choice.k, team, choice.comparison);
 }
 

@@ -3,27 +3,82 @@
 #include <utility>
 
 #include "base/counter_random.h"
-#include "io/mapped_files.h"
+#include "mine/corpus/scorer.h"
 
 namespace helip::mining {
 
+namespace {
+
+// Names of rows in messages.
+struct Names {
+  const char *image, *text;
+};
+constexpr Names kNames{"image", "text"};
+constexpr Names kQueryNames{"query image", "query text"};
+constexpr Names kCorpusNames{"corpus image", "corpus text"};
+
+}  // namespace
+
 Corpus::Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules,
-               const Kernel& kernel)
-    : rules_(rules), kernel_(kernel), size_(rules.use_image ? image.rows : text.rows) {
-  if (rules_.use_image) image_.emplace("image", image, kernel);
-  if (rules_.use_text) text_.emplace("text", text, kernel);
+               const Kernel& kernel, const NegativesInput* queries)
+    : rules_(rules),
+      kernel_(kernel),
+      size_((rules.use_image ? image.rows : text.rows) + (queries == nullptr ? 0
+                                                          : rules.use_image
+                                                              ? queries->query_image.rows
+                                                              : queries->query_text.rows)),
+      queries_(queries == nullptr ? 0 : size_ - (rules.use_image ? image.rows : text.rows)),
+      relative_margin_(queries == nullptr ? std::nullopt : queries->relative_margin) {
+  if (queries == nullptr) {
+    if (rules_.use_image) image_.emplace(kNames.image, image, kernel);
+    if (rules_.use_text) text_.emplace(kNames.text, text, kernel);
+    return;
+  }
+  if (rules_.use_image) {
+    image_.emplace(kQueryNames.image, queries->query_image, kCorpusNames.image, image, kernel);
+  }
+  if (rules_.use_text) {
+    text_.emplace(kQueryNames.text, queries->query_text, kCorpusNames.text, text, kernel);
+  }
+  const Positives& given = queries->positives;
+  if (given.begins.empty()) return;
+  positive_begins_.push_back(0);
+  for (std::size_t query = 0; query + 1 < given.begins.size(); ++query) {
+    for (std::int64_t i = given.begins[query]; i < given.begins[query + 1]; ++i) {
+      positives_.push_back(
+          static_cast<std::uint32_t>(queries_ + given.rows[static_cast<std::size_t>(i)]));
+    }
+    const auto own = positives_.begin() + static_cast<std::ptrdiff_t>(positive_begins_.back());
+    std::sort(own, positives_.end());
+    positives_.erase(std::unique(own, positives_.end()), positives_.end());
+    positive_begins_.push_back(positives_.size());
+  }
 }
 
 void Corpus::measure(Team& team, RowLengths known) {
   team.begin_stage("check", size_, size_ * ((image_ ? 1 : 0) + (text_ ? 1 : 0)));
   if (image_) image_->measure(team, std::move(known.image));
   if (text_) text_->measure(team, std::move(known.text));
+  if (relative_margin_) {
+    most_.assign(static_cast<std::size_t>(queries_), std::numeric_limits<double>::infinity());
+    team.for_blocks(queries_, 64, [&](std::int64_t begin, std::int64_t end, int) {
+      Scorer scorer(*this);
+      for (std::int64_t query = begin; query < end; ++query) {
+        double& most = most_[static_cast<std::size_t>(query)];
+        for (const std::uint32_t row : positives_of(query)) {
+          if (is_zero(row)) continue;  // was not embedded
+          const double score = mining::evaluate(rules_, scorer.similarities(query, row)).score;
+          most = std::min(most, score * (1.0 - *relative_margin_));
+        }
+      }
+    });
+  }
   team.end_stage();
 }
 
 void Corpus::require_whole() const {
-  if (image_) helip::require_whole(image_->data());
-  if (text_) helip::require_whole(text_->data());
+  if (image_) image_->require_whole();
+  if (text_) text_->require_whole();
 }
 
 bool Corpus::is_zero(std::int64_t row) const {

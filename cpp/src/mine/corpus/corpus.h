@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/team.h"
 #include "helip/matrix.h"
 #include "helip/mine_options.h"
+#include "helip/negatives_input.h"
 #include "mine/corpus/rows.h"
 #include "mine/kernel/kernel.h"
 
@@ -28,8 +31,16 @@ struct Rules {
 Rules rules_of(const MineOptions& options) noexcept;
 
 // Whether a pair counts as hard, or the first filter that keeps it out.
-enum class Verdict : std::uint8_t { kept, image_duplicate, text_duplicate, margin, collapsed };
-inline constexpr int kVerdicts = 5;
+enum class Verdict : std::uint8_t {
+  kept,
+  image_duplicate,
+  text_duplicate,
+  margin,
+  collapsed,
+  positive,           // of queries: a positive of the query
+  positive_duplicate  // of queries: a near duplicate of one
+};
+inline constexpr int kVerdicts = 7;
 
 struct Similarities {
   double image, text;  // 1 for a modality that is not used
@@ -70,9 +81,14 @@ struct RowLengths {
 
 // What mining reads: the rules and the rows of the modalities that they use. Immutable once
 // measured; safe to share between threads.
+//
+// With queries, rows 0 .. queries() - 1 are those, which are targets alone, and what follows are
+// the rows that are candidates alone. Without, each row is both.
 class Corpus {
  public:
-  Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules, const Kernel& kernel);
+  // `queries`: validated, nullptr for none.
+  Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules, const Kernel& kernel,
+         const NegativesInput* queries = nullptr);
 
   // Measures the rows of both modalities, but for those that are known, in stage "check".
   void measure(Team& team, RowLengths known = {});
@@ -81,6 +97,26 @@ class Corpus {
   void require_whole() const;
 
   std::int64_t size() const noexcept { return size_; }
+  std::int64_t queries() const noexcept { return queries_; }
+  std::int64_t targets() const noexcept { return queries_ > 0 ? queries_ : size_; }
+  std::int64_t candidate_rows() const noexcept { return size_ - queries_; }
+  // Rows that a target is compared with.
+  std::int64_t candidates() const noexcept { return candidate_rows() - (queries_ > 0 ? 0 : 1); }
+  bool is_candidate(std::int64_t row) const noexcept { return row >= queries_; }
+  bool has_positives() const noexcept { return !positives_.empty(); }
+  // Of a query, ascending rows of this corpus.
+  std::span<const std::uint32_t> positives_of(std::int64_t query) const noexcept {
+    if (positive_begins_.empty()) return {};
+    const std::size_t begin = positive_begins_[static_cast<std::size_t>(query)];
+    return std::span(positives_)
+        .subspan(begin, positive_begins_[static_cast<std::size_t>(query) + 1] - begin);
+  }
+  // A candidate of this query that scores more is too close, see NegativesInput::relative_margin.
+  // Known once measured.
+  double most(std::int64_t query) const noexcept {
+    return most_.empty() ? std::numeric_limits<double>::infinity()
+                         : most_[static_cast<std::size_t>(query)];
+  }
   const Rules& rules() const noexcept { return rules_; }
   const Kernel& kernel() const noexcept { return kernel_; }
   const Rows* image() const noexcept { return image_ ? &*image_ : nullptr; }  // nullptr: not used
@@ -95,8 +131,13 @@ class Corpus {
   const Rules rules_;
   const Kernel& kernel_;
   const std::int64_t size_;
+  const std::int64_t queries_;
   std::optional<Rows> image_;
   std::optional<Rows> text_;
+  std::vector<std::size_t> positive_begins_;  // [queries + 1], empty: there are none
+  std::vector<std::uint32_t> positives_;
+  const std::optional<double> relative_margin_;
+  std::vector<double> most_;  // [queries], empty: no margin
 };
 
 // `count` of the rows 0 .. rows - 1, each subset equally likely, in ascending order. `stream`

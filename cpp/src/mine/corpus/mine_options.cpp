@@ -28,7 +28,6 @@ Enum from_name(const std::array<const char*, n>& names, const char* what, const 
 // Beyond this many dimensions the float32 error bound would swallow the scores.
 constexpr std::int64_t kMaxDimensions = std::int64_t{1} << 20;
 constexpr int kMaxThreads = 4096;
-constexpr std::int64_t kMaxRows = 0x7fffffff;  // rows have places of 31 bits while they are mined
 
 void check_at_least(const char* name, std::int64_t value, std::int64_t bound) {
   if (value < bound) {
@@ -48,10 +47,10 @@ void check_matrix(const char* name, const MatrixView& view) {
   const std::string subject = std::string(name) + " embeddings";
   check_at_least((subject + ": number of rows").c_str(), view.rows, 0);
   check_at_least((subject + ": number of dimensions").c_str(), view.cols, 0);
-  if (view.rows > kMaxRows) {
-    throw Error(ErrorCode::unsupported, subject + " have " + std::to_string(view.rows) +
-                                            " rows, but at most " + std::to_string(kMaxRows) +
-                                            " can be mined at once; split the data set");
+  if (view.rows > mining::kMaxRows) {
+    throw Error(ErrorCode::unsupported,
+                subject + " have " + std::to_string(view.rows) + " rows, but at most " +
+                    std::to_string(mining::kMaxRows) + " can be mined at once; split the data set");
   }
   switch (view.dtype) {
     case DType::float64:

@@ -13,6 +13,8 @@
 
 namespace helip::mining {
 
+inline constexpr std::int64_t kMaxRows = 0x7fffffff;  // have places of 31 bits while they are mined
+
 // Checks every option and that the matrices fit them and each other. Throws invalid_argument.
 // Values are checked later, in the pass that measures the rows.
 void validate(const MatrixView& image, const MatrixView& text, const MineOptions& options);

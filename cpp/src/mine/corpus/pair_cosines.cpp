@@ -59,8 +59,8 @@ class PairCosines::Matrices {
   }
 
   void require_whole() const {
-    helip::require_whole(image_.data());
-    helip::require_whole(text_.data());
+    image_.require_whole();
+    text_.require_whole();
   }
 
   std::int64_t rows() const noexcept { return image_.size(); }

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "helip/error.h"
+#include "io/mapped_files.h"
 
 namespace helip::mining {
 namespace {
@@ -20,14 +21,25 @@ bool is_aligned(const MatrixView& view) {
 
 }  // namespace
 
-Rows::Rows(std::string name, const MatrixView& view, const Kernel& kernel)
-    : name_(std::move(name)),
-      view_(view),
-      scale_(view.scale),
-      deleted_(view.deleted),
-      kernel_(kernel),
-      direct_(view.dtype == DType::float32 && is_aligned(view)) {
-  view_.scale = nullptr;
+Rows::Segment::Segment(const char* name_, const MatrixView& view_)
+    : name(name_),
+      view(view_),
+      scale(view_.scale),
+      deleted(view_.deleted),
+      direct(view_.dtype == DType::float32 && is_aligned(view_)) {
+  view.scale = nullptr;
+}
+
+Rows::Rows(const char* name, const MatrixView& view, const Kernel& kernel)
+    : Rows(name, view, name, MatrixView(), kernel) {}
+
+Rows::Rows(const char* first_name, const MatrixView& first, const char* second_name,
+           const MatrixView& second, const Kernel& kernel)
+    : first_(first_name, first), second_(second_name, second), kernel_(kernel) {}
+
+void Rows::require_whole() const {
+  helip::require_whole(first_.view.data);
+  helip::require_whole(second_.view.data);
 }
 
 void Rows::measure(Team& team, std::vector<double> known) {
@@ -53,20 +65,16 @@ void Rows::measure(Team& team, std::vector<double> known) {
 }
 
 void Rows::refuse(std::int64_t row) const {
+  const char* name = of(row).name;
   throw Error(ErrorCode::invalid_argument,
-              name_ + " embedding of row " + std::to_string(row) +
+              std::string(name) + " embedding of row " + std::to_string(row) +
                   " holds a NaN or an infinity; embed that sample again or store a zero row");
 }
 
-const float* Rows::as_float(std::int64_t row, std::vector<float>& converted) const {
-  if (direct_) return static_cast<const float*>(view_.row(row));
-  converted.resize(static_cast<std::size_t>(dimensions()));
-  read_row(view_, row, converted.data());
-  return converted.data();
-}
-
-void Rows::load_double(std::int64_t row, double* out) const {
-  read_row(view_, row, out);
+void Rows::load_wide(std::int64_t row, double* out) const {
+  const MatrixView& view = of(row).view;
+  read_row(view, row, out);
+  if (view.dtype != DType::float64) return;
   double largest = 0.0;
   for (std::int64_t i = 0; i < dimensions(); ++i) {
     if (!std::isfinite(out[i])) {
@@ -81,35 +89,35 @@ void Rows::load_double(std::int64_t row, double* out) const {
   for (std::int64_t i = 0; i < dimensions(); ++i) out[i] = std::scalbn(out[i], exponent);
 }
 
-void Rows::load_wide(std::int64_t row, double* out) const {
-  if (view_.dtype == DType::float64) {
-    load_double(row, out);
-  } else {
-    read_row(view_, row, out);
-  }
-}
-
 // `single` or `wide`, whichever these rows have.
 void Rows::load_values(std::int64_t row, LoadedRow& out) const {
-  if (view_.dtype == DType::float64) {
+  const std::int64_t whole = row;
+  const Segment& segment = of(row);
+  if (segment.view.dtype == DType::float64) {
     out.single = nullptr;
     out.wide.resize(static_cast<std::size_t>(dimensions()));
-    load_double(row, out.wide.data());
+    load_wide(whole, out.wide.data());
+  } else if (segment.direct) {
+    out.single = static_cast<const float*>(segment.view.row(row));
   } else {
-    out.single = as_float(row, out.converted);
+    out.converted.resize(static_cast<std::size_t>(dimensions()));
+    read_row(segment.view, row, out.converted.data());
+    out.single = out.converted.data();
   }
 }
 
 // Of values that were loaded.
 double Rows::compute_length(std::int64_t row, LoadedRow& buffer) const {
-  if (deleted_ != nullptr && deleted_[row] != 0) return 0.0;
-  load_values(row, buffer);
+  const std::int64_t whole = row;
+  const Segment& segment = of(row);
+  if (segment.is_deleted(row)) return 0.0;
+  load_values(whole, buffer);
   const double length =
       std::sqrt(buffer.single == nullptr
                     ? kernel_.dot_double(buffer.wide.data(), buffer.wide.data(), dimensions())
                     : kernel_.dot_float(buffer.single, buffer.single, dimensions()));
-  if (scale_ == nullptr || view_.dtype != DType::int8) return length;
-  const float scale = scale_[row];
+  if (segment.scale == nullptr || segment.view.dtype != DType::int8) return length;
+  const float scale = segment.scale[row];
   if (!std::isfinite(scale)) return std::numeric_limits<double>::quiet_NaN();
   if (scale == 0.0F) return 0.0;
   return scale < 0.0F ? -length : length;
@@ -133,7 +141,8 @@ void Rows::load(std::int64_t row, LoadedRow& out) const {
   out.uses = 0;
   if (length_.empty()) {
     out.length = checked_length(row, out);
-    if (deleted_ == nullptr || deleted_[row] == 0) return;
+    std::int64_t place = row;
+    if (!of(place).is_deleted(place)) return;
   } else {
     out.length = length_[static_cast<std::size_t>(row)];
   }

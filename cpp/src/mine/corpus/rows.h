@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include "base/team.h"
@@ -31,15 +30,19 @@ inline double cosine_of(double dot, double lengths) noexcept {
 
 inline constexpr double kUnknownLength = std::numeric_limits<double>::quiet_NaN();
 
-// Immutable after measure(); safe to read from many threads. The view must outlive it.
+// Immutable after measure(); safe to read from many threads. The views must outlive it.
 class Rows {
  public:
-  // `name` is "image" or "text", for messages.
-  Rows(std::string name, const MatrixView& view, const Kernel& kernel);
+  // `name` such as "image", for messages.
+  Rows(const char* name, const MatrixView& view, const Kernel& kernel);
+  // The rows of `first`, then those of `second`: of as many columns, of any dtype each.
+  Rows(const char* first_name, const MatrixView& first, const char* second_name,
+       const MatrixView& second, const Kernel& kernel);
 
-  std::int64_t size() const noexcept { return view_.rows; }
-  const void* data() const noexcept { return view_.data; }
-  std::int64_t dimensions() const noexcept { return view_.cols; }
+  std::int64_t size() const noexcept { return first_.view.rows + second_.view.rows; }
+  std::int64_t dimensions() const noexcept { return first_.view.cols; }
+  // Throws Error(corrupt) where a file of the rows became shorter while they were read.
+  void require_whole() const;
 
   // Computes the length of every row, but for those that are known: [size()] at most,
   // kUnknownLength where they are not. Throws invalid_argument naming the first row that holds a
@@ -63,28 +66,40 @@ class Rows {
   double cosine(LoadedRow& loaded, LoadedRow& other) const;
   // Asks for a row that cosine() will read soon.
   void prefetch(std::int64_t row) const noexcept {
-    const char* bytes = static_cast<const char*>(view_.row(row));
-    const std::int64_t size = view_.cols * size_of(view_.dtype);
+    const MatrixView& view = of(row).view;
+    const char* bytes = static_cast<const char*>(view.row(row));
+    const std::int64_t size = view.cols * size_of(view.dtype);
     for (std::int64_t at = 0; at < size; at += 64) __builtin_prefetch(bytes + at);
   }
   // out [dimensions]: the unit vector in float32, zeros for a zero row.
   void unit(std::int64_t row, float* out, LoadedRow& buffer) const;
 
  private:
+  struct Segment {
+    Segment(const char* name, const MatrixView& view);
+
+    const char* name;
+    MatrixView view;               // without its scale: int8 gives the codes
+    const float* scale = nullptr;  // int8 only
+    const std::uint8_t* deleted;   // nullptr: no row
+    bool direct;                   // float32 in aligned memory: used where it lies
+    bool is_deleted(std::int64_t row) const { return deleted != nullptr && deleted[row] != 0; }
+  };
+
+  // Where a row lies, which becomes its number there.
+  const Segment& of(std::int64_t& row) const noexcept {
+    if (row < first_.view.rows) return first_;
+    row -= first_.view.rows;
+    return second_;
+  }
   double compute_length(std::int64_t row, LoadedRow& buffer) const;
   double checked_length(std::int64_t row, LoadedRow& buffer) const;
   void load_values(std::int64_t row, LoadedRow& out) const;
-  void load_double(std::int64_t row, double* out) const;
   double dot(LoadedRow& loaded, LoadedRow& other) const;
-  const float* as_float(std::int64_t row, std::vector<float>& converted) const;
   [[noreturn]] void refuse(std::int64_t row) const;
 
-  const std::string name_;
-  MatrixView view_;     // without its scale: int8 gives the codes
-  const float* scale_;  // int8 only
-  const std::uint8_t* deleted_;
+  const Segment first_, second_;
   const Kernel& kernel_;
-  const bool direct_;  // float32 in aligned memory: used where it lies
   std::vector<double> length_;
 };
 

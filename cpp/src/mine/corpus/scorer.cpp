@@ -45,7 +45,31 @@ Evaluation Scorer::evaluate(std::int64_t target, std::int64_t candidate) {
     if (nearest > cross(target, target) - rules.margin) evaluated.target = Verdict::margin;
     if (nearest > cross(candidate, candidate) - rules.margin) evaluated.candidate = Verdict::margin;
   }
+  if (corpus_.queries() > 0 && evaluated.score > rules.min_score) {
+    const auto positives = corpus_.positives_of(target);
+    if (std::binary_search(positives.begin(), positives.end(), candidate)) {
+      evaluated.target = Verdict::positive;
+    } else if (evaluated.target == Verdict::kept) {
+      evaluated.target = verdict_of(target, candidate, evaluated.score);
+    }
+  }
   return evaluated;
+}
+
+Verdict Scorer::verdict_of(std::int64_t query, std::int64_t candidate, double score) {
+  if (score > corpus_.most(query)) return Verdict::margin;
+  const Rules& rules = corpus_.rules();
+  for (const std::uint32_t positive : corpus_.positives_of(query)) {
+    const auto is_alike = [&](const Rows* rows, RecentRows& recent, double maximum) {
+      return rows != nullptr && maximum < 1.0 &&
+             recent.cosine(*rows, candidate, positive) > maximum;
+    };
+    if (is_alike(corpus_.image(), positive_image_, rules.image_max) ||
+        is_alike(corpus_.text(), positive_text_, rules.text_max)) {
+      return Verdict::positive_duplicate;
+    }
+  }
+  return Verdict::kept;
 }
 
 double Scorer::cross(std::int64_t image_row, std::int64_t text_row) {

@@ -52,6 +52,8 @@ class Scorer {
     LoadedRow spare_;  // the second, where that has the place of the first
   };
 
+  // What the positives of a query say of a candidate that no other rule keeps out.
+  Verdict verdict_of(std::int64_t query, std::int64_t candidate, double score);
   // Cosine of an image and a text, of a shared space.
   double cross(std::int64_t image_row, std::int64_t text_row);
 
@@ -59,6 +61,7 @@ class Scorer {
   std::int64_t loaded_ = -1;
   std::int64_t last_candidate_ = -1;
   RecentRows image_, text_;
+  RecentRows positive_image_{1}, positive_text_{1};
   std::vector<double> wide_image_, wide_text_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <numeric>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -61,20 +62,22 @@ std::optional<CodesFolder> codes_folder(const MineOptions& options, const Embedd
 }
 
 Job::Job(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
-         std::filesystem::path scratch, const ProgressCallback& progress)
+         std::filesystem::path scratch, const ProgressCallback& progress,
+         const NegativesInput* queries)
     : image_(image),
       text_(text),
       options_(asked),
       scratch_(std::move(scratch)),
       progress_(progress),
-      corpus_(image, text, rules_of(options_), select_kernel()),
+      corpus_(image, text, rules_of(options_), select_kernel(), queries),
       team_(options_.threads, progress) {
   if (options_.method == MiningMethod::automatic) {
-    options_.method = rows() <= kExactRows ? MiningMethod::exact
-                                           : make_plan(corpus_, options_, team_).plan.method;
+    options_.method = targets() <= kExactRows || queries != nullptr
+                          ? MiningMethod::exact
+                          : make_plan(corpus_, options_, team_).plan.method;
   }
   if (options_.method == MiningMethod::sample) {
-    options_.candidates = sample_candidates(options_, rows());
+    options_.candidates = sample_candidates(options_, targets());
   }
 }
 
@@ -92,13 +95,19 @@ void Job::prepare(MethodCheckpoint* checkpoint, SharedRounds* rounds) {
   const std::int64_t memory = memory_budget(options_);
   if (options_.collapse != Collapse::none) {
     groups_ = duplicate_groups(image_, text_, options_, memory, scratch_, team_);
+    // Queries are no candidates: each is a group of its own.
+    const auto queries = static_cast<std::uint32_t>(corpus_.queries());
+    for (std::uint32_t& group : groups_) group += queries;
+    std::vector<std::uint32_t> own(queries);
+    std::iota(own.begin(), own.end(), 0U);
+    groups_.insert(groups_.begin(), own.begin(), own.end());
   }
   context_.emplace(corpus_, options_, memory, scratch_, groups_.empty() ? nullptr : groups_.data(),
                    team_, checkpoint, codes_ ? &*codes_ : nullptr, rounds);
 }
 
 void Job::make_codes() {
-  if (!codes_ || codes_->found() || !filters_pay(corpus_, rows())) return;
+  if (!codes_ || codes_->found() || !filters_pay(corpus_, targets())) return;
   context().prepared().sweep();
   end_sweep();
 }
@@ -113,7 +122,7 @@ void Job::end_sweep() {
 std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodCheckpoint* checkpoint,
                       DroppedPairs* dropped) {
   MethodReport report;
-  if (rows() > 0) {
+  if (corpus_.targets() > 0) {
     context(checkpoint).list_drops = dropped != nullptr;
     report = run_method(*context_, targets, sink);
     end_sweep();
@@ -122,7 +131,7 @@ std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodChec
   const bool filtered = context_ && context_->is_prepared();
   const FilterPlan* filters = filtered ? &context_->prepared().plan() : nullptr;
   const std::string hindrance = codes_ ? codes_->hindrance() : std::string();
-  return report_json(report, filters, options_, targets, rows(), hindrance);
+  return report_json(report, filters, options_, targets, corpus_, hindrance);
 }
 
 HardPairs mine_table(const MatrixView& image, const MatrixView& text, const MineOptions& asked,

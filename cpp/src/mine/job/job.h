@@ -9,8 +9,10 @@
 
 #include "base/team.h"
 #include "helip/embedding_store.h"
+#include "helip/hard_negatives.h"
 #include "helip/hard_pairs_writer.h"
 #include "helip/mine_options.h"
+#include "helip/negatives_input.h"
 #include "helip/parts.h"
 #include "helip/progress.h"
 #include "mine/corpus/corpus.h"
@@ -29,11 +31,12 @@ std::optional<CodesFolder> codes_folder(const MineOptions& options, const Embedd
 class Job {
  public:
   // Decides what method automatic means. `asked` and the matrices are validated; `scratch`: see
-  // MethodContext.
+  // MethodContext. `queries`: that are mined in the rows of the matrices, nullptr: the rows are.
   Job(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
-      std::filesystem::path scratch, const ProgressCallback& progress);
+      std::filesystem::path scratch, const ProgressCallback& progress,
+      const NegativesInput* queries = nullptr);
 
-  std::int64_t rows() const noexcept { return corpus_.size(); }
+  std::int64_t targets() const noexcept { return corpus_.targets(); }
   const MineOptions& options() const noexcept { return options_; }
   // Keeps the codes of this store where options() say. Before mine().
   void keep_codes_of(const EmbeddingStore& store);
@@ -51,10 +54,10 @@ class Job {
   // another gets what the first one needed. `checkpoint`: see MethodContext; `dropped`: mine.h.
   std::string mine(const TargetRange& targets, HardPairSink& sink,
                    MethodCheckpoint* checkpoint = nullptr, DroppedPairs* dropped = nullptr);
-  // Every row.
+  // Every target.
   std::string mine_all(HardPairSink& sink, MethodCheckpoint* checkpoint = nullptr,
                        DroppedPairs* dropped = nullptr) {
-    return mine({0, rows(), 0, rows()}, sink, checkpoint, dropped);
+    return mine({0, targets(), 0, targets()}, sink, checkpoint, dropped);
   }
 
  private:
@@ -80,9 +83,11 @@ HardPairs mine_table(const MatrixView& image, const MatrixView& text, const Mine
                      HardPairs::Origin origin, ExistingTable existing = ExistingTable::refuse,
                      DroppedPairs* dropped = nullptr, const EmbeddingStore* store = nullptr);
 
-// mine() with options.parts > 1.
+// mine() and mine_negatives() with options.parts > 1.
 HardPairs mine_in_parts(const EmbeddingStore& store, const MineOptions& options,
                         const ProgressCallback& progress, const std::filesystem::path& out);
+HardNegatives mine_in_parts(const NegativesInput& input, const MineOptions& options,
+                            const ProgressCallback& progress, const std::filesystem::path& out);
 
 // Where its parts lie: "<out>.parts", with a directory "part-00001-of-00016" each.
 std::filesystem::path parts_folder(const std::filesystem::path& out);

@@ -2,17 +2,21 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "base/checked.h"
 #include "helip/error.h"
+#include "helip/hard_negatives.h"
 #include "helip/hard_pairs_writer.h"
+#include "helip/mine_negatives.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "io/manifest.h"
 #include "mine/budget/budget.h"
 #include "mine/corpus/mine_options.h"
+#include "mine/corpus/negatives_input.h"
 #include "mine/job/checkpoint.h"
 #include "mine/job/report.h"
 #include "mine/pool/recall.h"
@@ -38,21 +42,75 @@ std::string part_words(const PartRange& range) {
   return "part " + std::to_string(range.index) + " of " + std::to_string(range.count);
 }
 
+// What a job in parts mines, and how it goes by store and table.
+struct Pairs {
+  using Table = HardPairs;
+  const EmbeddingStore& store;
+
+  std::int64_t targets() const { return store.size(); }
+  const EmbeddingStore& of_targets() const { return store; }
+  std::optional<std::int64_t> corpus_rows() const { return {}; }
+  void check(const MineOptions& options) const {
+    mining::validate(store.image(), store.text(), options);
+  }
+  Job job(const MineOptions& options, const fs::path& out, const ProgressCallback& progress) const {
+    return Job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
+  }
+  void keep_codes(Job& job) const { job.keep_codes_of(store); }
+  std::string text(const MineOptions& options) const { return mining::options_json(options); }
+  HardPairsWriter writer(const fs::path& out, std::int64_t k) const {
+    return HardPairsWriter(out, store.size(), k);
+  }
+};
+
+struct Negatives {
+  using Table = HardNegatives;
+  const NegativesInput& input;
+
+  std::int64_t targets() const { return input.queries->size(); }
+  const EmbeddingStore& of_targets() const { return *input.queries; }
+  std::optional<std::int64_t> corpus_rows() const { return input.corpus->size(); }
+  void check(const MineOptions& options) const { mining::validate(input, options); }
+  Job job(const MineOptions& options, const fs::path& out, const ProgressCallback& progress) const {
+    return Job(input.corpus_image, input.corpus_text, options, mining::scratch_folder(out),
+               progress, &input);
+  }
+  void keep_codes(Job&) const {}
+  std::string text(const MineOptions& options) const {
+    return mining::options_json(options, input);
+  }
+  HardNegativesWriter writer(const fs::path& out, std::int64_t k) const {
+    return HardNegativesWriter(out, targets(), *corpus_rows(), k);
+  }
+};
+
+// Stores of queries and of a corpus: parts of arrays could not be told apart.
+Negatives checked_negatives(const NegativesInput& input) {
+  if (input.queries != nullptr && input.corpus != nullptr) return {input};
+  throw Error(ErrorCode::invalid_argument,
+              "bare arrays have no fingerprint by which parts could be told apart; mine stores of "
+              "queries and corpus, or use parts = 1");
+}
+
 // The options of a job in parts, as they are used.
-MineOptions checked_options(const EmbeddingStore& store, std::int64_t count, MineOptions options) {
+template <typename Source>
+MineOptions checked_options(const Source& source, std::int64_t count, MineOptions options) {
   if (options.method == MiningMethod::automatic) options.method = MiningMethod::exact;
   if (options.method != MiningMethod::exact && options.method != MiningMethod::sample) {
     throw Error(ErrorCode::unsupported, std::string("method is '") + name_of(options.method) +
                                             "', which works on all rows at once; parts are there "
                                             "for 'exact' and 'sample'");
   }
-  mining::validate(store.image(), store.text(), options);
-  mining::check_number("parts", count, store.size());
+  source.check(options);
+  mining::check_number("parts", count, source.targets());
   return options;
 }
 
-OrderedJson part_identity(const EmbeddingStore& store, const Job& job, std::int64_t count) {
-  OrderedJson identity = mining::identity_of(store, job.options());
+template <typename Source>
+OrderedJson part_identity(const Source& source, const Job& job, std::int64_t count) {
+  const EmbeddingStore& store = source.of_targets();
+  OrderedJson identity = mining::identity_of(store.fingerprint(), store.data_fingerprint(),
+                                             store.size(), source.text(job.options()));
   identity["number of parts"] = count;
   return identity;
 }
@@ -68,11 +126,13 @@ void check_same(const HardPairsPart& part, const OrderedJson& job, std::int64_t 
                                        "); remove it, or choose another path");
 }
 
-HardPairsPart mine_range(Job& job, const EmbeddingStore& store, const PartRange& range,
-                         std::int64_t done, std::int64_t all, const fs::path& out) {
-  HardPairsPartWriter writer(out, range, job.options().k);
+template <typename Source>
+HardPairsPart mine_range(Job& job, const Source& source, const PartRange& range, std::int64_t done,
+                         std::int64_t all, const fs::path& out) {
+  HardPairsPartWriter writer(out, range, job.options().k, source.corpus_rows());
+  const EmbeddingStore& store = source.of_targets();
   HardPairs::Origin origin{
-      store.fingerprint(), store.data_fingerprint(), mining::options_json(job.options()), {}};
+      store.fingerprint(), store.data_fingerprint(), source.text(job.options()), {}};
   origin.report_json = job.mine({range.first(), range.last(), done, all}, writer);
   return writer.finish(origin);
 }
@@ -169,8 +229,9 @@ void tell(const ProgressCallback& progress, std::int64_t done, std::int64_t rows
 }
 
 // Lets go of each part when it is copied, so that no more than one is in memory.
-HardPairs merge_into(HardPairsWriter& writer, std::vector<HardPairsPart> parts,
-                     const ProgressCallback& progress) {
+template <typename Writer>
+auto merge_into(Writer& writer, std::vector<HardPairsPart> parts,
+                const ProgressCallback& progress) {
   HardPairs::Origin origin = parts.front().origin();
   std::vector<OrderedJson> reports;
   const std::int64_t rows = parts.front().range().rows;
@@ -233,37 +294,40 @@ fs::path mining::part_path(const fs::path& folder, std::int64_t index, std::int6
   return folder / name;
 }
 
-HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& asked,
-                                const ProgressCallback& progress, const fs::path& out) {
+namespace {
+
+template <typename Source>
+typename Source::Table mine_all_parts(const Source& source, const MineOptions& asked,
+                                      const ProgressCallback& progress, const fs::path& out) {
   if (out.empty()) {
     throw Error(ErrorCode::invalid_argument, "parts is " + std::to_string(asked.parts) +
                                                  ", but there is no path that parts could be "
                                                  "written beside; give out, or use parts = 1");
   }
-  check_codes_folder(asked.codes, out);
+  mining::check_codes_folder(asked.codes, out);
   const std::int64_t count = asked.parts;
-  const MineOptions options = checked_options(store, count, asked);
-  const fs::path folder = parts_folder(out);
+  const MineOptions options = checked_options(source, count, asked);
+  const fs::path folder = mining::parts_folder(out);
   // Owns the place until the table is there.
-  HardPairsWriter writer(out, store.size(), options.k);
+  auto writer = source.writer(out, options.k);
   const RemovedIfEmpty tidy{folder};
   check_count(folder, count);
-  if (const auto method = method_of_checkpoint(checkpoint_folder(out))) {
-    throw Error(ErrorCode::mismatch, quoted(checkpoint_folder(out)) +
+  if (const auto method = mining::method_of_checkpoint(mining::checkpoint_folder(out))) {
+    throw Error(ErrorCode::mismatch, quoted(mining::checkpoint_folder(out)) +
                                          " was left by an interrupted job of method '" +
                                          name_of(*method) + "', now in " + std::to_string(count) +
                                          " parts; go on as it was begun, or remove that folder");
   }
 
-  Job job(store.image(), store.text(), options, scratch_folder(out), progress);
-  job.keep_codes_of(store);
-  const OrderedJson identity = part_identity(store, job, count);
+  Job job = source.job(options, out, progress);
+  source.keep_codes(job);
+  const OrderedJson identity = part_identity(source, job, count);
   std::vector<HardPairsPart> parts;
   std::vector<PartRange> missing;
   std::int64_t done = 0;
   for (std::int64_t index = 1; index <= count; ++index) {
-    const PartRange range{index, count, job.rows()};
-    const fs::path path = part_path(folder, index, count);
+    const PartRange range{index, count, job.targets()};
+    const fs::path path = mining::part_path(folder, index, count);
     if (!has_manifest(path)) {
       missing.push_back(range);
       continue;
@@ -273,43 +337,67 @@ HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& 
     done += range.size();
   }
   for (const PartRange& range : missing) {
-    const fs::path path = part_path(folder, range.index, count);
-    parts.push_back(mine_range(job, store, range, done, job.rows(), path));
+    const fs::path path = mining::part_path(folder, range.index, count);
+    parts.push_back(mine_range(job, source, range, done, job.targets(), path));
     done += range.size();
   }
   std::sort(parts.begin(), parts.end(), [](const HardPairsPart& a, const HardPairsPart& b) {
     return a.range().index < b.range().index;
   });
-  HardPairs table = merge_into(writer, std::move(parts), progress);
+  auto table = merge_into(writer, std::move(parts), progress);
   for (std::int64_t index = 1; index <= count; ++index) {
-    remove_directory(part_path(folder, index, count));
+    remove_directory(mining::part_path(folder, index, count));
   }
   return table;
 }
 
+template <typename Source>
+HardPairsPart mine_one_part(const Source& source, std::int64_t index, std::int64_t count,
+                            const MineOptions& asked, const fs::path& out,
+                            const ProgressCallback& progress) {
+  const MineOptions options = checked_options(source, count, asked);
+  if (index < 1 || index > count) {
+    throw Error(ErrorCode::invalid_argument, "the part is " + std::to_string(index) + " of " +
+                                                 std::to_string(count) +
+                                                 "; parts count from 1 to their number");
+  }
+  if (out.empty()) throw Error(ErrorCode::invalid_argument, "a part needs a path; give out");
+  Job job = source.job(options, out, progress);
+  if (has_manifest(out)) {
+    const HardPairsPart part = HardPairsPart::open(out);
+    check_same(part, part_identity(source, job, count), index);
+    return part;
+  }
+  mining::check_codes_folder(options.codes, out);
+  source.keep_codes(job);
+  const PartRange range{index, count, job.targets()};
+  return mine_range(job, source, range, 0, range.size(), out);
+}
+
+}  // namespace
+
+HardPairs mining::mine_in_parts(const EmbeddingStore& store, const MineOptions& options,
+                                const ProgressCallback& progress, const fs::path& out) {
+  return mine_all_parts(Pairs{store}, options, progress, out);
+}
+
+HardNegatives mining::mine_in_parts(const NegativesInput& input, const MineOptions& options,
+                                    const ProgressCallback& progress, const fs::path& out) {
+  return mine_all_parts(checked_negatives(input), options, progress, out);
+}
+
 HardPairsPart mine_part(const EmbeddingStore& store, std::int64_t index, std::int64_t count,
-                        const MineOptions& asked, const fs::path& out,
+                        const MineOptions& options, const fs::path& out,
                         const ProgressCallback& progress) {
+  return mining::entry_point(
+      [&] { return mine_one_part(Pairs{store}, index, count, options, out, progress); });
+}
+
+HardPairsPart mine_negatives_part(const NegativesInput& input, std::int64_t index,
+                                  std::int64_t count, const MineOptions& options,
+                                  const fs::path& out, const ProgressCallback& progress) {
   return mining::entry_point([&] {
-    const MineOptions options = checked_options(store, count, asked);
-    if (index < 1 || index > count) {
-      throw Error(ErrorCode::invalid_argument, "the part is " + std::to_string(index) + " of " +
-                                                   std::to_string(count) +
-                                                   "; parts count from 1 to their number");
-    }
-    if (out.empty()) {
-      throw Error(ErrorCode::invalid_argument, "a part needs a path; give out");
-    }
-    Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
-    if (has_manifest(out)) {
-      const HardPairsPart part = HardPairsPart::open(out);
-      check_same(part, part_identity(store, job, count), index);
-      return part;
-    }
-    mining::check_codes_folder(options.codes, out);
-    job.keep_codes_of(store);
-    const PartRange range{index, count, job.rows()};
-    return mine_range(job, store, range, 0, range.size(), out);
+    return mine_one_part(checked_negatives(input), index, count, options, out, progress);
   });
 }
 
@@ -317,7 +405,27 @@ HardPairs merge_parts(const std::vector<fs::path>& paths, const fs::path& out,
                       const ProgressCallback& progress) {
   return mining::entry_point([&] {
     std::vector<HardPairsPart> parts = sorted_parts(paths);
+    if (parts.front().corpus_size() >= 0) {
+      throw Error(ErrorCode::mismatch, quoted(paths.front()) +
+                                           " is a part of hard negatives of queries, not of hard "
+                                           "pairs; merge it with merge_negatives_parts()");
+    }
     HardPairsWriter writer(out, parts.front().range().rows, parts.front().k());
+    return merge_into(writer, std::move(parts), progress);
+  });
+}
+
+HardNegatives merge_negatives_parts(const std::vector<fs::path>& paths, const fs::path& out,
+                                    const ProgressCallback& progress) {
+  return mining::entry_point([&] {
+    std::vector<HardPairsPart> parts = sorted_parts(paths);
+    const HardPairsPart& first = parts.front();
+    if (first.corpus_size() < 0) {
+      throw Error(ErrorCode::mismatch, quoted(paths.front()) +
+                                           " is a part of hard pairs, not of hard negatives of "
+                                           "queries; merge it with merge_parts()");
+    }
+    HardNegativesWriter writer(out, first.range().rows, first.corpus_size(), first.k());
     return merge_into(writer, std::move(parts), progress);
   });
 }

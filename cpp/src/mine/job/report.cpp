@@ -3,8 +3,10 @@
 #include <utility>
 
 #include "helip/version.h"
+#include "io/checksum.h"
 #include "mine/bound/kept_codes.h"
 #include "mine/budget/budget.h"
+#include "mine/corpus/mine_options.h"
 #include "mine/kernel/kernel.h"
 
 namespace helip::mining {
@@ -26,6 +28,22 @@ std::string options_json(const MineOptions& options) {
       {"seed", options.seed},
       {"recall", options.recall}}
       .dump();
+}
+
+std::string options_json(const MineOptions& options, const NegativesInput& queries) {
+  OrderedJson json = OrderedJson::parse(options_json(options));
+  json["relative_margin"] =
+      queries.relative_margin ? OrderedJson(*queries.relative_margin) : OrderedJson(nullptr);
+  Digest positives;
+  for (const auto& numbers : {queries.positives.begins, queries.positives.rows}) {
+    positives.update(numbers.data(), numbers.size_bytes());
+  }
+  json["positives"] = queries.positives.begins.empty() ? "" : positives.hex();
+  const EmbeddingStore* corpus = queries.corpus;
+  json["corpus"] = corpus == nullptr ? "" : corpus->fingerprint();
+  json["corpus_data"] = corpus == nullptr ? "" : corpus->data_fingerprint();
+  json["corpus_rows"] = row_count(queries.corpus_image, queries.corpus_text, options);
+  return json.dump();
 }
 
 // Shares of a sample's pairs that each filter lets pass; of the pairs that reach the score itself.
@@ -58,9 +76,10 @@ RecallEstimate recall_of_json(const Json& json) {
 }
 
 std::string report_json(const MethodReport& report, const FilterPlan* filters,
-                        const MineOptions& options, const TargetRange& targets, std::int64_t rows,
-                        const std::string& codes) {
-  const std::int64_t each = options.method == MiningMethod::sample ? options.candidates : rows - 1;
+                        const MineOptions& options, const TargetRange& targets,
+                        const Corpus& corpus, const std::string& codes) {
+  const std::int64_t each =
+      options.method == MiningMethod::sample ? options.candidates : corpus.candidates();
   const DropCounts& drops = report.drops;
   const auto kept_out = [&drops](Verdict verdict) {
     return drops.kept_out[static_cast<std::size_t>(verdict)];
@@ -72,8 +91,12 @@ std::string report_json(const MethodReport& report, const FilterPlan* filters,
                      {"margin", kept_out(Verdict::margin)},
                      {"collapsed", kept_out(Verdict::collapsed)},
                      {"skipped", drops.skipped}}}};
+  if (corpus.queries() > 0) {
+    json["drops"]["positive"] = kept_out(Verdict::positive);
+    json["drops"]["positive_duplicate"] = kept_out(Verdict::positive_duplicate);
+  }
   if (filters != nullptr) json["filters"] = filters_json(*filters);
-  if (report.has_recall && targets.last - targets.first == rows) {
+  if (report.has_recall && targets.last - targets.first == corpus.targets()) {
     json["recall"] = recall_json(report.recall);
   } else if (report.has_recall) {
     // Of a part: what the recall of the whole table is made of when the parts are merged.

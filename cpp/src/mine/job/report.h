@@ -7,6 +7,7 @@
 
 #include "helip/embedding_store.h"
 #include "helip/mine_options.h"
+#include "helip/negatives_input.h"
 #include "io/json.h"
 #include "mine/bound/filter_plan.h"
 #include "mine/method/method.h"
@@ -16,11 +17,13 @@ namespace helip::mining {
 
 // The options as used, without those that change nothing in the table.
 std::string options_json(const MineOptions& options);
+// The same of queries, with the corpus, the positives and their margin.
+std::string options_json(const MineOptions& options, const NegativesInput& queries);
 // Pairs, drops and measurements of `targets`; `filters` nullptr: none were used. `codes`: what
 // hindered keeping them, or empty.
 std::string report_json(const MethodReport& report, const FilterPlan* filters,
-                        const MineOptions& options, const TargetRange& targets, std::int64_t rows,
-                        const std::string& codes);
+                        const MineOptions& options, const TargetRange& targets,
+                        const Corpus& corpus, const std::string& codes);
 // The "filters" of a report.
 OrderedJson filters_json(const FilterPlan& filters);
 // The "recall" of a report, and back.

@@ -203,7 +203,7 @@ class MergedRounds final : public SharedRounds {
     }
     MinedRound::require_step(round.number, step_);
     const FoundPools found(files_, files_.places_of(step_));
-    const std::int64_t all = job_.rows();
+    const std::int64_t all = job_.targets();
     std::vector<std::int64_t> slots(static_cast<std::size_t>(all), -1);
     for (std::size_t i = 0; i < rows.size(); ++i) slots[rows[i]] = static_cast<std::int64_t>(i);
     Team& team = job_.context().team;
@@ -328,7 +328,7 @@ std::optional<HardPairs> merge_shares(const EmbeddingStore& store, std::int64_t 
       const MethodReport report = merge_ranges(job, files, writer);
       job.end_sweep();
       origin.report_json = report_json(report, &job.context().prepared().plan(), options,
-                                       {0, rows, 0, rows}, rows, {});
+                                       {0, rows, 0, rows}, job.context().corpus, {});
     }
     HardPairs table = writer.finish(std::move(origin));
     remove_directory(folder);

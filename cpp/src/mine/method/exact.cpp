@@ -11,18 +11,19 @@ namespace {
 // Every pair is scored: what filters would cost more than they save.
 void score_all(MethodContext& context, Pools& pools, std::int64_t first, std::int64_t last) {
   const std::int64_t rows = context.corpus.size();
+  const std::int64_t queries = context.corpus.queries();
   context.team.for_blocks(last - first, 8, [&](std::int64_t begin, std::int64_t end, int) {
     Scorer scorer(context.corpus);
     for (std::int64_t slot = begin; slot < end && !context.team.stopped(); ++slot) {
       const std::int64_t target = first + slot;
-      for (std::int64_t row = 0; row < rows; ++row) {
+      for (std::int64_t row = queries; row < rows; ++row) {
         // Pairs within the band are scored once.
-        const bool mirrored = row >= first && row < last;
+        const bool mirrored = queries == 0 && row >= first && row < last;
         if (row == target || (mirrored && row < target)) continue;
         pools.score_pair(slot, row, mirrored ? row - first : -1, scorer);
       }
     }
-    context.team.add_work((end - begin) * rows);
+    context.team.add_work((end - begin) * (rows - queries));
   });
 }
 
@@ -50,9 +51,10 @@ MethodReport mine_exact(MethodContext& context, const TargetRange& range, HardPa
   report.drops.listed = context.list_drops;
 
   // The same choice for every range, since the report tells it.
-  if (!filters_pay(corpus, rows)) {
+  if (!filters_pay(corpus, corpus.targets())) {
+    const std::int64_t each = corpus.candidate_rows();
     const BandSize size = band_size(wanted, options, rows, context.memory);
-    context.team.begin_stage("mine", range.rows, range.rows * rows, range.done * rows);
+    context.team.begin_stage("mine", range.rows, range.rows * each, range.done * each);
     for (std::int64_t first = range.first; first < range.last; first += size.targets) {
       const std::int64_t last = std::min(range.last, first + size.targets);
       std::vector<std::uint32_t> targets(static_cast<std::size_t>(last - first));
@@ -70,20 +72,21 @@ MethodReport mine_exact(MethodContext& context, const TargetRange& range, HardPa
   PreparedCorpus& prepared = context.prepared();
   const std::vector<std::uint32_t>& order = prepared.order().rows;
   const BandSize size = band_size(wanted, options, rows, prepared.memory_left());
-  const auto places = static_cast<std::int64_t>(order.size());
+  const auto is_candidate = [&](std::uint32_t row) { return corpus.is_candidate(row); };
+  const std::int64_t places = std::count_if(order.begin(), order.end(), is_candidate);
   // Pairs of two targets of a band are looked at once, others once for each of their bands.
   const std::int64_t each = size.targets == rows ? (places + 1) / 2 : places;
   context.team.begin_stage("mine", range.rows, range.rows * each, range.done * each);
   for (std::int64_t first = range.first; first < range.last; first += size.targets) {
     const std::int64_t last = std::min(range.last, first + size.targets);
     SweepJob job;
-    job.mutual = true;
+    job.mutual = corpus.queries() == 0;
     std::vector<std::uint32_t> targets;
     std::vector<std::int64_t> slots(static_cast<std::size_t>(last - first), -1);
     for (std::size_t place = 0; place < order.size(); ++place) {
       const std::int64_t row = order[place];
       if (row < first || row >= last) {
-        job.others.push_back(static_cast<std::uint32_t>(place));
+        if (corpus.is_candidate(row)) job.others.push_back(static_cast<std::uint32_t>(place));
         continue;
       }
       slots[static_cast<std::size_t>(row - first)] = static_cast<std::int64_t>(targets.size());
@@ -111,10 +114,11 @@ HardPairBand exact_pools(MethodContext& context, const std::vector<std::int64_t>
     Pools pools(corpus, rows, context.options.k, context.options.skip, context.groups);
     context.team.for_blocks(total, 1, [&](std::int64_t slot, std::int64_t, int) {
       Scorer scorer(corpus);
-      for (std::int64_t row = 0; row < corpus.size() && !context.team.stopped(); ++row) {
+      for (std::int64_t row = corpus.queries(); row < corpus.size() && !context.team.stopped();
+           ++row) {
         if (row != targets[static_cast<std::size_t>(slot)]) pools.score_pair(slot, row, -1, scorer);
       }
-      context.team.add_work(corpus.size());
+      context.team.add_work(corpus.candidate_rows());
     });
     std::vector<std::int64_t> slots(targets.size());
     for (std::size_t i = 0; i < slots.size(); ++i) slots[i] = static_cast<std::int64_t>(i);
@@ -125,6 +129,7 @@ HardPairBand exact_pools(MethodContext& context, const std::vector<std::int64_t>
   PreparedCorpus& prepared = context.prepared();
   SweepJob job;
   for (std::size_t place = 0; place < prepared.order().rows.size(); ++place) {
+    if (!corpus.is_candidate(prepared.order().rows[place])) continue;
     job.others.push_back(static_cast<std::uint32_t>(place));
   }
   const BandSize size = band_size(total, context.options, corpus.size(), prepared.memory_left());

@@ -188,9 +188,16 @@ MethodReport mine_sample(MethodContext& context, const TargetRange& targets, Har
 // These write every row of the corpus: the range is all of it.
 MethodReport mine_hnsw(MethodContext& context, const TargetRange& targets, HardPairSink& sink);
 MethodReport mine_partition(MethodContext& context, const TargetRange& targets, HardPairSink& sink);
+// The same of queries, in clusters of what they are mined in.
+MethodReport mine_partition_of_queries(MethodContext& context, const TargetRange& targets,
+                                       HardPairSink& sink);
 // Whether it begins with clusters; else it compares all pairs, and reports so.
 bool partition_has_clusters(MethodContext& context);
+MethodReport mine_all_pairs(MethodContext& context, const TargetRange& targets, HardPairSink& sink);
 void report_all_pairs(std::int64_t rows, MethodReport& report);
+// How often the number of clusters that are compared must double to find `target`, at most thrice:
+// each time about halves what is missing.
+double widenings(const RecallEstimate& recall, double target);
 
 // By the method of context.options, which is not automatic.
 MethodReport run_method(MethodContext& context, const TargetRange& targets, HardPairSink& sink);

@@ -111,8 +111,8 @@ class PartitionMiner {
     ClusterPartners partners(order_.near.size());
     for (std::uint32_t c = 0; c < order_.near.size(); ++c) {
       const auto& closest = order_.near[c];
-      const auto wanted =
-          static_cast<std::size_t>(std::max(near_, seeding_clusters(order_, c, context_.kept())));
+      const auto wanted = static_cast<std::size_t>(
+          std::max(near_, seeding_clusters(order_, context_.corpus, c, context_.kept())));
       add(c,
           {closest.begin(),
            closest.begin() + static_cast<std::ptrdiff_t>(std::min(wanted, closest.size()))},
@@ -343,23 +343,6 @@ class PartitionMiner {
   std::int64_t next_ = 0;                // cluster or target of the first that is not done
 };
 
-MethodReport all_pairs(MethodContext& context, const TargetRange& targets, HardPairSink& sink) {
-  const std::int64_t rows = context.corpus.size();
-  if (context.is_prepared()) context.prepare_for_exact();
-  MethodReport report = mine_exact(context, targets, sink);
-  report_all_pairs(rows, report);
-  return report;
-}
-
-// How often the number of clusters that are compared must double: each time about halves what is
-// missing.
-double widenings(const RecallEstimate& recall, double target) {
-  const double missing = 1.0 - recall.estimate;
-  const double allowed = 1.0 - target - (recall.estimate - recall.low);
-  return allowed <= 0.0 ? kMostWidenings
-                        : std::clamp(std::ceil(std::log2(missing / allowed)), 1.0, kMostWidenings);
-}
-
 // Writes nothing and says false where all pairs had better be compared. Writes nothing either where
 // other processes have to work first.
 bool mine_clusters(MethodContext& context, HardPairSink& sink, MethodReport& report) {
@@ -399,11 +382,27 @@ bool mine_clusters(MethodContext& context, HardPairSink& sink, MethodReport& rep
 
 MethodReport mine_partition(MethodContext& context, const TargetRange& targets,
                             HardPairSink& sink) {
+  if (context.corpus.queries() > 0) return mine_partition_of_queries(context, targets, sink);
   MethodReport report;
   report.drops.listed = context.list_drops;
   return partition_has_clusters(context) && mine_clusters(context, sink, report)
              ? report
-             : all_pairs(context, targets, sink);
+             : mine_all_pairs(context, targets, sink);
+}
+
+MethodReport mine_all_pairs(MethodContext& context, const TargetRange& targets,
+                            HardPairSink& sink) {
+  if (context.is_prepared()) context.prepare_for_exact();
+  MethodReport report = mine_exact(context, targets, sink);
+  report_all_pairs(context.corpus.targets(), report);
+  return report;
+}
+
+double widenings(const RecallEstimate& recall, double target) {
+  const double missing = 1.0 - recall.estimate;
+  const double allowed = 1.0 - target - (recall.estimate - recall.low);
+  return allowed <= 0.0 ? kMostWidenings
+                        : std::clamp(std::ceil(std::log2(missing / allowed)), 1.0, kMostWidenings);
 }
 
 void report_all_pairs(std::int64_t rows, MethodReport& report) {
@@ -413,9 +412,10 @@ void report_all_pairs(std::int64_t rows, MethodReport& report) {
 }
 
 bool partition_has_clusters(MethodContext& context) {
-  const std::int64_t rows = context.corpus.size();
-  return filters_pay(context.corpus, rows) &&
-         partition_pays(rows, context.kept(), context.options.recall) &&
+  const Corpus& corpus = context.corpus;
+  return filters_pay(corpus, corpus.targets()) &&
+         partition_pays(corpus.candidate_rows(), context.kept(), context.options.recall) &&
+         context.options.recall <= most_recall_shown(corpus.targets()) &&
          !context.prepared().order().near.empty();
 }
 

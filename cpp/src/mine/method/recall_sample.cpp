@@ -15,7 +15,7 @@ constexpr std::uint64_t kStream = 0x7265'6361'6c6cULL;  // apart from the draws 
 }  // namespace
 
 RecallSample::RecallSample(MethodContext& context) {
-  draw(context, 0, context.corpus.size());
+  draw(context, 0, context.corpus.targets());
   const SavedMethodState* saved = context.saved();
   if (saved == nullptr) {
     solve(context);
@@ -32,7 +32,7 @@ RecallSample::RecallSample(MethodContext& context, std::int64_t first, std::int6
 }
 
 void RecallSample::draw(const MethodContext& context, std::int64_t first, std::int64_t last) {
-  const std::int64_t rows = context.corpus.size();
+  const std::int64_t rows = context.corpus.targets();
   const auto drawn = draw_rows(rows, std::min(rows, kRecallTargets), context.options.seed, kStream);
   std::copy_if(drawn.begin(), drawn.end(), std::back_inserter(targets_),
                [&](std::int64_t row) { return row >= first && row < last; });
@@ -41,7 +41,7 @@ void RecallSample::draw(const MethodContext& context, std::int64_t first, std::i
 void RecallSample::solve(MethodContext& context) {
   const auto count = static_cast<std::int64_t>(targets_.size());
   if (filters_pay(context.corpus, count)) context.prepared().sweep();  // a stage of its own
-  context.team.begin_stage("measure", count, count * context.corpus.size());
+  context.team.begin_stage("measure", count, count * context.corpus.candidate_rows());
   exact_ = exact_pools(context, targets_);
   context.team.end_stage();
 }

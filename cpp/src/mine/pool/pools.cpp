@@ -196,8 +196,8 @@ void Pools::list_kept_out(std::int64_t target, DropCounts& counts) const {
   std::vector<KeptOut> dropped = *kept_out_[slot];
   sort_kept_out(dropped);
   for (const KeptOut& entry : dropped) {
-    counts.pairs.push_back(
-        {rows_[slot], entry.pair.id, entry.pair.score, static_cast<DropRule>(entry.verdict)});
+    counts.pairs.push_back({rows_[slot], entry.pair.id - corpus_.queries(), entry.pair.score,
+                            static_cast<DropRule>(entry.verdict)});
   }
 }
 
@@ -210,7 +210,7 @@ void Pools::finish(std::int64_t target, HardPairBand& band, std::int64_t row, Dr
   for (std::int64_t rank = 0; rank < kept; ++rank) {
     const auto to = static_cast<std::size_t>(row * band.k + rank);
     const Scored& pair = pool[static_cast<std::size_t>(skip_ + rank)];
-    band.ids[to] = pair.id;
+    band.ids[to] = pair.id - corpus_.queries();
     band.scores[to] = static_cast<float>(pair.score);
   }
   band.counts[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(kept);
@@ -226,8 +226,8 @@ void Pools::finish(std::int64_t target, HardPairBand& band, std::int64_t row, Dr
     if (before + static_cast<std::int64_t>(i) >= capacity_) break;
     ++counts.kept_out[static_cast<std::size_t>(dropped[i].verdict)];
     if (!counts.listed) continue;
-    counts.pairs.push_back({rows_[slot], dropped[i].pair.id, dropped[i].pair.score,
-                            static_cast<DropRule>(dropped[i].verdict)});
+    counts.pairs.push_back({rows_[slot], dropped[i].pair.id - corpus_.queries(),
+                            dropped[i].pair.score, static_cast<DropRule>(dropped[i].verdict)});
   }
 }
 

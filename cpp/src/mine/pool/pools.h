@@ -88,7 +88,8 @@ class Pools final : public SweepSink {
   void expect_repeats() noexcept { repeats_ = true; }
   // What a pool holds now, best first.
   std::vector<Scored> sorted(std::int64_t target) const;
-  // Writes a finished pool to row `row` of `band` and counts what was kept out of it.
+  // Writes a finished pool to row `row` of `band` and counts what was kept out of it. Of queries,
+  // ids number the rows that they are mined in.
   void finish(std::int64_t target, HardPairBand& band, std::int64_t row, DropCounts& counts);
   // Lists all that was kept out of a pool, whatever it ranks.
   void list_kept_out(std::int64_t target, DropCounts& counts) const;

@@ -171,9 +171,14 @@ def _format_at(url: str) -> str:
 
 def _table_at(path: Path) -> Any:
     """The table or the part of one at ``path``; None when there is neither."""
+    from helip.pairs.hard_negatives import HardNegatives
     from helip.pairs.hard_pairs import HardPairs
     from helip.pairs.hard_pairs_part import HardPairsPart
 
-    kinds: dict[str, Any] = {"helip.hard_pairs": HardPairs, "helip.hard_pairs_part": HardPairsPart}
+    kinds: dict[str, Any] = {
+        "helip.hard_pairs": HardPairs,
+        "helip.hard_pairs_part": HardPairsPart,
+        "helip.hard_negatives": HardNegatives,
+    }
     kind = kinds.get(_format_of(path))
     return None if kind is None else kind.open(path)

@@ -13,6 +13,7 @@ from helip.cli.resuming import saying_how_to_continue
 from helip.cli.showing import cost_words, filter_rows, pairs_shown
 from helip.cli.wording import line_of
 from helip.common.errors import Error, InvalidArgumentError
+from helip.common.options import Share
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import shown, url_of
 from helip.mining.options import (
@@ -202,6 +203,46 @@ def _remark_on(pairs: Any, options: dict[str, Any]) -> Error | None:
     return None
 
 
+_UNUSED = ("margin", "candidates", "refresh")
+
+
+@command(MineOptions, HostOptions, EngineOptions, without=_UNUSED)
+def negatives(
+    queries: Annotated[Path, text("A store, or a matrix in .npy.")],
+    /,
+    *,
+    corpus: Annotated[Path, text("Where their hard negatives are: likewise, in the same space.")],
+    out: Table,
+    positives: Annotated[
+        Path | None, text("Columns query-id, corpus-id[, score], in .tsv, .csv or .parquet.")
+    ] = None,
+    relative_margin: Annotated[
+        Share | None, text("None that score above (1 - it) times their least positive.")
+    ] = None,
+    part: Annotated[str | None, text("i/n: mine that part alone, to --out.")] = None,
+    parts: Annotated[int | None, text("Commit the job in so many, in OUT.parts.")] = None,
+    **options: Any,
+) -> Done:
+    """Mine hard negatives of queries in a corpus, without their positives and near duplicates."""
+    from helip.common.parts import parse_part
+    from helip.common.remote.outputs import scratch_of
+    from helip.mining.miner import mine
+    from helip.store.npy_files import map_npy
+
+    place = out if (url := url_of(out)) is None else scratch_of(url)
+    number = None if part is None else parse_part(part)
+    sides = [map_npy(path) if path.suffix == ".npy" else path for path in (queries, corpus)]
+    keeps = all(isinstance(side, Path) for side in sides)  # matrices begin again
+    with saying_how_to_continue(place, part, keeps=keeps):
+        table = mine(
+            queries=sides[0], corpus=sides[1], positives=positives, out=out, part=number,
+            parts=parts, relative_margin=relative_margin, **options,
+        )  # fmt: skip
+    proceed = "inspect" if part is None else "merge"
+    named = {"path": out} if part is None else {"parts": ["PARTS"], "out": "NEGATIVES"}
+    return Done(out, line_of(proceed, **named), **pairs_shown(table, shown(out)))
+
+
 @command()
 def merge(
     *parts: Annotated[Path, text("All parts of a job, in any order, or their folder; also URLs.")],
@@ -210,9 +251,11 @@ def merge(
 ) -> Done:
     """Make the table of all parts that helip mine --part wrote."""
     from helip.mining.engines.parts import merge
+    from helip.pairs.hard_negatives import HardNegatives
 
     table = merge(parts, out=out, progress=not quiet)
-    return Done(out, use_of(out, parts[0]), **pairs_shown(table, shown(out)))
+    proceed = None if isinstance(table, HardNegatives) else use_of(out, parts[0])
+    return Done(out, proceed, **pairs_shown(table, shown(out)))
 
 
 Stage = Literal[

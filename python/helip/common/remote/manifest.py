@@ -16,11 +16,12 @@ HEADER_BYTES = 4096  # of a shard
 STORE = "helip.embedding_store"
 TABLE = "helip.hard_pairs"
 PART = "helip.hard_pairs_part"
+NEGATIVES = "helip.hard_negatives"
 INDEX = "helip.pair_index"
 #: Formats of what is copied.
-KINDS = (STORE, TABLE, PART, INDEX)
+KINDS = (STORE, TABLE, PART, NEGATIVES, INDEX)
 _VERSION = 1
-_FEATURES = ("deleted_rows",)
+_FEATURES = ("deleted_rows", "corpus")
 _CHECKSUM = b'\n "checksum": "'
 _ITEM_BYTES = {"U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I32": 4, "F32": 4, "I64": 8, "U64": 8}
 

@@ -37,6 +37,7 @@ from helip.common.remote.urls import BUCKETS, check_url, local_path, place_of, u
 from helip.mining.call import MineJob
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.mining.inputs import core_options
+from helip.pairs.hard_negatives import HardNegatives
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.hard_pairs_part import HardPairsPart
 
@@ -136,9 +137,16 @@ def _merged(parts: Sequence[str | os.PathLike[str]], out: str, progress: bool) -
     paths = [path for part in parts if url_of(part) is None for path in _parts_in(local_path(part))]
     if urls:
         paths += _parts_at(urls, whole=not paths, progress=progress)
+    # What is none is refused by the core.
+    of_queries = bool(paths) and is_done(Path(paths[0])) and _is_of_queries(paths[0])
     with ProgressBar(None, label="merge", unit="targets", enabled=progress) as bar:
-        core = _core.merge_parts(paths, out, Follower(bar))
-    return HardPairs(core)
+        if of_queries:
+            return HardNegatives(_core.merge_negatives_parts(paths, out, Follower(bar)))
+        return HardPairs(_core.merge_parts(paths, out, Follower(bar)))
+
+
+def _is_of_queries(path: str) -> bool:
+    return _core.HardPairsPart.open(path).corpus_rows >= 0
 
 
 def _parts_in(path: str | os.PathLike[str]) -> list[str]:

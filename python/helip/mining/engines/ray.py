@@ -34,11 +34,10 @@ from helip.mining.call import MineJob
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.mining.engines.parts import agreed_parts, begun_parts, is_done
 from helip.mining.engines.threads import mine_by_core
-from helip.mining.inputs import core_options
+from helip.mining.inputs import core_options, opened_same
 from helip.mining.options import JobOptions, MineOptions
 from helip.mining.stages.job import place_of
 from helip.pairs.hard_pairs import HardPairs
-from helip.store.embedding_store import EmbeddingStore
 
 _LEAST_ROWS = 4096  # that are worth two steps
 _MOST_DIMENSIONS = 65_536  # of a row, that codes are made of
@@ -102,13 +101,13 @@ class Ray:
                 parts = max(1, min(job.rows, PARTS_PER_SLOT * slots(ray, each)))
             if _is_shared_out(job):
                 return _Shares(ray, job, each, parts).mined()
-            with _owned(ray, job.path):
+            with owned(ray, job.path):
                 _spread_parts(ray, job, each, parts)
         return mine_by_core(job, parts)
 
 
 @contextlib.contextmanager
-def _owned(ray: Any, out: str) -> Iterator[None]:
+def owned(ray: Any, out: str) -> Iterator[None]:
     """Of the directory of the table, which all nodes see."""
     make_directory(Path(out))
     with DirectoryLock(Path(out), name=".lock"):
@@ -148,10 +147,10 @@ class _Shares:
     def mined(self) -> HardPairs:
         if self._job.call.method == "partition":
             _require_kernel(self._ray)
-        with _owned(self._ray, self._job.path):
+        with owned(self._ray, self._job.path):
             step = self._prepared()
         while True:
-            with _owned(self._ray, self._job.path):
+            with owned(self._ray, self._job.path):
                 self._compare(step)
             with ProgressBar(None, label="merge", unit="targets", enabled=self._progress) as bar:
                 table = _core.merge_shares(
@@ -233,7 +232,7 @@ def _prepare_shares(
     folder: str,
 ) -> None:  # fmt: skip
     """What one task does before all others."""
-    store = _opened(path, fingerprint)
+    store = opened_same(path, fingerprint)
     asked = core_options(MineOptions(**options), JobOptions(**machine))
     _core.prepare_shares(store._core, count, asked, folder)
 
@@ -243,7 +242,7 @@ def _mine_share(
     index: int, count: int, folder: str,
 ) -> None:  # fmt: skip
     """What a task does, on its node."""
-    store = _opened(path, fingerprint)
+    store = opened_same(path, fingerprint)
     asked = core_options(MineOptions(**options), JobOptions(**machine))
     deadline = time.monotonic() + LAG
     while True:
@@ -278,16 +277,6 @@ def _mine_part(
     count: int, out: str,
 ) -> None:  # fmt: skip
     """What a task does, on its node."""
-    store = _opened(path, fingerprint)
+    store = opened_same(path, fingerprint)
     asked = core_options(MineOptions(**options), JobOptions(**machine))
     _core.mine_part(store._core, index, count, asked, out)
-
-
-def _opened(path: str, fingerprint: str) -> EmbeddingStore:
-    store = EmbeddingStore.open(path)
-    if store.fingerprint != fingerprint:
-        raise MismatchError(
-            f"the store {path} is {store.fingerprint} on this node and {fingerprint} where the job "
-            "was started; mine a store that does not change, on a file system that all nodes share"
-        )
-    return store

@@ -29,8 +29,13 @@ class ExportsPairs:
     _store: EmbeddingStore | None
 
     def _whole(self: Table) -> Table:
-        """Itself; a part of a table refuses what only a table has."""
+        """Itself; a part of a table refuses what only a table has, and hard negatives what only
+        pairs of one data set have."""
         return self
+
+    def _table(self: Table) -> Table:
+        """Itself; a part of a table refuses what only a table has."""
+        return self._whole()
 
     def to_arrow(self, layout: Layout = "long", *, similarities: bool = True) -> Any:
         """A ``pyarrow.Table``; docs/pairs-out.md lists the columns and what is copied.
@@ -85,7 +90,7 @@ class ExportsPairs:
         from helip.pairs.exchange.arrow import write_parquet
 
         write_parquet(
-            self._whole()._core, self._store, Path(named_file(path)), layout,
+            self._table()._core, self._store, Path(named_file(path)), layout,
             similarities=similarities, overwrite=overwrite,
         )  # fmt: skip
 
@@ -160,7 +165,7 @@ class ExportsPairs:
 
         check("layout", layout, Layout)
         return ArrowExport(
-            self._whole()._core, self._store, layout, similarities=similarities, encoded=encoded
+            self._table()._core, self._store, layout, similarities=similarities, encoded=encoded
         )
 
 

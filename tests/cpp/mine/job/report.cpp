@@ -26,8 +26,10 @@ TEST_CASE("a report of all rows has the recall, one of a part what it is made of
   MineOptions options = exact_options(4);
   options.method = MiningMethod::sample;
   options.candidates = 6;
+  const Data data = clustered_data(10, 4, 4, DType::float32);
+  const Corpus corpus(data.image.view(), data.text.view(), rules_of(options), select_kernel());
   const auto json = [&](const TargetRange& targets) {
-    return Json::parse(report_json(report, nullptr, options, targets, 10, {}));
+    return Json::parse(report_json(report, nullptr, options, targets, corpus, {}));
   };
   const auto whole = json({0, 10, 0, 10}), part = json({0, 5, 0, 10});
   REQUIRE(whole["pairs"] == 60);
