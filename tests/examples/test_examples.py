@@ -53,6 +53,21 @@ def test_a_folder_becomes_a_tuned_model_and_a_control(run_example: Run, tmp_path
     assert float(difference) == pytest.approx(recalls["tuned"] - recalls["control"], abs=0.11)
 
 
+def test_a_retriever_is_trained_with_hard_negatives_and_beside_a_control(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("sentence_transformers")
+    command = [sys.executable, str(EXAMPLES / "hard_negatives.py"), "--packages", "numpy"]
+    done = subprocess.run(
+        [*command, "--epochs", "1"], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ranks = dict(re.findall(r"^(.+): mean reciprocal rank (0\.\d+)$", done.stdout, re.MULTILINE))
+    assert ranks.keys() == {"before", "control", "hard negatives"}
+    assert float(ranks["hard negatives"]) > float(ranks["before"]) > 0.01
+
+
 def test_a_loop_of_ones_own_takes_a_step_a_batch(run_example: Run) -> None:
     rows = [ast.literal_eval(line) for line in run_example("own_loop.py").splitlines()]
     assert len(rows) == 5  # of 64 among 300 rows
