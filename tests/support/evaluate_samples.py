@@ -135,11 +135,14 @@ def write_benchmark(
     return folder
 
 
-def write_sugarcrepe(folder: Path, categories: dict[str, list[tuple[str, str, str]]]) -> Path:
-    """category -> (file name, caption, negative caption)."""
+def write_sugarcrepe(folder: Path, categories: dict[str, list[tuple[str, ...]]]) -> Path:
+    """category -> (file name, caption, SugarCrepe++'s second caption where given, wrong one)."""
     folder.mkdir(parents=True, exist_ok=True)
     for category, items in categories.items():
-        names = ("filename", "caption", "negative_caption")
-        value = {str(i): dict(zip(names, item, strict=True)) for i, item in enumerate(items)}
+        value = {}
+        for number, (filename, caption, *second, wrong) in enumerate(items):
+            more = {"caption2": second[0]} if second else {}
+            item = {"filename": filename, "caption": caption, **more, "negative_caption": wrong}
+            value[str(number)] = item
         (folder / f"{category}.json").write_text(json.dumps(value))
     return folder

@@ -10,6 +10,7 @@ from typing import Any
 TASKS = ("retrieval", "zero_shot", "linear_probe", "composition")
 RECALLS = (1, 5, 10)
 SCORES = ("text_score", "image_score", "group_score")
+TEXT_ONLY = "text_only_score"
 
 
 @dataclass(frozen=True)
@@ -55,22 +56,31 @@ _GROUPS: tuple[tuple[str, tuple[Line, ...]], ...] = (
                 Line(("composition", score), name := score.replace("_", " "), short=name)
                 for score in SCORES
             ),
+            Line(("composition", TEXT_ONLY), "text-only score", short="text-only score"),
             Line(("composition", "mean_per_category"), "mean per category"),
+            Line(
+                ("composition", "text_only_mean_per_category"), "mean per category, text-only score"
+            ),
         ),
     ),
+)
+
+# Figures by parts of a set: task, its parts, the figure of a part, heading.
+_PARTS = (
+    ("composition", "categories", "text_score", "Composition, text score by category"),
+    ("composition", "categories", TEXT_ONLY, "Composition, text-only score by category"),
 )
 
 
 def groups_of(results: Iterable[Mapping[str, Any]]) -> list[tuple[str, tuple[Line, ...]]]:
     """(heading, lines) of all figures that one of ``results`` may have."""
-    categories: dict[str, None] = {}
-    for result in results:
-        categories.update(dict.fromkeys((result.get("composition") or {}).get("categories") or {}))
-    lines = tuple(
-        Line(("composition", "categories", category, "text_score"), category)
-        for category in categories
-    )
-    return [*_GROUPS, ("Composition, text score by category", lines)] if lines else list(_GROUPS)
+    given, found = list(results), list(_GROUPS)
+    for task, part, score, heading in _PARTS:
+        parts = ((result.get(task) or {}).get(part) or {} for result in given)
+        names = dict.fromkeys(name for each in parts for name in each if score in each[name])
+        if names:
+            found.append((heading, tuple(Line((task, part, name, score), name) for name in names)))
+    return found
 
 
 def figures_of(result: Mapping[str, Any]) -> Iterator[tuple[Line, Mapping[str, Any]]]:

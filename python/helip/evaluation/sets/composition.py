@@ -1,6 +1,7 @@
 """Compositional sets in the formats of their authors.
 
 SugarCrepe (arXiv 2306.14610) and ARO (arXiv 2210.01936): a picture, its caption and a wrong one.
+SugarCrepe++ (arXiv 2406.11171): a picture, two captions of it and a wrong one.
 Winoground (arXiv 2204.03162) and COLA (arXiv 2305.03689): two pictures and two captions.
 """
 
@@ -9,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -31,19 +33,22 @@ EXAMPLES = "examples.jsonl"  # Winoground's own name
 
 @dataclass(frozen=True)
 class Item:
-    """Pictures and captions that belong together in order; caption 0 is right for picture 0."""
+    """Pictures and captions that belong together in order; caption 0 is right for picture 0.
+
+    Of one picture the last caption is wrong, and all others are right.
+    """
 
     key: str
     category: str
     pictures: tuple[int, ...]  # one or two rows of the set's pictures
-    captions: tuple[str, str]
+    captions: tuple[str, ...]  # two or three, as many as of the other items of the set
 
 
 @dataclass(frozen=True)
 class CompositionSet:
     """Items and the pictures that they show."""
 
-    format: str  # "sugarcrepe", "winoground", "aro" or "cola"
+    format: str  # "sugarcrepe", "sugarcrepe++", "winoground", "aro" or "cola"
     items: Sequence[Item]
     pictures: Dataset = field(repr=False)
 
@@ -69,10 +74,11 @@ class CompositionSet:
 def open_composition(
     source: str | os.PathLike[str], *, pictures: str | os.PathLike[str] | None = None
 ) -> CompositionSet:
-    """Open a set in the format of SugarCrepe, ARO, Winoground or COLA.
+    """Open a set in the format of SugarCrepe, SugarCrepe++, ARO, Winoground or COLA.
 
     SugarCrepe: a .json file, or a folder of them, one a category; each maps ids to ``filename``,
-    ``caption`` and ``negative_caption``. Winoground: a .jsonl file, or a folder with
+    ``caption`` and ``negative_caption``. SugarCrepe++ has ``caption2`` besides, which is right as
+    well, and lists. Winoground: a .jsonl file, or a folder with
     ``examples.jsonl``; each line has ``image_0``, ``image_1``, ``caption_0``, ``caption_1`` and,
     where there are some, ``id`` and ``tag`` (its category; ``collapsed_tag`` comes first). ARO: a
     .json list with ``image_path``, ``true_caption``, ``false_caption``, the box of the picture that
@@ -96,7 +102,7 @@ def open_composition(
     if files[0].suffix not in (".json", ".jsonl"):
         raise InvalidArgumentError(
             f"{path} is no compositional set; give a .json file or a folder of them (SugarCrepe, "
-            "ARO, COLA), or a .jsonl file (Winoground)"
+            "SugarCrepe++, ARO, COLA), or a .jsonl file (Winoground)"
         )
     kinds = {_format_of(file): file for file in files}
     if len(kinds) > 1:
@@ -175,7 +181,7 @@ class _Pictures(Dataset):
 # A name, and what follows it where a part of the picture is meant.
 _Picture = tuple[str, str]
 # Key, category, pictures, captions.
-_Entry = tuple[str, str, tuple[_Picture, ...], tuple[str, str]]
+_Entry = tuple[str, str, tuple[_Picture, ...], tuple[str, ...]]
 
 _PART = re.compile(r"#(-?\d+),(-?\d+),(\d+),(\d+)$")
 _COLA = re.compile(rb'\s*\[\s*\[\s*"')
@@ -195,16 +201,18 @@ def _format_of(path: Path) -> str:
         start = file.read(1 << 16)
     if _COLA.match(start):
         return "cola"
-    return "aro" if b'"false_caption"' in start else "sugarcrepe"
+    if b'"false_caption"' in start:
+        return "aro"
+    return "sugarcrepe++" if b'"caption2"' in start else "sugarcrepe"
 
 
-def _sugarcrepe(path: Path) -> Iterator[_Entry]:
+def _sugarcrepe(path: Path, right: tuple[str, ...] = ("caption",)) -> Iterator[_Entry]:
     value = parse_json(_bytes(path), str(path))
     if not isinstance(value, (list, dict)):
         raise InvalidArgumentError(f"{path} holds a {type(value).__name__}, not items by their ids")
     for key, item in enumerate(value) if isinstance(value, list) else value.items():
         where = f"{path}, item {key}"
-        captions = (_text_of(item, "caption", where), _text_of(item, "negative_caption", where))
+        captions = tuple(_text_of(item, name, where) for name in (*right, "negative_caption"))
         yield f"{path.stem}/{key}", path.stem, ((_text_of(item, "filename", where), ""),), captions
 
 
@@ -250,7 +258,13 @@ def _cola(path: Path) -> Iterator[_Entry]:
         yield f"{path.stem}/{number}", "all", names, (item[1].strip(), item[3].strip())
 
 
-_READERS = {"sugarcrepe": _sugarcrepe, "winoground": _winoground, "aro": _aro, "cola": _cola}
+_READERS: dict[str, Callable[[Path], Iterator[_Entry]]] = {
+    "sugarcrepe": _sugarcrepe,
+    "sugarcrepe++": partial(_sugarcrepe, right=("caption", "caption2")),
+    "winoground": _winoground,
+    "aro": _aro,
+    "cola": _cola,
+}
 
 
 def _items(path: Path) -> list[Any]:
@@ -274,7 +288,7 @@ def _text_of(item: Any, name: str, where: str) -> str:
     if not _is_text(value):
         raise InvalidArgumentError(
             f"{where} has no text {name!r}; each item needs filename, caption and negative_caption "
-            "(SugarCrepe), image_path, true_caption and false_caption (ARO), or image_0, image_1, "
-            "caption_0 and caption_1 (Winoground)"
+            "(SugarCrepe; caption2 as well in SugarCrepe++), image_path, true_caption and "
+            "false_caption (ARO), or image_0, image_1, caption_0 and caption_1 (Winoground)"
         )
     return value.strip()

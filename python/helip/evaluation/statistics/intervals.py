@@ -199,6 +199,17 @@ class Outcomes:
         return replace(self, statistic=lambda w: self.statistic(w) - other.statistic(w), least=-1.0)
 
 
+def joined(parts: Sequence[Outcomes]) -> Outcomes:
+    """The figures of all, over the same queries: each resample is one of all figures."""
+    return replace(
+        parts[0],
+        statistic=lambda weights: np.concatenate([part.statistic(weights) for part in parts]),
+        places=[place for part in parts for place in part.places],
+        sizes=[size for part in parts for size in part.sizes],
+        trials=[count for part in parts for count in part.trials],
+    )
+
+
 def rank_outcomes(
     ranks: Ints, groups: Ints | None = None, *, place: tuple[str, ...] = ()
 ) -> Outcomes:

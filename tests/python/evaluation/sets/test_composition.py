@@ -92,6 +92,55 @@ def test_a_single_file_and_a_list_of_items_are_accepted(sugarcrepe, tmp_path):
     assert [i.captions for i in again.items] == [i.captions for i in one.items]
 
 
+PLUS = {
+    "swap_obj": [
+        ("red.png", "a red one", "red it is", "a blue one"),
+        ("blue.png", "blue", "green", "red"),
+    ],
+    "replace_att": [("green.png", "green", "white", "red"), ("red.png", "red", "green", "blue")],
+}
+
+
+def test_sugarcrepe_plus_plus_has_two_right_captions_and_a_text_only_score(tmp_path):
+    folder = colours(tmp_path / "images").parent
+    data = open_composition(write_sugarcrepe(folder, PLUS))
+    assert data.format == "sugarcrepe++"
+    assert data.items[2].captions == ("a red one", "red it is", "a blue one")
+    result = run(folder, keep_ranks=True)
+    scores = result["composition"]
+    cosine = {
+        (a, b): np.dot(x, y) / (np.linalg.norm(x) * np.linalg.norm(y))
+        for a, x in COLOURS.items()
+        for b, y in COLOURS.items()
+    }
+    expected = []
+    for file, *said in (item for name in sorted(PLUS) for item in PLUS[name]):
+        one, two, wrong = (next(c for c in COLOURS if c in caption) for caption in said)
+        shown = file.split(".")[0]
+        image = min(cosine[shown, one], cosine[shown, two]) > cosine[shown, wrong]
+        text = cosine[one, two] > max(cosine[one, wrong], cosine[two, wrong])
+        expected.append([int(image), int(text)])
+    assert scores["per_query"]["right"] == np.array(expected).T.tolist()
+    assert scores["text_score"]["value"] == 0.5
+    assert scores["text_only_score"]["value"] == 0.25
+    assert scores["categories"]["swap_obj"]["text_only_score"]["value"] == 0.5
+    assert scores["text_only_mean_per_category"]["value"] == 0.25
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_a_list_without_a_second_caption_where_others_have_one_is_refused(tmp_path):
+    colours(tmp_path / "images")
+    items = [
+        {"filename": "red.png", "caption": "red", "caption2": "red", "negative_caption": "blue"},
+        {"filename": "red.png", "caption": "red", "negative_caption": "blue"},
+    ]
+    (tmp_path / "swap_obj.json").write_text(json.dumps(items))
+    with pytest.raises(
+        InvalidArgumentError, match=r"item 1 has no text 'caption2'.*SugarCrepe\+\+"
+    ):
+        open_composition(tmp_path)
+
+
 def test_winoground_finds_pictures_by_their_stems(tmp_path):
     colours(tmp_path / "images")
     write_winoground(tmp_path / "examples.jsonl", WINOGROUND)

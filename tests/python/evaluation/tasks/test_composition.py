@@ -29,6 +29,39 @@ def test_scores_equal_a_plain_count():
     assert abs(result["group_score"]["value"] - 1 / 6) < 0.1
 
 
+def test_scores_of_three_captions_equal_a_plain_count():
+    random = np.random.default_rng(0)
+    scores, captions = random.normal(size=(200, 1, 3)), random.normal(size=(200, 3, 3))
+    names = [("swap", "replace", "replace")[i % 3] for i in range(200)]
+    result = composition(scores, caption_scores=captions, categories=names, bootstrap=50)
+    both = np.array([s[0] > s[2] and s[1] > s[2] for s in scores[:, 0]])
+    text = np.array([c[0, 1] > c[0, 2] and c[0, 1] > c[1, 2] for c in captions])
+    swap = np.array([name == "swap" for name in names])
+    for score, mean, right in (
+        ("text_score", "mean_per_category", both),
+        ("text_only_score", "text_only_mean_per_category", text),
+    ):
+        assert result[score]["value"] == pytest.approx(right.mean())
+        assert result[score]["low"] < result[score]["value"] < result[score]["high"]
+        shares = {"swap": right[swap].mean(), "replace": right[~swap].mean()}
+        for name, share in shares.items():
+            assert result["categories"][name][score]["value"] == pytest.approx(share)
+        assert result[mean]["value"] == pytest.approx(np.mean(list(shares.values())))
+    assert "image_score" not in result
+    # Chance: a third each.
+    assert abs(result["text_only_score"]["value"] - 1 / 3) < 0.1
+
+
+def test_equal_captions_count_against_the_model():
+    scores, captions = np.array([[[0.5, 0.4, 0.4]]]), np.full((1, 3, 3), 0.7)
+    captions[0, 0, 1] += 1e-8  # what float32 sums may make of a tie
+    result = composition(scores, caption_scores=captions, bootstrap=0)
+    assert result["text_score"]["value"] == result["text_only_score"]["value"] == 0.0
+    captions[0, 0, 1] = 0.8
+    result = composition([[[0.5, 0.5, 0.4]]], caption_scores=captions, bootstrap=0)
+    assert result["text_score"]["value"] == result["text_only_score"]["value"] == 1.0
+
+
 def test_one_picture_has_a_text_score_alone_by_category():
     scores = np.array([[[2.0, 1.0]], [[1.0, 2.0]], [[2.0, 1.0]], [[2.0, 0.0]]])
     result = composition(scores, categories=["swap", "swap", "add", "add"], bootstrap=0)
@@ -80,6 +113,27 @@ def test_paired_differences_are_those_of_the_scores_and_tighter():
     assert difference["categories"]["b"]["text_score"]["n"] == 150
 
 
+def test_paired_differences_are_of_the_text_only_score_too():
+    random = np.random.default_rng(0)
+    scores, captions = random.normal(size=(90, 1, 3)), random.normal(size=(90, 3, 3))
+    one, two = (
+        {
+            "composition": composition(
+                scores, caption_scores=captions + shift, categories=["a", "b", "b"] * 30,
+                bootstrap=100, keep_ranks=True,
+            )
+        }
+        for shift in (0.8 * np.eye(3)[[1, 0, 2]], 0.0)
+    )  # fmt: skip
+    difference = compare(one, two, bootstrap=100)["composition"]
+    assert difference["text_score"]["value"] == 0.0
+    for name in ("text_only_score", "text_only_mean_per_category"):
+        gain = one["composition"][name]["value"] - two["composition"][name]["value"]
+        assert difference[name]["value"] == pytest.approx(gain)
+        assert difference[name]["low"] > 0
+    assert set(difference["categories"]["b"]) == {"text_score", "text_only_score"}
+
+
 def test_paired_differences_resample_items_of_one_picture_together():
     random = np.random.default_rng(0)
     one, two = random.normal(size=(2, 40, 1, 2))
@@ -105,6 +159,14 @@ def test_paired_differences_resample_items_of_one_picture_together():
         (np.zeros((0, 2, 2)), {}, "n at least 1"),
         (np.zeros((3, 3, 2)), {}, r"shape \[3, 3, 2\]"),
         (np.array([[[1.0, np.nan]]]), {}, "item 0 hold NaN"),
+        (np.zeros((3, 2, 3)), {}, r"shape \[3, 2, 3\]"),
+        (np.zeros((3, 1, 3)), {"caption_scores": np.zeros((3, 3))}, r"caption_scores is .*3, 3, 3"),
+        (np.zeros((3, 1, 2)), {"caption_scores": np.zeros((3, 3, 3))}, "captions of an item is 2"),
+        (
+            np.zeros((1, 1, 3)),
+            {"caption_scores": np.full((1, 3, 3), np.inf)},
+            "caption_scores of item 0 hold NaN",
+        ),
         (np.zeros((3, 1, 2)), {"categories": ["a"]}, "the number of categories is 1, must be 3"),
     ],
 )
