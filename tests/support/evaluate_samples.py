@@ -56,7 +56,8 @@ def transform(image: Image.Image) -> torch.Tensor:
 
 def tokenizer(strings: list[str]) -> torch.Tensor:
     names = list(COLOURS)
-    return torch.tensor([next(i for i, name in enumerate(names) if name in s) for s in strings])
+    found = ((i for i, name in enumerate(names) if name in s) for s in strings)
+    return torch.tensor([next(each, 0) for each in found])
 
 
 class ColourData:
