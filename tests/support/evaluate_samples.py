@@ -147,3 +147,25 @@ def write_sugarcrepe(folder: Path, categories: dict[str, list[tuple[str, ...]]])
             value[str(number)] = item
         (folder / f"{category}.json").write_text(json.dumps(value))
     return folder
+
+
+# Text and path of a picture; "" where there is none.
+Input = tuple[str, str]
+
+
+def write_mmeb(folder: Path, sets: dict[str, list[tuple[Input, list[Input]]]]) -> Path:
+    """Data set -> queries, each with its candidates, the right one first; in MMEB's format."""
+    import pyarrow
+    from pyarrow import parquet
+
+    for name, rows in sets.items():
+        columns = {
+            "qry_text": [query[0] for query, _ in rows],
+            "qry_img_path": [query[1] for query, _ in rows],
+            "tgt_text": [[each[0] for each in targets] for _, targets in rows],
+            "tgt_img_path": [[each[1] for each in targets] for _, targets in rows],
+        }
+        place = folder / name / "test-00000-of-00001.parquet"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pyarrow.table(columns), place)
+    return folder

@@ -1,4 +1,4 @@
-"""Measures of a model: retrieval, zero-shot, linear probe, compositional sets, forgetting."""
+"""Measures of a model: retrieval, zero-shot, linear probe, composition, choice, forgetting."""
 
 import lazy_loader
 

@@ -21,8 +21,10 @@ from helip.evaluation.model_source import digest_of_weights, rows_trained_on, wa
 from helip.evaluation.options import ClassOptions, EvaluateOptions
 from helip.evaluation.sets.composition import CompositionSet
 from helip.evaluation.sets.evaluation_set import EvaluationSet
+from helip.evaluation.sets.mmeb import ChoiceSet
 from helip.evaluation.sets.opening import chosen, open_evaluation_set, refuse_classification
 from helip.evaluation.statistics.intervals import Ints
+from helip.evaluation.tasks.choice import choice_task
 from helip.evaluation.tasks.composition import composition_task
 from helip.evaluation.tasks.linear_probe import linear_probe_task
 from helip.evaluation.tasks.queries import Labelled, LabelOf, labels_of, labels_of_source
@@ -75,7 +77,9 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     normalised prompt embeddings. Linear probe: logistic regression fitted to the pictures and
     labels of ``train``, measured on those of ``data``; see :func:`linear_probe`.
 
-    Composition: for compositional sets; see :func:`composition`.
+    Composition: for compositional sets; see :func:`composition`. Choice: for sets in MMEB's format;
+    the share of queries whose right candidate is the most similar (precision@1), for each data set
+    and on average. A text with a picture has the sum of both embeddings, then normalised.
 
     Samples that cannot be read are skipped, and counted by reason under ``skipped``; strings that
     the model's context cuts off are counted under ``truncated`` of each task. Every figure is
@@ -86,12 +90,11 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     was trained on.
     """
     given = _given(call.data)
-    if isinstance(given.data, CompositionSet):
+    own = given.data.task if isinstance(given.data, CompositionSet | ChoiceSet) else None
+    if own is not None:
         refuse_classification(call)
     given = replace(given, **chosen(call))
-    tasks = _checked_tasks(
-        given.tasks if call.tasks is None else call.tasks, isinstance(given.data, CompositionSet)
-    )
+    tasks = _checked_tasks(given.tasks if call.tasks is None else call.tasks, own)
     groups = given.picture_groups if call.groups is None else call.groups
     dataset: Any = given.data
     rows = len(dataset)
@@ -143,11 +146,14 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
             call.on_task(result, task)
 
     with subject.ready():
-        if isinstance(dataset, CompositionSet):
-            task = composition_task(subject, dataset, options)
+        if own is not None:
+            if isinstance(dataset, CompositionSet):
+                task = composition_task(subject, dataset, options)
+            else:
+                task = choice_task(subject, dataset, call.ties, options)
             result |= {"reader": task.pop("reader"), "skipped": task.pop("skipped_pictures")}
-            result["composition"] = task
-            finished("composition")
+            result[own] = task
+            finished(own)
             return result
         encoded = encode(subject, dataset, pictures, captions="retrieval" in tasks)
         result |= {"reader": encoded.reader, "skipped": encoded.skipped(dataset)}
@@ -177,8 +183,8 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
 def _given(data: Any) -> EvaluationSet:
     if isinstance(data, EvaluationSet):
         return data
-    if isinstance(data, CompositionSet):
-        return EvaluationSet(data=data, tasks=("composition",))
+    if isinstance(data, CompositionSet | ChoiceSet):
+        return EvaluationSet(data=data, tasks=(data.task,))
     if hasattr(data, "caption") and hasattr(data, "keys"):
         return EvaluationSet(data=data)
     return open_evaluation_set(data)
@@ -204,20 +210,26 @@ def _first_of_group(groups: Sequence[Any] | None, rows: int) -> Ints:
     return np.array([first.setdefault(group, row) for row, group in enumerate(groups)])
 
 
-def _checked_tasks(tasks: str | Sequence[str], compositional: bool) -> tuple[str, ...]:
+_MADE_FOR = {
+    "composition": "a compositional set (such as SugarCrepe's or Winoground's)",
+    "choice": "a set in MMEB's format",
+}
+
+
+def _checked_tasks(tasks: str | Sequence[str], own: str | None) -> tuple[str, ...]:
     chosen = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     unknown = [task for task in chosen if task not in TASKS]
     if unknown or not chosen:
         raise InvalidArgumentError(f"tasks is {list(chosen)}; give one or more of {list(TASKS)}")
-    if compositional and chosen != ("composition",):
+    if own is not None and chosen != (own,):
         raise InvalidArgumentError(
-            f"tasks is {list(chosen)} for a compositional set; it has 'composition' alone"
+            f"tasks is {list(chosen)} for {_MADE_FOR[own]}; it has {own!r} alone"
         )
-    if not compositional and "composition" in chosen:
-        raise InvalidArgumentError(
-            "'composition' needs a compositional set (such as SugarCrepe's or Winoground's), and "
-            "this is none; leave it out of tasks"
-        )
+    for task in chosen:
+        if own is None and task in _MADE_FOR:
+            raise InvalidArgumentError(
+                f"{task!r} needs {_MADE_FOR[task]}, and this is none; leave it out of tasks"
+            )
     return chosen
 
 

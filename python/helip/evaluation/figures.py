@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 #: What a result of ``evaluate`` can hold.
-TASKS = ("retrieval", "zero_shot", "linear_probe", "composition")
+TASKS = ("retrieval", "zero_shot", "linear_probe", "composition", "choice")
 RECALLS = (1, 5, 10)
 SCORES = ("text_score", "image_score", "group_score")
 TEXT_ONLY = "text_only_score"
@@ -63,23 +63,33 @@ _GROUPS: tuple[tuple[str, tuple[Line, ...]], ...] = (
             ),
         ),
     ),
+    (
+        "Choice among candidates",
+        (
+            Line(("choice", "mean_per_set"), "mean per data set", short="P@1"),
+            Line(("choice", "precision@1"), "precision@1"),
+        ),
+    ),
 )
 
-# Figures by parts of a set: task, its parts, the figure of a part, heading.
+# Figures by parts of a set: task, its parts, the figure of a part, heading, short name.
 _PARTS = (
-    ("composition", "categories", "text_score", "Composition, text score by category"),
-    ("composition", "categories", TEXT_ONLY, "Composition, text-only score by category"),
+    ("composition", "categories", "text_score", "Composition, text score by category", ""),
+    ("composition", "categories", TEXT_ONLY, "Composition, text-only score by category", ""),
+    ("choice", "groups", "mean_per_set", "Choice, mean per data set by group", "P@1 {}"),
+    ("choice", "sets", "precision@1", "Choice, precision@1 by data set", ""),
 )
 
 
 def groups_of(results: Iterable[Mapping[str, Any]]) -> list[tuple[str, tuple[Line, ...]]]:
     """(heading, lines) of all figures that one of ``results`` may have."""
     given, found = list(results), list(_GROUPS)
-    for task, part, score, heading in _PARTS:
+    for task, part, score, heading, short in _PARTS:
         parts = ((result.get(task) or {}).get(part) or {} for result in given)
         names = dict.fromkeys(name for each in parts for name in each if score in each[name])
+        lines = (Line((task, part, name, score), name, short=short.format(name)) for name in names)
         if names:
-            found.append((heading, tuple(Line((task, part, name, score), name) for name in names)))
+            found.append((heading, tuple(lines)))
     return found
 
 

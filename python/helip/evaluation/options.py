@@ -38,7 +38,7 @@ class SetOptions(OpenOptions, ClassOptions):
     split: str | None = None
     """Of data that hold several; of CLIP_benchmark's layout None is test."""
     pictures: str | os.PathLike[str] | None = None
-    """Folder of the pictures of a compositional set."""
+    """Folder of the pictures of a compositional set, or of one in MMEB's format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class EvaluateOptions(DeviceOptions, PrecisionOptions):
     """How a model is measured."""
 
     tasks: str | Sequence[str] | None = None
-    """Of retrieval, zero_shot, linear_probe, composition; None: what the set is made for."""
+    """Of retrieval, zero_shot, linear_probe, composition, choice; None: what a set is for."""
     regularisation: Annotated[float, Ge(0)] | None = None
     """Of the linear probe; None chooses it on a part of its training rows."""
     duplicates: Duplicates = "any"

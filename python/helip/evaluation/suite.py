@@ -54,7 +54,7 @@ _OF_SOME_TASKS = {
     "train_label_of": ("linear_probe",),
     "regularisation": ("linear_probe",),
     "duplicates": ("retrieval",),
-    "ties": ("retrieval", "zero_shot"),
+    "ties": ("retrieval", "zero_shot", "choice"),
 }
 _NO_CONTROL = (
     "None of the models is called control, so what hard pairs gain over plain batches was not "

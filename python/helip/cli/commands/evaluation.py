@@ -47,8 +47,7 @@ def evaluate(
     """Measure models on data sets, with 95 % intervals and paired differences."""
     from helip.evaluation.evaluating import evaluate as measure
     from helip.evaluation.model_source import ModelSource, warn_of_training_data
-    from helip.evaluation.sets.composition import holds_composition
-    from helip.evaluation.sets.opening import open_evaluation_set
+    from helip.evaluation.sets.opening import open_evaluation_set, opener_of_questions
     from helip.evaluation.statistics.forgetting import roles
     from helip.evaluation.suite import evaluate_all
 
@@ -94,11 +93,11 @@ def evaluate(
         raise InvalidArgumentError("--skip-existing needs --out FOLDER, where the results are kept")
     if guard:
         roles(sources)
-    compositional = {path for path in places.values() if holds_composition(Path(path))}
+    questions = {path for path in places.values() if opener_of_questions(Path(path))}
     # Of several sets those of another kind have no use for it.
     sets = {
         name: open_evaluation_set(
-            path, **opening | ({} if path in compositional or not compositional else _NO_PICTURES)
+            path, **opening | ({} if path in questions or not questions else _NO_PICTURES)
         )
         for name, path in places.items()
     }

@@ -223,7 +223,7 @@ def open_tables(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     starts, captions, lines = [0], CaptionPacker(), Counter[str]()
     packers: dict[str, StringPacker] = {}
     for path in paths:
-        schema = _schema_of(path) if kinds == [".parquet"] else None
+        schema = parquet_schema(path) if kinds == [".parquet"] else None
         header, rows = (schema.names, iter(())) if schema is not None else read_rows(path, lines)
         columns = choose_same_columns(columns, header, options, path)
         roles, before = columns.roles(), in_table
@@ -256,9 +256,21 @@ def open_tables(paths: Sequence[Path], options: OpenCall) -> TableDataset:
     return TableDataset(paths, starts, images, captions.packed(), texts, columns, options, lines)
 
 
-def _schema_of(path: Path) -> Any:
+def parquet_schema(path: Path) -> Any:
+    """The ``pyarrow.Schema`` of a Parquet file."""
     with _parquet_file(path) as parquet:
         return parquet.schema_arrow
+
+
+def parquet_columns(path: Path, names: Sequence[str]) -> Any:
+    """A ``pyarrow.Table`` of these columns, which the file has."""
+    with _parquet_file(path) as parquet:
+        try:
+            return parquet.read(columns=list(names), use_threads=False)
+        except _damage() as error:
+            raise CorruptError(
+                f"{path}: the columns {', '.join(names)} cannot be read: {error}"
+            ) from error
 
 
 def _parquet_rows(path: Path, roles: Mapping[str, str]) -> Iterator[list[Any]]:

@@ -14,19 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import reading_file
 from helip.data.dataset import Dataset
-from helip.data.decoding import decode_image
 from helip.data.formats.text_table import parse_json
-from helip.data.packed_strings import KeyList
-from helip.data.paths import IMAGE_SUFFIXES, read_inside
-
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image
+from helip.data.paths import IMAGE_SUFFIXES
+from helip.evaluation.sets.named_pictures import NamedPictures, folder_of_pictures
 
 EXAMPLES = "examples.jsonl"  # Winoground's own name
 
@@ -48,6 +43,7 @@ class Item:
 class CompositionSet:
     """Items and the pictures that they show."""
 
+    task: ClassVar[str] = "composition"
     format: str  # "sugarcrepe", "sugarcrepe++", "winoground", "aro" or "cola"
     items: Sequence[Item]
     pictures: Dataset = field(repr=False)
@@ -114,17 +110,13 @@ def open_composition(
     folder = path if path.is_dir() else path.parent
     if not entries:
         raise InvalidArgumentError(f"{folder} has 0 items; give at least one")
-    root = folder / "images" if pictures is None else Path(pictures)
-    if pictures is None and not root.is_dir():
-        root = folder
-    if not root.is_dir():
-        raise InvalidArgumentError(f"{root} is no folder; give the folder of the pictures")
+    root = folder_of_pictures(folder, pictures)
     found: dict[str, int] = {}
     items = []
     for key, category, names, captions in entries:
         rows = tuple(found.setdefault(_resolved(root, *name), len(found)) for name in names)
         items.append(Item(key, category, rows, captions))
-    return CompositionSet(kind, items, _Pictures(root, list(found)))
+    return CompositionSet(kind, items, NamedPictures(root, list(found)))
 
 
 def holds_composition(path: Path) -> bool:
@@ -142,48 +134,11 @@ def holds_composition(path: Path) -> bool:
     return b'"false_caption"' in start or _COLA.match(start) is not None
 
 
-class _Pictures(Dataset):
-    """Pictures of a folder by their names, and parts of them: ``name#left,top,width,height``."""
-
-    def __init__(self, root: Path, names: Sequence[str]) -> None:
-        self._root = os.path.realpath(root)
-        self._keys = KeyList.from_strings(names)
-
-    @property
-    def keys(self) -> KeyList:
-        return self._keys
-
-    def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
-        from helip import _core
-
-        if any(map(_PART.search, self._keys)):
-            return None  # of a part of a picture the core knows nothing
-        blob, offsets = self._keys.blob, self._keys.offsets
-        return _core.ImageFiles([self._root], [0, len(self)], blob, offsets, False), None
-
-    def _read_image(self, row: int) -> Image.Image:
-        key = self._keys[row]
-        part = _PART.search(key)
-        name = key if part is None else key[: part.start()]
-        data = read_inside(self._root, name, key=key)
-        image = decode_image(
-            data, key=key, max_pixels=self.max_pixels, max_seconds=self.max_seconds
-        )
-        if part is None:
-            return image
-        left, top, width, height = map(int, part.groups())
-        return image.crop((left, top, left + width, top + height))
-
-    def _read_caption(self, row: int) -> str | None:
-        return None
-
-
 # A name, and what follows it where a part of the picture is meant.
 _Picture = tuple[str, str]
 # Key, category, pictures, captions.
 _Entry = tuple[str, str, tuple[_Picture, ...], tuple[str, ...]]
 
-_PART = re.compile(r"#(-?\d+),(-?\d+),(\d+),(\d+)$")
 _COLA = re.compile(rb'\s*\[\s*\[\s*"')
 
 

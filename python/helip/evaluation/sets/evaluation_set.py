@@ -8,13 +8,14 @@ from typing import Any
 
 from helip.data.dataset import Dataset
 from helip.evaluation.sets.composition import CompositionSet
+from helip.evaluation.sets.mmeb import ChoiceSet
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSet:
     """A data set and what ``evaluate`` needs to know of it; its own arguments come first."""
 
-    data: Dataset | CompositionSet = field(repr=False)
+    data: Dataset | CompositionSet | ChoiceSet = field(repr=False)
     tasks: tuple[str, ...] = ("retrieval",)  # what is measured where nothing is asked for
     classes: Sequence[str] | Mapping[str, str] | None = field(default=None, repr=False)
     templates: str | Sequence[str] | None = field(default=None, repr=False)

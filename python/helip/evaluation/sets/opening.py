@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from helip.data.opening import open_dataset
 from helip.data.options import OpenOptions
 from helip.evaluation.options import ClassOptions, SetOptions
 from helip.evaluation.sets.benchmark import is_benchmark, open_benchmark
-from helip.evaluation.sets.composition import holds_composition, open_composition
+from helip.evaluation.sets.composition import CompositionSet, holds_composition, open_composition
 from helip.evaluation.sets.evaluation_set import EvaluationSet
+from helip.evaluation.sets.mmeb import ChoiceSet, holds_mmeb, open_mmeb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class SetCall(SetOptions):
 
     source: Any = field(kw_only=False)
     """A folder in CLIP_benchmark's webdataset layout, a compositional set in SugarCrepe's or
-    Winoground's format, or anything that open_dataset takes."""
+    Winoground's format, a set in MMEB's, or anything that open_dataset takes."""
     progress: bool = True
     """A bar while many shards are scanned."""
 
@@ -36,21 +37,22 @@ def open_evaluation_set(call: SetCall) -> EvaluationSet:
     Classes and templates, or captions, come with CLIP_benchmark's layout; ``classes`` and
     ``templates`` override them, and a list of ``classes`` names the labels in their order. Plain
     data is measured by retrieval. Options of opening are of what is measured, not of ``train``; a
-    compositional set takes none.
+    compositional set and one in MMEB's format take none.
     """
     source = call.source
     path = Path(source) if isinstance(source, (str, os.PathLike)) else None
     split = call.split or "test"
     benchmark = path is not None and is_benchmark(path, split)
-    if path is not None and not benchmark and holds_composition(path):
+    opener = None if path is None or benchmark else opener_of_questions(path)
+    if path is not None and opener is not None:
         refuse_classification(call)
-        call.refuse(hints_of(OpenOptions), "a compositional set")
-        data = open_composition(path, pictures=call.pictures)
-        return EvaluationSet(data=data, tasks=("composition",))
+        call.refuse(hints_of(OpenOptions), "a compositional set or one in MMEB's format")
+        data = opener(path, pictures=call.pictures)
+        return EvaluationSet(data=data, tasks=(data.task,))
     if call.pictures is not None:
         raise InvalidArgumentError(
-            f"pictures={os.fspath(call.pictures)!r} is for compositional sets, and {source} is "
-            "none; leave it out"
+            f"pictures={os.fspath(call.pictures)!r} is for compositional sets and MMEB's, and "
+            f"{source} is none; leave it out"
         )
     opening = {**OpenOptions.of(call).as_dict(), "progress": call.progress}
     if path is None or not benchmark:
@@ -69,12 +71,19 @@ def open_evaluation_set(call: SetCall) -> EvaluationSet:
     return replace(found, **given)
 
 
+def opener_of_questions(path: Path) -> Callable[..., CompositionSet | ChoiceSet] | None:
+    """What opens a set of questions, which have a task of their own; None for any other data."""
+    if holds_composition(path):
+        return open_composition
+    return open_mmeb if holds_mmeb(path) else None
+
+
 def refuse_classification(options: ClassOptions) -> None:
-    """Raise where something is given that compositional sets have no use for."""
+    """Raise where something is given that sets of questions have no use for."""
     if given := chosen(options):
         raise InvalidArgumentError(
-            f"{', '.join(given)} cannot be given for a compositional set, which has captions and "
-            "no classes; leave it out"
+            f"{', '.join(given)} cannot be given for a compositional set or one in MMEB's format, "
+            "which have no classes; leave it out"
         )
 
 

@@ -18,6 +18,7 @@ from helip.evaluation.statistics.intervals import (
     number_or_none,
     rank_outcomes,
 )
+from helip.evaluation.tasks.choice import choice_outcomes
 from helip.evaluation.tasks.composition import composition_outcomes
 from helip.evaluation.tasks.retrieval import DIRECTIONS
 from helip.evaluation.tasks.zero_shot import class_outcomes
@@ -143,11 +144,18 @@ def _composition(result: Mapping[str, Any]) -> list[Outcomes]:
     return [composition_outcomes(right, categories, queries["names"], _groups(queries))]
 
 
+def _choice(result: Mapping[str, Any]) -> list[Outcomes]:
+    queries = result["per_query"]
+    right, sets = np.asarray(queries["right"], dtype=np.bool_), _ints(queries["sets"])
+    return [choice_outcomes(right, sets, queries["names"], _ints(queries["groups"]))]
+
+
 _OUTCOMES = {
     "retrieval": _retrieval,
     "zero_shot": _classes,
     "linear_probe": _classes,
     "composition": _composition,
+    "choice": _choice,
 }
 
 

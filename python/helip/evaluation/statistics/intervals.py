@@ -242,11 +242,14 @@ def share_outcomes(
     mean: str,
     places: Sequence[tuple[str, ...]],
     groups: Ints | None = None,
+    *,
+    parts: Mapping[tuple[str, ...], Sequence[int]] | None = None,
 ) -> Outcomes:
     """The shares of ``hits`` (name → bool [n]), and of the first of them those by kind of query.
 
     ``kinds`` int64 [n] are numbers of ``places``; the figure called ``mean`` averages the kinds
-    that occur, and these have figures of their own.
+    that occur, and these have figures of their own. ``parts`` are further means, place → numbers of
+    kinds.
 
     A resample may miss a kind of few queries. Were it left out of the mean, the interval would move
     towards the kinds of many, so that kinds of fewer than ``SPARSE`` queries are resampled as one
@@ -260,30 +263,39 @@ def share_outcomes(
     filled = sizes[present]
     sparse = filled < SPARSE
     shares = np.bincount(kinds, table[:, 0], minlength=count)[present] / filled
+    means: dict[tuple[str, ...], Any] = {(mean,): np.ones(len(present), dtype=np.bool_)}
+    for place, chosen in (parts or {}).items():
+        if (members := np.isin(present, chosen)).any():
+            means[place] = members
 
     def statistic(weights: Floats) -> Floats:
         drawn = np.bincount(kinds, weights, minlength=count)[present]
         right = np.bincount(kinds, weights * table[:, 0], minlength=count)[present]
         each = np.divide(right, drawn, out=np.full(len(present), np.nan), where=drawn > 0)
-        total = np.where(drawn > 0, each, shares)[~sparse].sum()
-        weight = (drawn / filled)[sparse].sum()
-        if weight > 0:
-            total += sparse.sum() * (right / filled)[sparse].sum() / weight
-        else:
-            total += shares[sparse].sum()
-        mean_share = total / len(present)
-        return np.concatenate([(weights @ table) / weights.sum(), [mean_share], each])
+        filling = np.where(drawn > 0, each, shares)
+
+        def mean_of(chosen: Any) -> float:
+            total, few = filling[~sparse & chosen].sum(), sparse & chosen
+            weight = (drawn / filled)[few].sum()
+            if weight > 0:
+                total += few.sum() * (right / filled)[few].sum() / weight
+            else:
+                total += shares[few].sum()
+            return float(total / chosen.sum())
+
+        averages = [mean_of(chosen) for chosen in means.values()]
+        return np.concatenate([(weights @ table) / weights.sum(), averages, each])
 
     of_each = [trials_of(groups, (kinds == kind).astype(np.float64)) for kind in present]
     return Outcomes(
         statistic,
-        [*((name,) for name in hits), (mean,), *(places[kind] for kind in present)],
-        [n] * (len(hits) + 1) + filled.tolist(),
+        [*((name,) for name in hits), *means, *(places[kind] for kind in present)],
+        [n] * len(hits) + [filled[chosen].sum() for chosen in means.values()] + filled.tolist(),
         [
             *[trials_of(groups, np.ones(n))] * len(hits),
             # As if each kind had as few as the smallest: one in which all came to the same would
             # else hide its uncertainty behind larger ones.
-            len(present) * min(of_each),
+            *(chosen.sum() * np.min(of_each, where=chosen, initial=n) for chosen in means.values()),
             *of_each,
         ],
         n,

@@ -17,6 +17,7 @@ from support.evaluate_samples import (
     png,
     tiny_model,
     write_benchmark,
+    write_mmeb,
     write_sugarcrepe,
 )
 
@@ -161,9 +162,13 @@ def test_sets_of_several_kinds_are_measured_in_one_call(
     (tmp_path / "pictures").mkdir()
     picture(0).save(tmp_path / "pictures" / "x.png")
     sugar = write_sugarcrepe(tmp_path / "sugar", {"a": [("x.png", "one", "two")] * 3})
-    code, out, err = run("eval", data, sugar, models[0], *FAST, "--pictures", tmp_path / "pictures")
+    rows = [(("what", "x.png"), [("one", ""), ("two", "")])]
+    mmeb = write_mmeb(tmp_path / "mmeb", {"GQA": rows})
+    sets = (data, sugar, mmeb, models[0])
+    code, out, err = run("eval", *sets, *FAST, "--pictures", tmp_path / "pictures")
     assert code == 0, err
     assert "text score" in out
+    assert "P@1 VQA" in out
     assert "T→I R@1" in out
 
 
