@@ -200,7 +200,8 @@ def _checked(table: Any, file: Path) -> list[Any]:
     columns = []
     for name in (*QUERY, *TARGETS):
         column = table[name].combine_chunks()
-        listed = name in TARGETS and types.is_list(column.type)
+        lists = types.is_list(column.type) or types.is_large_list(column.type)
+        listed = lists and name in TARGETS
         kind = column.type.value_type if listed else column.type
         if not types.is_string(kind) and not types.is_large_string(kind):
             raise InvalidArgumentError(

@@ -10,6 +10,7 @@ from helip.evaluation.sets.opening import open_evaluation_set
 from support.evaluate_samples import write_mmeb
 
 pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 SETS = {
     "VisDial": [
@@ -75,9 +76,16 @@ def test_one_empty_text_stands_for_those_of_all_candidates(tmp_path):
         "qry_text": ["a dog"], "qry_img_path": [""], "tgt_text": [""],
         "tgt_img_path": [["a.png", "b.png"]],
     }  # fmt: skip
-    pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "x.parquet")
+    parquet.write_table(pyarrow.table(rows), tmp_path / "x.parquet")
     expected = [(("a dog", ""), [("", "a.png"), ("", "b.png")])]
     assert list(said(open_mmeb(tmp_path)).values()) == [expected]
+
+
+def test_large_lists_as_polars_writes_them_are_read(tmp_path):
+    large = pyarrow.large_list(pyarrow.large_string())
+    lists = {name: pyarrow.array(GOOD[name], type=large) for name in ("tgt_text", "tgt_img_path")}
+    parquet.write_table(pyarrow.table({**GOOD, **lists}), tmp_path / "x.parquet")
+    assert len(open_mmeb(tmp_path).candidates) == 4
 
 
 def test_groups_are_those_of_mmeb():
@@ -122,7 +130,7 @@ GOOD = {
 )
 def test_bad_rows_are_named_with_their_place(tmp_path, changed, words):
     columns = {name: column for name, column in (GOOD | changed).items() if column is not None}
-    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
     with pytest.raises(InvalidArgumentError, match=words):
         open_mmeb(tmp_path)
 
@@ -132,7 +140,7 @@ def test_a_damaged_file_and_other_data_are_none_of_it(tmp_path):
     with pytest.raises(InvalidArgumentError, match="has no Parquet files"):
         open_mmeb(tmp_path)
     file = tmp_path / "x.parquet"
-    pyarrow.parquet.write_table(pyarrow.table({"image": ["x"], "caption": ["y"]}), file)
+    parquet.write_table(pyarrow.table({"image": ["x"], "caption": ["y"]}), file)
     assert not holds_mmeb(tmp_path) and not holds_mmeb(file)
     file.write_bytes(b"PAR1 and no more")
     assert not holds_mmeb(tmp_path)
