@@ -121,7 +121,8 @@ void bind_batches(py::module_& module) {
             const BatchRows batch = self.run([&](BatchSampler& own) {
               return own.batch(step, rank.value_or(own.options().rank));
             });
-            return py::make_tuple(array_of(batch.index), array_of(batch.target));
+            return py::make_tuple(array_of(batch.index), array_of(batch.target),
+                                  array_of(batch.community));
           },
           py::arg("step"), py::arg("rank") = py::none())
       .def(

@@ -497,7 +497,11 @@ class BatchSampler:
         self,
         step: typing.SupportsInt | typing.SupportsIndex,
         rank: typing.SupportsInt | typing.SupportsIndex | None = None,
-    ) -> tuple[numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64]]: ...
+    ) -> tuple[
+        numpy.typing.NDArray[numpy.int64],
+        numpy.typing.NDArray[numpy.int64],
+        numpy.typing.NDArray[numpy.int32],
+    ]: ...
     def batches_after(self, consumed: typing.SupportsInt | typing.SupportsIndex) -> int: ...
     def hardness(
         self, step: typing.SupportsInt | typing.SupportsIndex

@@ -95,6 +95,10 @@ struct BatchRows {
   // its own row. Under shared, walk and communities a target may serve another target: whose hard
   // pair it is.
   std::vector<std::int64_t> target;
+  // [rows] Under communities the one that each target is in, numbered in the order in which they
+  // come in the epoch, over all ranks; -1 of a target that is in none, and of hard pairs that are
+  // no targets. Empty under other strategies.
+  std::vector<std::int32_t> community;
 };
 
 // Counted over the batches made since construction or the last reset.

@@ -106,7 +106,8 @@ struct BatchSampler::Impl {
     return strategy->hardness(static_cast<double>(epoch) + share);
   }
 
-  // The epoch's targets in their order; the only state in proportion to the rows.
+  // The epoch's targets in their order; with their communities the only state in proportion to the
+  // rows.
   void arrange() {
     if (order_ready) return;
     order.clear();
@@ -114,7 +115,7 @@ struct BatchSampler::Impl {
     for (std::int64_t row = 0; row < pairs.size(); ++row) {
       if (is_eligible(row)) order.push_back(row);
     }
-    strategy->arrange(order, {options.seed, epoch});
+    communities = strategy->arrange(order, {options.seed, epoch});
     order_ready = true;
   }
 
@@ -144,7 +145,19 @@ struct BatchSampler::Impl {
       strategy->add_hard_pairs(builder, now);
     }
     pairs.require_whole();
-    return builder.take();
+    const std::int64_t count = builder.targets();
+    BatchRows batch = builder.take();
+    if (!communities.empty()) {
+      batch.community.assign(batch.index.size(), -1);
+      // Equal targets were left out of those in order.
+      auto own = communities.begin() + consumed + begin;
+      auto target = targets.begin();
+      for (std::int64_t place = 0; place < count; ++place, ++target, ++own) {
+        for (; *target != batch.index[static_cast<std::size_t>(place)]; ++target) ++own;
+        batch.community[static_cast<std::size_t>(place)] = *own;
+      }
+    }
+    return batch;
   }
 
   PairSource pairs;
@@ -160,7 +173,8 @@ struct BatchSampler::Impl {
   std::int64_t epoch = 0;
   std::int64_t consumed = 0;  // targets of the epoch before the first batch
   bool order_ready = false;
-  std::vector<std::int64_t> order;  // [eligible] rows, once order_ready
+  std::vector<std::int64_t> order;        // [eligible] rows, once order_ready
+  std::vector<std::int32_t> communities;  // [eligible] of these, or empty
 };
 
 BatchSampler::BatchSampler(HardPairs pairs, BatchOptions options, RowGroups groups) try

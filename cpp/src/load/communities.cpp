@@ -57,7 +57,7 @@ class Communities {
   }
 
   // Of all rows; communities, and rows that stayed alone, in random order.
-  std::vector<std::int64_t> shuffled(const EpochRandom& random) const {
+  CommunityOrder shuffled(const EpochRandom& random) const {
     std::vector<std::int64_t> parts;  // a community's number, or beyond them a row that is alone
     for (std::int32_t number = 0; number < count(); ++number) {
       if (!is_small(number)) parts.push_back(number);
@@ -66,17 +66,21 @@ class Communities {
       parts.push_back(count() + static_cast<std::int64_t>(i));
     }
     shuffle_rows(parts, random.of(Purpose::community_order));
-    std::vector<std::int64_t> order;
-    order.reserve(order_.size());
+    CommunityOrder order;
+    order.rows.reserve(order_.size());
+    order.communities.reserve(order_.size());
+    std::int32_t number = 0;
     for (const std::int64_t part : parts) {
       if (part >= count()) {
-        order.push_back(alone_[static_cast<std::size_t>(part - count())]);
+        order.rows.push_back(alone_[static_cast<std::size_t>(part - count())]);
+        order.communities.push_back(kNone);
         continue;
       }
       const auto own = members(static_cast<std::int32_t>(part));
       const auto& joined = joined_[static_cast<std::size_t>(part)];
-      order.insert(order.end(), own.begin(), own.end());
-      order.insert(order.end(), joined.begin(), joined.end());
+      order.rows.insert(order.rows.end(), own.begin(), own.end());
+      order.rows.insert(order.rows.end(), joined.begin(), joined.end());
+      order.communities.resize(order.rows.size(), number++);
     }
     return order;
   }
@@ -173,10 +177,9 @@ class Communities {
 
 }  // namespace
 
-std::vector<std::int64_t> arrange_communities(std::span<const std::int64_t> rows,
-                                              const PairSource& pairs, const RowGroups& groups,
-                                              const CommunityOptions& options,
-                                              const EpochRandom& random) {
+CommunityOrder arrange_communities(std::span<const std::int64_t> rows, const PairSource& pairs,
+                                   const RowGroups& groups, const CommunityOptions& options,
+                                   const EpochRandom& random) {
   Communities communities(pairs, groups, options);
   communities.form(rows, random);
   communities.join();

@@ -17,6 +17,13 @@ struct CommunityOptions {
   std::int64_t rank_max = 0;  // one past its last rank
 };
 
+// An order of rows, and the number of the community that each is in: 0, 1, 2 and so on in the order
+// in which they come, -1 of a row that is in none.
+struct CommunityOrder {
+  std::vector<std::int64_t> rows;
+  std::vector<std::int32_t> communities;  // [rows]
+};
+
 // Puts `rows` into an order in which the rows of a community follow each other; communities come in
 // random order. Each row is in one community.
 //
@@ -27,10 +34,9 @@ struct CommunityOptions {
 // goes half beyond its rows; where there is none, the row stays alone. No community holds equal
 // rows.
 //
-// Takes time in proportion to rows times the window, and some 20 bytes of memory a row.
-std::vector<std::int64_t> arrange_communities(std::span<const std::int64_t> rows,
-                                              const PairSource& pairs, const RowGroups& groups,
-                                              const CommunityOptions& options,
-                                              const EpochRandom& random);
+// Takes time in proportion to rows times the window, and some 24 bytes of memory a row.
+CommunityOrder arrange_communities(std::span<const std::int64_t> rows, const PairSource& pairs,
+                                   const RowGroups& groups, const CommunityOptions& options,
+                                   const EpochRandom& random);
 
 }  // namespace helip::load

@@ -24,12 +24,15 @@ Hardness Strategy::hardness(double /*epochs*/) const noexcept {
 
 Hardness Strategy::deepest() const noexcept { return hardness_at_start(options_, pairs_.k()); }
 
-void Strategy::arrange(std::vector<std::int64_t>& targets, const EpochRandom& random) const {
+std::vector<std::int32_t> Strategy::arrange(std::vector<std::int64_t>& targets,
+                                            const EpochRandom& random) const {
   switch (options_.order) {
-    case TargetOrder::rows: return shuffle_rows(targets, random.of(Purpose::order));
+    case TargetOrder::rows: shuffle_rows(targets, random.of(Purpose::order)); break;
     case TargetOrder::blocks:
-      return shuffle_blocks(targets, options_.block, random.of(Purpose::order));
+      shuffle_blocks(targets, options_.block, random.of(Purpose::order));
+      break;
   }
+  return {};
 }
 
 void Strategy::add_hard_pairs(BatchBuilder& batch, const Hardness& hardness) {

@@ -33,8 +33,10 @@ class Strategy {
   // A target with fewer than hard_per_target hard pairs in this window is short.
   virtual Hardness deepest() const noexcept;
   // Puts the targets of an epoch, which come in rising order, into the order of that epoch. It must
-  // not depend on the size of batches, nor on ranks.
-  virtual void arrange(std::vector<std::int64_t>& targets, const EpochRandom& random) const;
+  // not depend on the size of batches, nor on ranks. Returns the community of each [targets], see
+  // BatchRows; empty: there are none.
+  virtual std::vector<std::int32_t> arrange(std::vector<std::int64_t>& targets,
+                                            const EpochRandom& random) const;
   // Gives hard pairs to a batch that holds its targets.
   virtual void add_hard_pairs(BatchBuilder& batch, const Hardness& hardness);
 

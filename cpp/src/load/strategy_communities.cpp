@@ -1,6 +1,7 @@
 // Batches made of communities of hard pairs, as B3 does with parts of a graph (arXiv 2505.11293);
 // here a community is a random row with rows of its pool, so that each epoch has others.
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "base/refuse.h"
@@ -13,18 +14,21 @@ namespace helip::load {
 namespace {
 
 // `plain` evenly among `order`.
-std::vector<std::int64_t> mixed(const std::vector<std::int64_t>& order,
-                                const std::vector<std::int64_t>& plain) {
-  const std::size_t all = order.size() + plain.size();
-  std::vector<std::int64_t> result;
-  result.reserve(all);
+CommunityOrder mixed(CommunityOrder order, const std::vector<std::int64_t>& plain) {
+  if (plain.empty()) return order;
+  const std::size_t all = order.rows.size() + plain.size();
+  CommunityOrder result;
+  result.rows.reserve(all);
+  result.communities.reserve(all);
   std::size_t next = 0;
   for (std::size_t place = 0; place < all; ++place) {
     const std::size_t due = (place + 1) * plain.size() / all;  // plain rows up to this place
     if (due > next) {
-      result.push_back(plain[next++]);
+      result.rows.push_back(plain[next++]);
+      result.communities.push_back(-1);
     } else {
-      result.push_back(order[place - next]);
+      result.rows.push_back(order.rows[place - next]);
+      result.communities.push_back(order.communities[place - next]);
     }
   }
   return result;
@@ -51,7 +55,8 @@ class InCommunities final : public Arranged {
                                    : hardness_at_start(options(), pairs().k());
   }
 
-  void arrange(std::vector<std::int64_t>& targets, const EpochRandom& random) const override {
+  std::vector<std::int32_t> arrange(std::vector<std::int64_t>& targets,
+                                    const EpochRandom& random) const override {
     const Hardness now = hardness(static_cast<double>(random.epoch));
     std::vector<std::int64_t> plain;
     std::vector<std::int64_t> grouped;
@@ -60,10 +65,12 @@ class InCommunities final : public Arranged {
       (is_plain ? plain : grouped).push_back(row);
     }
     shuffle_rows(plain, random.of(Purpose::plain_order));
-    targets =
+    CommunityOrder order =
         mixed(arrange_communities(grouped, pairs(), groups_,
                                   {options().community_rows, now.rank_min, now.rank_max}, random),
               plain);
+    targets = std::move(order.rows);
+    return std::move(order.communities);
   }
 
  private:

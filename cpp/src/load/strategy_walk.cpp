@@ -23,7 +23,8 @@ class Walk final : public Arranged {
     }
   }
 
-  void arrange(std::vector<std::int64_t>& targets, const EpochRandom& random) const override {
+  std::vector<std::int32_t> arrange(std::vector<std::int64_t>& targets,
+                                    const EpochRandom& random) const override {
     std::vector<std::int64_t> starts = targets;
     shuffle_rows(starts, random.of(Purpose::order));
     std::vector<bool> waiting(static_cast<std::size_t>(pairs().size()), false);
@@ -33,6 +34,7 @@ class Walk final : public Arranged {
     for (const std::int64_t start : starts) {
       if (waiting[static_cast<std::size_t>(start)]) collect(start, waiting, targets, steps);
     }
+    return {};
   }
 
  private:

@@ -162,12 +162,15 @@ def planned_rows(plan: Any) -> Rows:
     counts = plan.counts()
     each, some = counts["hard_rows"] / counts["rows"], counts["rows_with_hard_rows"]
     share = f"{some / counts['rows']:.1%} of the rows have some, {each:.2f} a row"
+    strategy = plan.options["strategy"]
+    if counts["communities"]:
+        strategy = f"{counts['communities']:,} {strategy}"
     least, most = counts["smallest"], counts["largest"]
     sizes = f"{most:,} rows" if least == most else f"{least:,} to {most:,} rows"
     ranks = f", for {plan.world_size} ranks" if plan.world_size > 1 else ""
     return [
         ("epochs", f"{plan.epochs:,} of {plan.rows:,} rows of data{ranks}"),
-        ("batches", f"{counts['batches']:,} of {sizes}, by {plan.options['strategy']}"),
+        ("batches", f"{counts['batches']:,} of {sizes}, by {strategy}"),
         ("hard rows", share),
         ("short targets", f"{plan.skipped_targets:,} left out"),
         ("digest", plan.digest),

@@ -57,6 +57,9 @@ class PlannedRows(NamedTuple):
     """int64 [b]: rows of the data set, all different."""
     target: np.ndarray
     """int64 [b]: the batch row of the target that each serves; its own row for a target."""
+    community: np.ndarray
+    """int64 [b]: of strategy communities the number of the one that each target is in, as they come
+    in the epoch; -1 for none, of other rows and of other strategies."""
     hard_rows: np.ndarray
     """int64 [b, m]: batch rows in the pool of each, best first, -1 where there are fewer than m."""
 
@@ -65,8 +68,8 @@ class PlannedRows(NamedTuple):
 def plan_batches(call: BatchPlanCall) -> BatchPlan:
     """Writes the batches of some epochs to files: those that a loader with these options draws.
 
-    Nothing is read but the table. An epoch takes 12 bytes a row and 4 for each hard pair within a
-    batch; the work takes some 60 bytes of memory a row of the data. The directory appears when it
+    Nothing is read but the table. An epoch takes 16 bytes a row and 4 for each hard pair within a
+    batch; the work takes some 65 bytes of memory a row of the data. The directory appears when it
     is whole, or not at all. docs/batches.md has the files.
 
     Raises:
@@ -198,7 +201,8 @@ class BatchPlan:
         columns, here = self._place(epoch, number)
         hard = columns.hard_rows[slice(*columns.hard_starts[number : number + 2].tolist())]
         return PlannedRows(
-            columns.rows[here].astype(np.int64), columns.target[here].astype(np.int64),
+            *(column[here].astype(np.int64)
+              for column in (columns.rows, columns.target, columns.community)),
             padded(columns.hard_counts[here], hard),
         )  # fmt: skip
 
@@ -229,7 +233,7 @@ class BatchPlan:
     def counts(self) -> dict[str, Any]:
         """What the batches hold, over all epochs: ``batches``, ``rows``, ``smallest`` and
         ``largest`` batch, ``hard_rows`` (rows of a batch in the pool of another, each counted by
-        that other) and ``rows_with_hard_rows``."""
+        that other), ``rows_with_hard_rows`` and ``communities``."""
         epochs = [each["counts"] for each in self._manifest["epochs"]]
         extremes = {"smallest": min, "largest": max}
         return {name: extremes.get(name, sum)(each[name] for each in epochs) for name in epochs[0]}
@@ -242,8 +246,8 @@ class BatchPlan:
         }  # fmt: skip
 
     def to_parquet(self, path: str | os.PathLike[str], epoch: int) -> None:
-        """Writes an epoch as a table of Parquet: ``batch``, ``row``, ``target`` and ``hard_rows``,
-        a list; in bounded memory.
+        """Writes an epoch as a table of Parquet: ``batch``, ``row``, ``target``, ``community``
+        and ``hard_rows``, a list; in bounded memory.
 
         Raises UnsupportedError where pyarrow is absent, InvalidArgumentError where ``path`` exists.
         """
@@ -251,7 +255,7 @@ class BatchPlan:
         columns, group = self._columns(epoch), 256
         schema = pa.schema(
             [("batch", pa.int64()), ("row", pa.int64()), ("target", pa.int32()),
-             ("hard_rows", pa.list_(pa.int32()))]
+             ("community", pa.int32()), ("hard_rows", pa.list_(pa.int32()))]
         )  # fmt: skip
         note = json.dumps({"digest": self.digest, "epoch": epoch, "options": self.options})
         with (
@@ -266,8 +270,11 @@ class BatchPlan:
                 batch = np.repeat(np.arange(first, first + len(starts) - 1), np.diff(starts))
                 hard = columns.hard_rows[int(hard_starts[0]) : int(hard_starts[-1])]
                 lists = pa.ListArray.from_arrays(offsets.astype(np.int32), pa.array(hard))
-                values = [batch, columns.rows[here].astype(np.int64), columns.target[here], lists]
-                arrays = [pa.array(value) for value in values[:3]]
+                values = [
+                    batch, columns.rows[here].astype(np.int64), columns.target[here],
+                    columns.community[here],
+                ]  # fmt: skip
+                arrays = [pa.array(value) for value in values]
                 writer.write_table(pa.Table.from_arrays([*arrays, lists], schema=schema))
 
     def _place(self, epoch: int, number: int) -> tuple[_Columns, slice]:
@@ -312,6 +319,7 @@ class _Columns(NamedTuple):
 
     rows: np.ndarray  # int32 or int64 [n]
     target: np.ndarray  # int32 [n]
+    community: np.ndarray  # int32 [n]
     hard_counts: np.ndarray  # int32 [n]
     hard_rows: np.ndarray  # int32 [all hard rows]: those of a row, then those of the next
     starts: np.ndarray  # int64 [batches + 1], of rows
@@ -354,22 +362,27 @@ def _write_epoch(
     sampler.set_epoch(epoch)
     index_type = np.dtype(np.int32 if len(table) < 2**31 else np.int64)
     find = HardRows(table)
-    starts, hard_starts, with_hard, sizes = [0], [0], 0, []
+    starts, hard_starts, with_hard, communities, sizes = [0], [0], 0, 0, []
     with contextlib.ExitStack() as stack:
         streams = {
             name: stack.enter_context(_ArrayFile(folder / _file_of(epoch, name), dtype))
             for name, dtype in (
                 ("rows", index_type), ("target", np.dtype(np.int32)),
-                ("hard_counts", np.dtype(np.int32)), ("hard_rows", np.dtype(np.int32)),
+                ("community", np.dtype(np.int32)), ("hard_counts", np.dtype(np.int32)),
+                ("hard_rows", np.dtype(np.int32)),
             )
         }  # fmt: skip
         for step in range(int(sampler.batches_per_epoch)):
             first, last, _, _ = sampler.hardness(step)
             for rank in range(world_size):
-                index, target = sampler.batch(step, rank)
+                index, target, community = sampler.batch(step, rank)
+                if len(community) == 0:
+                    community = np.full(len(index), -1, np.int32)
                 counts, hard = find(index, int(first), int(last))
-                for name, values in zip(streams, (index, target, counts, hard), strict=True):
+                columns = (index, target, community, counts, hard)
+                for name, values in zip(streams, columns, strict=True):
                     streams[name].add(values)
+                communities = max(communities, int(community.max()) + 1)
                 starts.append(starts[-1] + len(index))
                 hard_starts.append(hard_starts[-1] + len(hard))
                 with_hard += int((counts > 0).sum())
@@ -382,6 +395,7 @@ def _write_epoch(
         "counts": {
             "batches": len(sizes), "rows": starts[-1], "smallest": min(sizes),
             "largest": max(sizes), "hard_rows": hard_starts[-1], "rows_with_hard_rows": with_hard,
+            "communities": communities,
         },
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths

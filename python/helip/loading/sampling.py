@@ -134,7 +134,7 @@ class Plans(Sampler[PlannedBatch]):
             # Another iteration, which ends this one, may have moved the sampler.
             self._sampler.set_epoch(self._epoch, self._first)
             self._sampler.reset_statistics()
-            index, target = self._sampler.batch(step)
+            index, target, _ = self._sampler.batch(step)
             plan = PlannedBatch(self._epoch, step, index, target, dict(self._sampler.statistics()))
             self.waiting.append(plan)
             yield plan

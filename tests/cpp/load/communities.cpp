@@ -23,10 +23,15 @@ std::vector<std::int64_t> all_rows(std::int64_t count) {
   return rows;
 }
 
-std::vector<std::int64_t> arranged(const HardPairs& pairs, CommunityOptions options,
-                                   const RowGroups& groups = {}, EpochRandom random = {}) {
+CommunityOrder ordered(const HardPairs& pairs, CommunityOptions options,
+                       const RowGroups& groups = {}, EpochRandom random = {}) {
   if (options.rank_max == 0) options.rank_max = pairs.k();
   return arrange_communities(all_rows(pairs.size()), PairSource(pairs), groups, options, random);
+}
+
+std::vector<std::int64_t> arranged(const HardPairs& pairs, CommunityOptions options,
+                                   const RowGroups& groups = {}, EpochRandom random = {}) {
+  return ordered(pairs, options, groups, random).rows;
 }
 
 bool is_permutation_of_all(std::vector<std::int64_t> rows, std::int64_t count) {
@@ -46,6 +51,16 @@ TEST_CASE("communities are the groups of the table, where it has groups of that 
     for (std::size_t i = 0; i < 16; ++i) CHECK(order[first + i] % 30 == groups.back());
   }
   CHECK_FALSE(std::is_sorted(groups.begin(), groups.end()));
+}
+
+TEST_CASE("communities have numbers in the order in which they come", "[communities]") {
+  const CommunityOrder order = ordered(groups_of_rows(30, 16), {.rows = 16});
+  for (std::size_t place = 0; place < order.rows.size(); ++place) {
+    CHECK(order.communities[place] == static_cast<std::int32_t>(place / 16));
+  }
+  // Rows without a pool stay alone.
+  const CommunityOrder alone = ordered(table({{}, {}, {}}, 2), {.rows = 8});
+  CHECK(alone.communities == std::vector<std::int32_t>{-1, -1, -1});
 }
 
 TEST_CASE("a community goes on with the windows of its members where a window is too small",

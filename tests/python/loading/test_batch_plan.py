@@ -71,6 +71,36 @@ def test_hard_rows_are_all_rows_of_the_batch_in_the_window_best_first(tmp_path):
     assert counts["smallest"] <= counts["largest"] <= 24
 
 
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_communities_are_numbered_as_they_come_and_hang_together(tmp_path, world_size):
+    plan = planned(tmp_path / "plan", community_rows=6, fraction=0.8, world_size=world_size)
+    for epoch in range(2):
+        number = np.concatenate([batch.community for batch in plan.batches(epoch)])
+        rows = np.concatenate([batch.rows for batch in plan.batches(epoch)])
+        held = number[number >= 0]
+        assert (np.diff(held) >= 0).all() and np.unique(held).tolist() == list(range(held[-1] + 1))
+        assert 0.6 < len(held) / ROWS < 0.9
+        for one in range(held[-1] + 1):
+            members = set(rows[number == one].tolist())
+            reached, edge = set(), {next(iter(members))}
+            while edge:  # by pools, in either direction
+                reached |= edge
+                edge = {
+                    row
+                    for row in members - reached
+                    if any(row in TABLE.ids[other] or other in TABLE.ids[row] for other in reached)
+                }
+            assert reached == members and 2 <= len(members) <= 9
+    last = [int(batch.community.max()) for batch in plan.batches(1)]
+    assert max(last) + 1 <= plan.counts()["communities"]
+
+
+def test_other_strategies_have_no_communities(tmp_path):
+    plan = planned(tmp_path / "plan", strategy="shared")
+    assert all((batch.community == -1).all() for batch in plan.batches(0))
+    assert plan.counts()["communities"] == 0
+
+
 def test_every_row_comes_once_an_epoch_and_epochs_differ(plan):
     orders = [plan.rows_of(epoch).tolist() for epoch in range(2)]
     assert all(sorted(order) == list(range(ROWS)) for order in orders)
