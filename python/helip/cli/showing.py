@@ -164,7 +164,7 @@ def planned_rows(plan: Any) -> Rows:
     share = f"{some / counts['rows']:.1%} of the rows have some, {each:.2f} a row"
     strategy = plan.options["strategy"]
     if counts["communities"]:
-        strategy = f"{counts['communities']:,} {strategy}"
+        strategy = f"{strategy}, {counts['communities']:,} of them"
     least, most = counts["smallest"], counts["largest"]
     sizes = f"{most:,} rows" if least == most else f"{least:,} to {most:,} rows"
     ranks = f", for {plan.world_size} ranks" if plan.world_size > 1 else ""

@@ -177,3 +177,15 @@ def test_webdataset_reads_shards_in_the_order_of_a_plan(plan, tmp_path):
             writer.write({"__key__": f"{row:06}", "row.cls": row})
     data = webdataset.WebDataset(shard, shardshuffle=False).decode().to_tuple("row.cls")
     assert [[int(row) for row in batch[0]] for batch in data.batched(SIZE)] == expected(1)
+
+
+def test_mosaicml_streams_the_order_of_a_plan(plan, tmp_path):
+    streaming = pytest.importorskip("streaming")
+    with streaming.MDSWriter(out=str(tmp_path / "mds"), columns={"row": "int"}) as writer:
+        for row in plan.rows_of(0).tolist():
+            writer.write({"row": row})
+    data = streaming.StreamingDataset(
+        local=str(tmp_path / "mds"), shuffle=False, batch_size=SIZE, num_canonical_nodes=1
+    )
+    loader = streaming.StreamingDataLoader(data, batch_size=SIZE)
+    assert [batch["row"].tolist() for batch in loader] == expected(1)
