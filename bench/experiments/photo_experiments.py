@@ -207,6 +207,18 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
         compared(MAIN, SMALL, SIZES) + compared(PLAIN, SMALL, (4096,)),
         seeds=(0, 1, 2, 3, 4),
     ),
+    "photos-between": PhotoExperiment(
+        "Photographs, heads: which communities share a batch",
+        compared(
+            {
+                "at random": {"way": "communities"},
+                "near": {"way": "communities, between: near"},
+                "far": {"way": "communities, between: far"},
+                "control": {},
+            },
+            SMALL, (64, 256),
+        ),
+    ),
     "photos-epochs": PhotoExperiment(
         "Photographs, heads: epochs, from a start of two",
         tuple(

@@ -163,8 +163,9 @@ def batches(
     if trial.way == photo_rivals.REPLACED:
         yield from photo_rivals.replaced(seen.pairs(trial.pool), trial.rows, seed)
     way = trial.way
-    if way == "communities":
-        way += f" of {community_rows_for(len(seen.train), trial.rows)}"
+    if way.partition(",")[0] == "communities":
+        of = community_rows_for(len(seen.train), trial.rows)
+        way = way.replace("communities", f"communities of {of}")
     for part in itertools.count():
         own = trial.pool in OWN
         pairs = own_pairs(seen, model, trial) if own else seen.pairs(trial.pool)

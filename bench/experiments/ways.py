@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,6 +45,35 @@ PARTITIONS: dict[str, Callable[[HardPairs, int, int], Iterator[np.ndarray]]] = {
     )
     for part in (8, 32, 256)
 }
+_TRIES = 64  # communities that are looked at before the next one is taken as it is
+
+
+def between(kind: str, loader: Any, pairs: HardPairs, rows: int, seed: int) -> Iterator[np.ndarray]:
+    """Batches for ever of the loader's communities, which come ``near``: each has a hard pair in
+    one of its batch, or ``far``: none has, where that can be."""
+    ids = pairs.ids[:, : WINDOW["rank_max"]]
+    for epoch in itertools.count():
+        loader._sampler.set_epoch(epoch)
+        drawn = [loader._sampler.batch(step) for step in range(len(loader))]
+        order, number = (np.concatenate([each[i] for each in drawn]) for i in (0, 2))
+        # Rows that are in no community are one of their own.
+        cuts = np.flatnonzero((number[1:] != number[:-1]) | (number[1:] < 0)) + 1
+        left = np.split(order, cuts)
+        np.random.default_rng([seed, epoch]).shuffle(left)
+        batch = np.zeros(0, np.int64)
+        while left:
+            place = next(
+                (
+                    place
+                    for place in range(-1, -min(_TRIES, len(left)) - 1, -1)
+                    if len(batch) == 0 or np.isin(ids[left[place]], batch).any() == (kind == "near")
+                ),
+                -1,
+            )
+            batch = np.concatenate([batch, left.pop(place)])
+            if len(batch) >= rows:
+                yield batch[:rows]
+                batch = batch[rows:]
 
 
 def batches(
@@ -58,10 +88,14 @@ def batches(
         for batch in PARTITIONS[way](pairs, rows, seed):
             yield batch, {"target": np.arange(len(batch))}
         return
+    way, _, kind = way.partition(", between: ")
     asked = {**WAYS[way], **options}
     loader = helip.HardPairLoader(data, pairs, batch_size=rows, seed=seed, workers=0, **asked)
     window = asked.get("rank_min", 0), asked.get("rank_max", pairs.ids.shape[1])
     hard_rows = HardRows(pairs)
+    if kind:
+        for batch in between(kind, loader, pairs, rows, seed):
+            yield batch, {"target": np.arange(len(batch))}
     epoch = 0
     while True:
         # What planned_rows gives, and whom each row serves.
