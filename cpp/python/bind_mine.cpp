@@ -81,6 +81,11 @@ struct BoundNegatives {
   py::object queries, corpus;
 };
 
+// Of int64 [n, 1].
+std::span<const std::int64_t> numbers_of(const BoundView& of) {
+  return {static_cast<const std::int64_t*>(of.view.data), static_cast<std::size_t>(of.view.rows)};
+}
+
 BoundNegatives make_negatives(const BoundView& query_image, const BoundView& query_text,
                               const BoundView& corpus_image, const BoundView& corpus_text,
                               const BoundView& begins, const BoundView& rows,
@@ -92,11 +97,7 @@ BoundNegatives make_negatives(const BoundView& query_image, const BoundView& que
   input.query_text = query_text.view;
   input.corpus_image = corpus_image.view;
   input.corpus_text = corpus_text.view;
-  const auto numbers = [](const BoundView& of) {
-    return std::span(static_cast<const std::int64_t*>(of.view.data),
-                     static_cast<std::size_t>(of.view.rows));
-  };
-  if (begins.view.rows > 0) input.positives = {numbers(begins), numbers(rows)};
+  if (begins.view.rows > 0) input.positives = {numbers_of(begins), numbers_of(rows)};
   input.relative_margin = relative_margin;
   if (!queries.is_none()) input.queries = &queries.cast<const EmbeddingStore&>();
   if (!corpus.is_none()) input.corpus = &corpus.cast<const EmbeddingStore&>();
@@ -112,6 +113,12 @@ void bind_mine_negatives(py::module_& module) {
       .def(py::init(&make_negatives), py::kw_only(), py::arg("query_image"), py::arg("query_text"),
            py::arg("corpus_image"), py::arg("corpus_text"), py::arg("begins"), py::arg("rows"),
            py::arg("relative_margin"), py::arg("queries"), py::arg("corpus"));
+  module.def(
+      "positives_digest",
+      [](const BoundView& begins, const BoundView& rows) {
+        return digest_of({numbers_of(begins), numbers_of(rows)});
+      },
+      py::arg("begins"), py::arg("rows"));
   module.def(
       "negatives_options",
       [](const BoundNegatives& of, const MineOptions& options) {

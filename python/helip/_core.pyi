@@ -62,6 +62,7 @@ __all__: list[str] = [
     "negatives_options",
     "packed_caption_digests",
     "plan",
+    "positives_digest",
     "prepare_shares",
     "rerank",
     "rerank_and_list_drops",
@@ -947,6 +948,7 @@ def packed_caption_digests(
     rows: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
 ) -> numpy.typing.NDArray[numpy.uint64]: ...
 def plan(image: MatrixView, text: MatrixView, options: MineOptions) -> dict: ...
+def positives_digest(begins: MatrixView, rows: MatrixView) -> str: ...
 def prepare_shares(
     store: EmbeddingStore,
     count: typing.SupportsInt | typing.SupportsIndex,

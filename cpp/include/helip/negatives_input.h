@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "helip/embedding_store.h"
 #include "helip/export.h"
@@ -17,6 +18,11 @@ struct Positives {
   std::span<const std::int64_t> begins;  // [queries + 1]
   std::span<const std::int64_t> rows;
 };
+
+// Of the same lists the same, whatever their order and however often a row is in one: XXH3-128 over
+// where each list begins, and then over all rows, ascending, as little-endian int64. "" without
+// any.
+[[nodiscard]] HELIP_EXPORT std::string digest_of(const Positives& positives);
 
 // Rows and what is known of them. The views must outlive the call; so must a store.
 struct NegativesInput {

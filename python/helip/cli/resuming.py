@@ -17,10 +17,10 @@ INTERRUPTED = 130
 
 
 @contextlib.contextmanager
-def saying_how_to_continue(out: Path, part: str | None, *, keeps: bool) -> Iterator[None]:
+def saying_how_to_continue(out: Path, part: str | None, *, keeps: str) -> Iterator[None]:
     """After Ctrl-C, SIGTERM or an error of a mining job: what is committed, and what to do.
 
-    keeps: whether the job can keep something on the way.
+    keeps: with which options the job keeps something on the way; "": it cannot.
     """
     try:
         yield
@@ -35,7 +35,7 @@ def saying_how_to_continue(out: Path, part: str | None, *, keeps: bool) -> Itera
         elif stopped and part is not None:
             say("the same command mines this part again; parts that are done stay")
         elif stopped:
-            advice = "; with --parts N or --checkpoint what is done is kept" if keeps else ""
+            advice = f"; with {keeps} what is done is kept" if keeps else ""
             say(f"nothing was saved, and the same command begins again{advice}")
         if stopped:
             raise SystemExit(INTERRUPTED) from None

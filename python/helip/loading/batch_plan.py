@@ -200,11 +200,11 @@ class BatchPlan:
         """Batch ``number`` of an epoch, 0 .. `batches_of` - 1."""
         columns, here = self._place(epoch, number)
         hard = columns.hard_rows[slice(*columns.hard_starts[number : number + 2].tolist())]
-        return PlannedRows(
-            *(column[here].astype(np.int64)
-              for column in (columns.rows, columns.target, columns.community)),
-            padded(columns.hard_counts[here], hard),
-        )  # fmt: skip
+        rows, target, community = (
+            column[here].astype(np.int64)
+            for column in (columns.rows, columns.target, columns.community)
+        )
+        return PlannedRows(rows, target, community, padded(columns.hard_counts[here], hard))
 
     def batch_rows(self, epoch: int, number: int) -> np.ndarray:
         """The rows of that batch alone, int64 [b]."""

@@ -63,11 +63,6 @@ def _side(given: Any, name: str, modality: str) -> _Side:
     if isinstance(given, (EmbeddingStore, str, os.PathLike)):
         return _of_store(checked_store(given, stacklevel=8))
     if isinstance(given, tuple):
-        if len(given) != 2 or modality != "both":
-            raise InvalidArgumentError(
-                f"{name} is a tuple of {len(given)} and modality is {modality!r}; a tuple is of "
-                "image and text embeddings, for modality='both'"
-            )
         image, text = (
             matrix_of(host_array(each, f"{name} {of}"), name=f"{name} {of}")
             for each, of in zip(given, ("image", "text"), strict=True)
@@ -87,6 +82,13 @@ class _Job:
     def __init__(self, call: MineCall) -> None:
         _refuse_unused(call)
         modality = call.modality
+        for name in ("queries", "corpus"):
+            given = getattr(call, name)
+            if isinstance(given, tuple) and (len(given) != 2 or modality != "both"):
+                raise InvalidArgumentError(
+                    f"{name} is a tuple of {len(given)} and modality is {modality!r}; a tuple is "
+                    "of image and text embeddings, for modality='both'"
+                )
         alone = {name for name in ("queries", "corpus") if _is_matrix(getattr(call, name))}
         if alone and modality == "both":
             if len(alone) == 1:
@@ -95,6 +97,15 @@ class _Job:
                     "modality that both are of: modality='image' or 'text'"
                 )
             modality = "text"
+            asks_for_images = call.image_max != MineOptions.image_max
+            if call.collapse in ("image", "both") or (
+                asks_for_images and call.text_max == MineOptions.text_max
+            ):
+                raise InvalidArgumentError(
+                    f"image_max is {call.image_max} and collapse is {call.collapse!r}, and a "
+                    "matrix alone counts as one of texts; name the modality, modality='image', or "
+                    "give text_max and collapse='text'"
+                )
         self.call = call
         self.path = output_path(call.out)
         self.queries = _side(call.queries, "queries", modality)
@@ -124,10 +135,7 @@ def core_input(
     queries: _Side, corpus: _Side, positives: Positives, relative_margin: float | None
 ) -> _core.NegativesInput:
     """What the core is given."""
-    begins, rows = (
-        matrix_of(np.ascontiguousarray(each), name="positives", one_dimensional=True)
-        for each in (positives.begins, positives.rows)
-    )
+    begins, rows = positives.views()
     return _core.NegativesInput(
         query_image=queries.matrices[0], query_text=queries.matrices[1],
         corpus_image=corpus.matrices[0], corpus_text=corpus.matrices[1],

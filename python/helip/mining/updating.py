@@ -72,7 +72,7 @@ def update(call: UpdateCall) -> HardPairs:
             with skip or collapse.
         InvalidArgumentError: ``out`` holds something else. StorageError: it cannot be written.
     """
-    pairs = call.pairs if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
+    pairs = call.pairs._whole() if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
     staged = pairs.options.get("method") == "partition"
     if (url := url_of(call.out)) is not None:
         return written_to(

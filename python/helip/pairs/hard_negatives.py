@@ -9,7 +9,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 
 from helip._core import HardNegatives as CoreNegatives
-from helip.common.errors import InvalidArgumentError, UnsupportedError, needed
+from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError, needed
 from helip.common.files import open_there
 from helip.common.options import check
 from helip.common.remote.downloading import local_copy
@@ -17,6 +17,7 @@ from helip.common.remote.manifest import NEGATIVES
 from helip.pairs.exchange.exports import number_of_pairs
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.positives import Given, positives_of
+from helip.store.embedding_store import EmbeddingStore, store_of
 
 
 class HardNegatives(HardPairs):
@@ -103,6 +104,8 @@ class HardNegatives(HardPairs):
         format: Literal["triplet", "n-tuple"] = "triplet",
         *,
         num_negatives: int = 3,
+        query_store: EmbeddingStore | str | os.PathLike[str] | None = None,
+        corpus_store: EmbeddingStore | str | os.PathLike[str] | None = None,
     ) -> Any:
         """A ``datasets.Dataset`` that the losses of sentence-transformers train on.
 
@@ -114,15 +117,18 @@ class HardNegatives(HardPairs):
         Args:
             queries: text of each query [Q], or whatever ``datasets`` takes for a column.
             corpus: that of each row of the corpus, likewise.
-            positives: as they were mined; row numbers, or lists of them.
+            positives: those that were mined with, in any form that ``mine`` takes.
             num_negatives: of a query, 1 .. k.
+            query_store, corpus_store: the stores that were mined, for positives by keys.
 
         Raises:
-            InvalidArgumentError: another number of texts; a value out of its bound.
+            InvalidArgumentError: another number of texts; a value out of its bound; a table that
+                was mined without positives. MismatchError: it was mined with others.
                 UnsupportedError: datasets is absent.
         """
         check("format", format, Literal["triplet", "n-tuple"])
         count = number_of_pairs(self._core, "num_negatives", num_negatives)  # type: ignore[arg-type]
+        queries, corpus = list(queries), list(corpus)
         for name, texts, rows in (
             ("queries", queries, len(self)), ("corpus", corpus, self.corpus_rows),
         ):  # fmt: skip
@@ -133,9 +139,21 @@ class HardNegatives(HardPairs):
                 )
         with needed("Hugging Face data sets need the datasets library", "helip[data]"):
             import datasets
-        known = positives_of(positives, len(self))
+        stores = (None if each is None else store_of(each) for each in (query_store, corpus_store))
+        known = positives_of(
+            positives, len(self), **dict(zip(("query_store", "corpus_store"), stores, strict=True))
+        )
+        if not self.options["positives"]:
+            raise InvalidArgumentError(
+                "the table was mined without positives, which may be among its negatives; mine "
+                "with positives="
+            )
         if len(known.begins) == 0:
             raise InvalidArgumentError("positives are missing; give those that were mined with")
+        if known.digest != self.options["positives"]:
+            raise MismatchError(
+                "these positives are not those that the table was mined with; give the same"
+            )
         anchors = np.repeat(np.arange(len(self)), np.diff(known.begins))
         negatives = self.ids[anchors, :count].astype(np.int64)  # [rows, n]
         own = known.rows
@@ -152,6 +170,21 @@ class HardNegatives(HardPairs):
             columns[name] = [corpus[row] for row in rows.tolist()]
         return datasets.Dataset.from_dict(columns)
 
+    @classmethod
+    def from_arrays(cls, *_: Any, **__: Any) -> NoReturn:
+        """Refused: a table of hard negatives is mined, or opened."""
+        raise _not_made("from_arrays")
+
+    @classmethod
+    def from_csv(cls, *_: Any, **__: Any) -> NoReturn:
+        """Refused: a table of hard negatives is mined, or opened."""
+        raise _not_made("from_csv")
+
+    @classmethod
+    def from_pretrained(cls, *_: Any, **__: Any) -> NoReturn:
+        """Refused: a table of hard negatives is mined, or opened."""
+        raise _not_made("from_pretrained")
+
     def _repr_html_(self) -> None:
         return None
 
@@ -163,3 +196,10 @@ class HardNegatives(HardPairs):
 
     def _table(self) -> HardNegatives:
         return self
+
+
+def _not_made(name: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"HardNegatives.{name} is not there: a table of hard negatives comes from "
+        "helip.mine(queries=…), or from HardNegatives.open"
+    )

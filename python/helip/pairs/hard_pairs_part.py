@@ -74,11 +74,18 @@ class HardPairsPart(HardPairs):
         """Targets of the whole table."""
         return self._core.rows
 
+    @property
+    def corpus_rows(self) -> int | None:
+        """Of a part of hard negatives the rows that ids number; None of one of hard pairs."""
+        return rows if (rows := self._core.corpus_rows) >= 0 else None
+
     def stats(self) -> dict[str, Any]:
         """``targets, k, pairs, outliers, short_targets`` of this part, and what mining reported."""
         counts = self.counts
+        corpus = {} if self.corpus_rows is None else {"corpus_rows": self.corpus_rows}
         return {
             **self.report,
+            **corpus,
             "part": f"{self.index}/{self.count}",
             "first": self.first,
             "last": self.last,

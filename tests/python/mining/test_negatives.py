@@ -170,6 +170,8 @@ def test_what_cannot_be_mined_is_refused() -> None:
         ({"image": corpus}, "image is given, which mining queries in a corpus does not take"),
         ({"queries": (queries, queries)}, "corpus is one matrix, and the other has images and"),
         ({"queries": (queries,), "corpus": (corpus, corpus)}, "queries is a tuple of 1"),
+        ({"image_max": 0.5}, "image_max is 0.5 and collapse is 'none', and a matrix alone counts"),
+        ({"collapse": "image"}, "name the modality, modality='image', or give text_max"),
         ({"parts": 2, "out": "x"}, "bare arrays have no fingerprint by which parts could be told"),
         ({"part": (1, 2)}, "part needs a directory to write the part to"),
         ({"engine": "ray"}, "engine is 'ray', which reads stores of queries and corpus"),

@@ -55,11 +55,21 @@ def test_what_takes_hard_pairs_takes_no_hard_negatives(
         lambda: negatives.filter(max_score=0.5, by=None),
         lambda: negatives.to_csv(tmp_path / "csv"),
         lambda: negatives.with_store(tmp_path / "s"),
+        lambda: helip.update(negatives, tmp_path / "s"),
     ):
         with pytest.raises(
             (UnsupportedError, InvalidArgumentError), match="hard negatives name rows of another"
         ):
             use()
+
+
+def test_a_table_of_hard_negatives_is_mined_or_opened() -> None:
+    for make in (
+        helip.HardNegatives.from_arrays, helip.HardNegatives.from_csv,
+        helip.HardNegatives.from_pretrained,
+    ):  # fmt: skip
+        with pytest.raises(UnsupportedError, match="a table of hard negatives comes"):
+            make(None)
 
 
 def test_a_data_set_has_each_positive_with_the_negatives_of_its_query(
@@ -85,6 +95,12 @@ def test_a_data_set_has_each_positive_with_the_negatives_of_its_query(
         negatives.to_dataset(queries, TEXTS, POSITIVES, num_negatives=5)
     with pytest.raises(InvalidArgumentError, match="positives are missing"):
         negatives.to_dataset(queries, TEXTS, None)
+    for others in ([[0], [2, 1], [4]], [[-1], [2, 1], [5]], negatives.ids[:, 0]):
+        with pytest.raises(MismatchError, match="not those that the table was mined with"):
+            negatives.to_dataset(queries, TEXTS, others)
+    assert len(negatives.to_dataset(iter(queries), iter(TEXTS), [[0], [1, 2], [5]])) == len(
+        negatives.to_dataset(queries, TEXTS, POSITIVES)
+    )
 
 
 def test_queries_without_enough_negatives_are_left_out_of_tuples() -> None:

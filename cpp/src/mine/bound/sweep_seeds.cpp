@@ -62,25 +62,29 @@ std::int64_t SweepWorker::bound_below(const SweepEntry& row) {
          std::count(lower_bounds_.begin(), lower_bounds_.end(), 0.0F);
 }
 
-// Of a query: its positives, what may be a near duplicate of one, and what may be too close.
+// Of a query, none of whose positives is at places_: what may be a near duplicate of one, and what
+// may be too close.
 void SweepWorker::leave_out_positives(const SweepEntry& row) {
   const Corpus& corpus = scorer_.corpus();
   const std::int64_t query = order_.rows[row.place];
   const double most = corpus.most(query);
   const auto positives = corpus.positives_of(query);
   for (std::size_t i = 0; i < places_.size(); ++i) {
-    const bool too_close = static_cast<double>(upper_bounds_[i]) * (1.0 + 1e-6) > most;
-    if (too_close ||
-        std::binary_search(positives.begin(), positives.end(), order_.rows[places_[i]])) {
-      lower_bounds_[i] = 0.0F;
-    }
+    if (static_cast<double>(upper_bounds_[i]) * (1.0 + 1e-6) > most) lower_bounds_[i] = 0.0F;
   }
   for (const std::uint32_t positive : positives) {
     const std::uint32_t place = (*places_of_rows_)[positive];
-    if (place == kNoPlace) continue;
     for (const bool image : {true, false}) {
       const double maximum = image ? corpus.rules().image_max : corpus.rules().text_max;
       if ((image ? codes_.image_depth() : codes_.text_depth()) == 0 || maximum >= 1.0) continue;
+      if (place == kNoPlace) {
+        // It has no codes, since one of its modalities is zero. By the other it has near duplicates
+        // all the same, which nobody knows here.
+        const Rows& rows = image ? *corpus.image() : *corpus.text();
+        if (rows.length(positive) != 0.0)
+          std::fill(lower_bounds_.begin(), lower_bounds_.end(), 0.0F);
+        continue;
+      }
       measure({place, -1}, image, true, image_.data());
       const auto surely = static_cast<float>(maximum) * (1.0F - 1e-6F);
       for (std::size_t i = 0; i < places_.size(); ++i) {
@@ -99,14 +103,21 @@ void SweepWorker::raise_threshold(const SweepEntry& row, SweepEntries columns,
   // duplicates, whose products are the greatest, more are looked at, up to a bound: in some data
   // all rows nearby have one caption.
   const std::int64_t wanted = kept + kept / 16 + 4;
-  const std::int64_t most = std::min(width, 4 * wanted);
+  const auto positives = scorer_.corpus().positives_of(order_.rows[row.place]);
+  const auto is_positive = [&](std::uint32_t place) {
+    return std::binary_search(positives.begin(), positives.end(), order_.rows[place]);
+  };
+  const std::int64_t most =
+      std::min(width, 4 * wanted + static_cast<std::int64_t>(positives.size()));
   std::int64_t count = std::min(width, wanted);
   for (;;) {
     const std::int32_t least = largest(products, width, count);
     places_.clear();
     for (std::int64_t c = 0; c < width; ++c) {
       const std::uint32_t place = columns[static_cast<std::size_t>(c)].place;
-      if (products[c] >= least && place != row.place) places_.push_back(place);
+      if (products[c] >= least && place != row.place && !is_positive(place)) {
+        places_.push_back(place);
+      }
     }
     const std::int64_t counted = bound_below(row);
     if (counted + kept / 32 + 1 >= wanted || count == most) break;

@@ -1,8 +1,11 @@
 #include "mine/corpus/negatives_input.h"
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "base/refuse.h"
+#include "io/checksum.h"
 #include "mine/corpus/corpus.h"
 #include "mine/corpus/mine_options.h"
 
@@ -17,6 +20,23 @@ NegativesInput NegativesInput::of(const EmbeddingStore& queries, const Embedding
   input.queries = &queries;
   input.corpus = &corpus;
   return input;
+}
+
+std::string digest_of(const Positives& positives) {
+  if (positives.begins.empty()) return {};
+  std::vector<std::int64_t> begins{0}, rows;
+  for (std::size_t query = 0; query + 1 < positives.begins.size(); ++query) {
+    const auto own = rows.insert(rows.end(), positives.rows.begin() + positives.begins[query],
+                                 positives.rows.begin() + positives.begins[query + 1]);
+    std::sort(own, rows.end());
+    rows.erase(std::unique(own, rows.end()), rows.end());
+    begins.push_back(static_cast<std::int64_t>(rows.size()));
+  }
+  Digest digest;
+  for (const auto* numbers : {&begins, &rows}) {
+    digest.update(numbers->data(), numbers->size() * sizeof(std::int64_t));
+  }
+  return digest.hex();
 }
 
 namespace mining {

@@ -45,21 +45,17 @@ Evaluation Scorer::evaluate(std::int64_t target, std::int64_t candidate) {
     if (nearest > cross(target, target) - rules.margin) evaluated.target = Verdict::margin;
     if (nearest > cross(candidate, candidate) - rules.margin) evaluated.candidate = Verdict::margin;
   }
-  if (corpus_.queries() > 0 && evaluated.score > rules.min_score) {
-    const auto positives = corpus_.positives_of(target);
-    if (std::binary_search(positives.begin(), positives.end(), candidate)) {
-      evaluated.target = Verdict::positive;
-    } else if (evaluated.target == Verdict::kept) {
-      evaluated.target = verdict_of(target, candidate, evaluated.score);
-    }
-  }
   return evaluated;
 }
 
-Verdict Scorer::verdict_of(std::int64_t query, std::int64_t candidate, double score) {
-  if (score > corpus_.most(query)) return Verdict::margin;
+Verdict Scorer::verdict_of(std::int64_t query, std::int64_t candidate,
+                           const Evaluation& evaluated) {
+  const auto positives = corpus_.positives_of(query);
+  if (std::binary_search(positives.begin(), positives.end(), candidate)) return Verdict::positive;
+  if (evaluated.target != Verdict::kept) return evaluated.target;
+  if (evaluated.score > corpus_.most(query)) return Verdict::margin;
   const Rules& rules = corpus_.rules();
-  for (const std::uint32_t positive : corpus_.positives_of(query)) {
+  for (const std::uint32_t positive : positives) {
     const auto is_alike = [&](const Rows* rows, RecentRows& recent, double maximum) {
       return rows != nullptr && maximum < 1.0 &&
              recent.cosine(*rows, candidate, positive) > maximum;

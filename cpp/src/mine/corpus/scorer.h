@@ -24,6 +24,9 @@ class Scorer {
   Similarities similarities(std::int64_t target, std::int64_t candidate);
   // The score, the same bits when the roles are exchanged. `candidate` differs from `target`.
   Evaluation evaluate(std::int64_t target, std::int64_t candidate);
+  // That of a query and a candidate that were evaluated, with what its positives say: a cosine for
+  // each of them, so ask it of what is close alone.
+  Verdict verdict_of(std::int64_t query, std::int64_t candidate, const Evaluation& evaluated);
 
   // Asks for the rows of a candidate that evaluate() will get next: pools are scattered in memory.
   void prefetch(std::int64_t candidate) const noexcept {
@@ -52,8 +55,6 @@ class Scorer {
     LoadedRow spare_;  // the second, where that has the place of the first
   };
 
-  // What the positives of a query say of a candidate that no other rule keeps out.
-  Verdict verdict_of(std::int64_t query, std::int64_t candidate, double score);
   // Cosine of an image and a text, of a shared space.
   double cross(std::int64_t image_row, std::int64_t text_row);
 

@@ -45,6 +45,7 @@ std::string part_words(const PartRange& range) {
 // What a job in parts mines, and how it goes by store and table.
 struct Pairs {
   using Table = HardPairs;
+  static constexpr const char* kMethods = "'exact' and 'sample'";
   const EmbeddingStore& store;
 
   std::int64_t targets() const { return store.size(); }
@@ -65,6 +66,7 @@ struct Pairs {
 
 struct Negatives {
   using Table = HardNegatives;
+  static constexpr const char* kMethods = "'exact'";
   const NegativesInput& input;
 
   std::int64_t targets() const { return input.queries->size(); }
@@ -99,7 +101,8 @@ MineOptions checked_options(const Source& source, std::int64_t count, MineOption
   if (options.method != MiningMethod::exact && options.method != MiningMethod::sample) {
     throw Error(ErrorCode::unsupported, std::string("method is '") + name_of(options.method) +
                                             "', which works on all rows at once; parts are there "
-                                            "for 'exact' and 'sample'");
+                                            "for " +
+                                            Source::kMethods);
   }
   source.check(options);
   mining::check_number("parts", count, source.targets());

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "helip/version.h"
-#include "io/checksum.h"
 #include "mine/bound/kept_codes.h"
 #include "mine/budget/budget.h"
 #include "mine/corpus/mine_options.h"
@@ -34,11 +33,7 @@ std::string options_json(const MineOptions& options, const NegativesInput& queri
   OrderedJson json = OrderedJson::parse(options_json(options));
   json["relative_margin"] =
       queries.relative_margin ? OrderedJson(*queries.relative_margin) : OrderedJson(nullptr);
-  Digest positives;
-  for (const auto& numbers : {queries.positives.begins, queries.positives.rows}) {
-    positives.update(numbers.data(), numbers.size_bytes());
-  }
-  json["positives"] = queries.positives.begins.empty() ? "" : positives.hex();
+  json["positives"] = digest_of(queries.positives);
   const EmbeddingStore* corpus = queries.corpus;
   json["corpus"] = corpus == nullptr ? "" : corpus->fingerprint();
   json["corpus_data"] = corpus == nullptr ? "" : corpus->data_fingerprint();

@@ -73,7 +73,9 @@ void Pools::score_pair(std::int64_t target, std::int64_t row, std::int64_t mirro
   const Evaluation evaluated = scorer.evaluate(own, row);
   if (evaluated.score <= corpus_.rules().min_score) return;
   if (evaluated.score >= static_cast<double>(threshold(target))) {
-    offer(target, row, evaluated.score, evaluated.target);
+    const bool of_query = corpus_.queries() > 0;
+    offer(target, row, evaluated.score,
+          of_query ? scorer.verdict_of(own, row, evaluated) : evaluated.target);
   }
   if (mirror >= 0 && evaluated.score >= static_cast<double>(threshold(mirror))) {
     offer(mirror, own, evaluated.score, evaluated.candidate);

@@ -165,7 +165,7 @@ def mine(
     source = _source(store, image, text, options["modality"])
     source = _opened(source, cache, options["progress"])
     place = out if (url := url_of(out)) is None else scratch_of(url)
-    keeps = store is not None
+    keeps = "" if store is None else "--parts N or --checkpoint"
     number = None if part is None else parse_part(part)
     with saying_how_to_continue(place, part, keeps=keeps):
         pairs = mine(**source, out=out, part=number, verdicts=verdicts, **options)
@@ -203,10 +203,7 @@ def _remark_on(pairs: Any, options: dict[str, Any]) -> Error | None:
     return None
 
 
-_UNUSED = ("margin", "candidates", "refresh")
-
-
-@command(MineOptions, HostOptions, EngineOptions, without=_UNUSED)
+@command(MineOptions, HostOptions, without=("margin", "candidates", "refresh", "method"))
 def negatives(
     queries: Annotated[Path, text("A store, or a matrix in .npy.")],
     /,
@@ -214,8 +211,15 @@ def negatives(
     corpus: Annotated[Path, text("Where their hard negatives are: likewise, in the same space.")],
     out: Table,
     positives: Annotated[
-        Path | None, text("Columns query-id, corpus-id[, score], in .tsv, .csv or .parquet.")
+        Path | None,
+        text("Keys, query-id, corpus-id[, score] in .tsv, .csv or .parquet; or rows in .npy."),
     ] = None,
+    method: Annotated[
+        Literal["exact", "partition"], text("All rows, or clusters until --recall is reached.")
+    ] = "exact",
+    engine: Annotated[
+        Literal["threads", "ray"], text("Of this process, or tasks of a Ray cluster: exact.")
+    ] = "threads",
     relative_margin: Annotated[
         Share | None, text("None that score above (1 - it) times their least positive.")
     ] = None,
@@ -232,11 +236,11 @@ def negatives(
     place = out if (url := url_of(out)) is None else scratch_of(url)
     number = None if part is None else parse_part(part)
     sides = [map_npy(path) if path.suffix == ".npy" else path for path in (queries, corpus)]
-    keeps = all(isinstance(side, Path) for side in sides)  # matrices begin again
+    keeps = "--parts N" if all(isinstance(side, Path) for side in sides) else ""
     with saying_how_to_continue(place, part, keeps=keeps):
         table = mine(
             queries=sides[0], corpus=sides[1], positives=positives, out=out, part=number,
-            parts=parts, relative_margin=relative_margin, **options,
+            parts=parts, relative_margin=relative_margin, method=method, engine=engine, **options,
         )  # fmt: skip
     proceed = "inspect" if part is None else "merge"
     named = {"path": out} if part is None else {"parts": ["PARTS"], "out": "NEGATIVES"}
@@ -249,7 +253,7 @@ def merge(
     out: Table,
     quiet: bool = False,
 ) -> Done:
-    """Make the table of all parts that helip mine --part wrote."""
+    """Make the table of all parts that helip mine --part or helip negatives --part wrote."""
     from helip.mining.engines.parts import merge
     from helip.pairs.hard_negatives import HardNegatives
 

@@ -24,14 +24,14 @@ from helip.common.errors import (
     StorageError,
     UnsupportedError,
 )
-from helip.common.files import output_path, storage_errors
+from helip.common.files import output_path, read_json, storage_errors
 from helip.common.parts import checked_part, parts_folder, shares_folder
 from helip.common.patterns import expand_braces
 from helip.common.progress import Follower, ProgressBar
 from helip.common.remote.client import Remote
 from helip.common.remote.container import RemoteContainer
 from helip.common.remote.downloading import cached
-from helip.common.remote.manifest import PART
+from helip.common.remote.manifest import MANIFEST, NEGATIVES, PART
 from helip.common.remote.outputs import written_to
 from helip.common.remote.urls import BUCKETS, check_url, local_path, place_of, url_of
 from helip.mining.call import MineJob
@@ -127,7 +127,7 @@ def merge(
             )
     if (url := url_of(out)) is not None:
         return written_to(
-            url, lambda path: _merged(given, path, progress), HardPairs.open, progress=progress
+            url, lambda path: _merged(given, path, progress), _opened_table, progress=progress
         )
     return _merged(given, output_path(out), progress)
 
@@ -143,6 +143,11 @@ def _merged(parts: Sequence[str | os.PathLike[str]], out: str, progress: bool) -
         if of_queries:
             return HardNegatives(_core.merge_negatives_parts(paths, out, Follower(bar)))
         return HardPairs(_core.merge_parts(paths, out, Follower(bar)))
+
+
+def _opened_table(path: str) -> HardPairs:
+    of_queries = read_json(Path(path) / MANIFEST).get("format") == NEGATIVES
+    return HardNegatives.open(path) if of_queries else HardPairs.open(path)
 
 
 def _is_of_queries(path: str) -> bool:

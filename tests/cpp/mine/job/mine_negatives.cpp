@@ -158,3 +158,54 @@ TEST_CASE("parts of hard negatives are merged to hard negatives alone", "[negati
   expect_error(ErrorCode::invalid_argument, "bare arrays have no fingerprint",
                [&] { (void)mine_negatives_part(input, 1, 3, options, folder / "x"); });
 }
+
+TEST_CASE("a positive with one of its modalities keeps out what is alike in that one",
+          "[negatives]") {
+  // Seeds must not count what only the exact cosines know.
+  const std::int64_t queries = 80, rows = 6000, cols = 64;
+  std::vector<double> image = clustered_values(queries + rows, cols, 20, 0.7, 1);
+  std::vector<double> text = clustered_values(queries + rows, cols, 20, 0.7, 2);
+  std::vector<std::int64_t> begins{0}, positives;
+  for (std::int64_t query = 0; query < queries; ++query) {
+    const std::int64_t positive = query * 60;
+    // The positive has no image; the sixty rows after it have its text, and look like the query.
+    const auto at = [&](std::int64_t row) { return (queries + row) * cols; };
+    std::fill_n(image.begin() + at(positive), cols, 0.0);
+    for (std::int64_t row = positive + 1; row < positive + 60; ++row) {
+      std::copy_n(text.begin() + at(positive), cols, text.begin() + at(row));
+      std::copy_n(image.begin() + query * cols, cols, image.begin() + at(row));
+      image[static_cast<std::size_t>(at(row))] += 3.0;
+    }
+    positives.push_back(positive);
+    begins.push_back(query + 1);
+  }
+  const auto split = [&](const std::vector<double>& all, Matrix& left, Matrix& right) {
+    const auto middle = all.begin() + static_cast<std::ptrdiff_t>(queries * cols);
+    left = Matrix({all.begin(), middle}, queries, cols, DType::float32);
+    right = Matrix({middle, all.end()}, rows, cols, DType::float32);
+  };
+  Matrix query_image, query_text, corpus_image, corpus_text;
+  split(image, query_image, corpus_image);
+  split(text, query_text, corpus_text);
+  NegativesInput input;
+  input.query_image = query_image.view();
+  input.query_text = query_text.view();
+  input.corpus_image = corpus_image.view();
+  input.corpus_text = corpus_text.view();
+  input.positives = {begins, positives};
+  MineOptions options = exact_options(20);
+  options.image_max = 1.0;
+  const HardNegatives found = mine_negatives(input, options);
+  for (std::int64_t query = 0; query < queries; query += 7) {
+    NegativesInput one = input;  // fewer than pass filters: every pair is scored
+    one.query_image.rows = one.query_text.rows = 1;
+    one.query_image.data = input.query_image.row(query);
+    one.query_text.data = input.query_text.row(query);
+    const std::int64_t own[] = {0, 1};
+    one.positives = {own, std::span(positives).subspan(static_cast<std::size_t>(query), 1)};
+    const HardNegatives alone = mine_negatives(one, options);
+    REQUIRE(std::memcmp(found.ids().row(query), alone.ids().data, 20 * 4) == 0);
+    REQUIRE(*static_cast<const std::int32_t*>(found.counts().row(query)) ==
+            *static_cast<const std::int32_t*>(alone.counts().data));
+  }
+}
