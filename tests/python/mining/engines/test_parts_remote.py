@@ -72,6 +72,20 @@ def test_parts_are_named_by_braces_without_a_list(s3: S3Server, made: Path):
     assert not any("parts" in query for query in listed)
 
 
+def test_parts_of_hard_negatives_are_merged_at_urls(s3: S3Server, made: Path, tmp_path: Path):
+    call = {"queries": made / "a.store", "corpus": made / "a.store", "k": 4, "progress": False}
+    positives = list(range(200))
+    whole = helip.mine(**call, positives=positives)
+    for index in (1, 2):
+        part = f"{FOLDER}/negatives-{index}"
+        helip.mine(**call, positives=positives, part=(index, 2), out=part)
+    merged = helip.merge(FOLDER + "/negatives-{1..2}", out="s3://bucket/job/n", progress=False)
+    assert isinstance(merged, helip.HardNegatives)
+    np.testing.assert_array_equal(merged.ids, whole.ids)
+    opened = helip.HardNegatives.open("s3://bucket/job/n", cache=tmp_path / "cache")
+    np.testing.assert_array_equal(opened.scores, whole.scores)
+
+
 def test_a_part_that_is_still_uploaded_is_missing(s3: S3Server, made: Path):
     upload(made, 1, 2, 3)
     Remote("s3://bucket").delete([f"{FOLDER}/part-2/manifest.json"])
