@@ -66,7 +66,7 @@ def measure(pairs: helip.HardPairs, options: dict[str, Any], args: argparse.Name
     chosen = range(steps) if steps <= args.batches else range(0, steps, steps // args.batches)
     for step in chosen:
         start = time.process_time()
-        index, target = sampler.batch(step)
+        index, target, _ = sampler.batch(step)
         seconds.append(time.process_time() - start)
         sizes.append(len(index))
         named.append(int((target != np.arange(len(index))).sum()))

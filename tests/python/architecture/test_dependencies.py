@@ -39,8 +39,8 @@ IMPORTS = {
     "webdataset": {"webdataset", "wids"},
 }
 OURS = {"helip", "helip_demo", "helip_view", "support"}
-# Installed by hand: no wheel, a gigabyte, requirements at odds with ours. The benchmark names them.
-BY_HAND = {"bench": {"cleanlab", "ffcv", "nvidia", "streaming"}}
+# Installed by hand: no wheel, a gigabyte, requirements at odds with ours. Who uses them names them.
+BY_HAND = {"bench": {"cleanlab", "ffcv", "nvidia", "streaming"}, "tests/python": {"streaming"}}
 
 
 def declared(*extras: str) -> set[str]:

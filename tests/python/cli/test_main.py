@@ -354,13 +354,13 @@ def test_report_writes_a_page(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keeps", "part", "said"),
     [
-        (True, None, "begins again; with --parts N or --checkpoint what is done is kept"),
-        (True, "1/3", "the same command mines this part again"),
-        (False, None, "nothing was saved, and the same command begins again"),
+        ("--parts N", None, "begins again; with --parts N what is done is kept"),
+        ("--parts N", "1/3", "the same command mines this part again"),
+        ("", None, "nothing was saved, and the same command begins again"),
     ],
 )
 def test_a_stopped_command_says_how_to_go_on(
-    keeps: bool, part: str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    keeps: str, part: str | None, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (
         pytest.raises(SystemExit) as ended,

@@ -120,7 +120,7 @@ def test_each_target_comes_once_an_epoch_over_all_ranks(name):
             sizes = []
             for step in range(len(loader)):
                 loader._sampler.reset_statistics()
-                index, _ = loader._sampler.batch(step)
+                index, *_ = loader._sampler.batch(step)
                 sizes.append(loader._sampler.statistics()["targets"])
                 seen += index[: sizes[-1]].tolist()
             assert min(sizes) >= max(sizes) - 1
@@ -245,7 +245,7 @@ def test_blocks_read_few_neighbourhoods_at_a_time():
     loader = loader_of(pools, order="blocks", block=50, batch_size=40, short="random")
     blocks_met = []
     for step in range(len(loader)):
-        index, _ = loader._sampler.batch(step)
+        index, *_ = loader._sampler.batch(step)
         blocks_met.append(len({row // 50 for row in index[:20]}))
     assert max(blocks_met) <= 8  # four, or those of two groups
     assert Counter(blocks_met).most_common(1)[0][0] in (3, 4)
@@ -256,7 +256,7 @@ def test_all_rows_of_a_batch_have_company_also_where_the_epoch_ends():
     loader = loader_of(pools, strategy="communities", community_rows=6, batch_size=60)
     company = []
     for step in range(len(loader)):
-        index, _ = loader._sampler.batch(step)
+        index, *_ = loader._sampler.batch(step)
         rows = set(index.tolist())
         company.append(np.mean([any(id in rows for id, _ in pools[row]) for row in rows]))
     assert np.mean(company) > 0.6
@@ -280,7 +280,7 @@ def test_a_community_has_no_equal_captions():
     )
     left_out = 0
     for step in range(core.batches_per_epoch):
-        index, _ = core.batch(step)
+        index, *_ = core.batch(step)
         order = reference.order_of(0)[core.targets_before(step) : core.targets_before(step + 1)]
         left_out += len(order) - len(index)
         assert [row for row in order if row in set(index.tolist())] == index.tolist()

@@ -40,7 +40,7 @@ def plan_ahead(epochs: int, ahead: int, **options) -> list[tuple]:
         for step in range(steps):
             if step + ahead < steps:
                 plans.append(sampler.batch(step + ahead))
-            rows, target = plans[step]
+            rows, target, _ = plans[step]
             miner.add(rows, image[rows], text[rows])
             seen.append((rows.tolist(), target.tolist()))
     return seen

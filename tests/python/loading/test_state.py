@@ -112,7 +112,7 @@ def test_what_is_left_is_the_rest_of_the_same_order(strategy):
             for loader in second.loaders:
                 loader._sampler.set_epoch(0, loader._first)
                 loader._sampler.reset_statistics()
-                index, _ = loader._sampler.batch(step)
+                index, *_ = loader._sampler.batch(step)
                 targets = loader._sampler.statistics()["targets"]
                 assert index[:targets].tolist() == order[gone : gone + targets]
                 gone += targets

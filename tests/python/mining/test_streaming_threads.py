@@ -150,7 +150,7 @@ def test_batches_are_drawn_while_their_table_grows() -> None:
     def draw() -> None:
         for round_ in range(ROUNDS):
             sampler.set_epoch(round_)
-            index, target = sampler.batch(0)
+            index, target, _ = sampler.batch(0)
             assert len(set(index.tolist())) == len(index) <= 16
             assert (target < len(index)).all()
 

@@ -29,7 +29,7 @@ EXTRAS = {
     "tables": ("pandas", "polars"),
     "remote": ("obstore", "xxhash"),
     "lora": ("peft",),
-    "eval": ("clip_benchmark", "requests"),
+    "eval": ("clip_benchmark", "mteb", "requests"),
     "log": ("tensorboard", "wandb", "matplotlib"),
     "view": ("starlette", "uvicorn", "scikit-learn"),
     "ray": ("ray",),
