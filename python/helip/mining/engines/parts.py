@@ -265,7 +265,7 @@ def done_parts(out: str | os.PathLike[str]) -> int:
 
 def is_done(part: Path) -> bool:
     """Whether a part lies in that directory; it does whole, or not at all."""
-    return (part / "manifest.json").exists()
+    return os.path.exists(part / "manifest.json")  # False where the path itself is bad
 
 
 def agreed_parts(parts: int | None, *, out: str, method: str) -> int | None:
