@@ -67,10 +67,10 @@ class _InOrder:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sampler, name)
 
-    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self._sampler.batch(step)  # for its counts
         rows = np.arange(step * self._batch, min((step + 1) * self._batch, self._rows))
-        return rows, np.arange(len(rows))
+        return rows, np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
 
 
 SIDES = {
