@@ -58,11 +58,11 @@ def base(cache: Path, dims: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return unit(image @ projection), unit(np.hstack((text, _french(cache, store.keys))))
 
 
-def grow(image: np.ndarray, text: np.ndarray, rows: int, seed: int) -> tuple[np.ndarray, ...]:
-    """float32 unit rows [rows, d_image] and [rows, d_text], grown from real ones."""
-    a, b, c = np.random.default_rng(seed).integers(0, len(image), size=(3, rows))
+def grow(parts: Sequence[np.ndarray], rows: int, seed: int) -> tuple[np.ndarray, ...]:
+    """float32 unit rows [rows, d] of each part, such as images and texts, grown from real ones."""
+    a, b, c = np.random.default_rng(seed).integers(0, len(parts[0]), size=(3, rows))
     grown = []
-    for real in (image, text):
+    for real in parts:
         part = np.empty((rows, real.shape[1]), np.float32)
         for first in range(0, rows, BLOCK):
             block = slice(first, first + BLOCK)
@@ -76,7 +76,7 @@ def grown_folder(cache: Path, dims: tuple[int, int], rows: int) -> Path:
     folder = cache / f"{dims[0]}x{dims[1]}-{rows}"
     if folder.exists():
         return folder
-    parts = grow(*base(cache, dims), rows, seed=0)
+    parts = grow(base(cache, dims), rows, seed=0)
     publish_arrays(folder, {"image": parts[0], "text": parts[1]})
     return folder
 

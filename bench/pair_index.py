@@ -161,7 +161,7 @@ def child_hnswlib(arguments: argparse.Namespace) -> dict[str, Any]:
 def child_queries(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = arguments.rows[0]
     image, text = matrices(arguments, rows)
-    new_image, new_text = grow(image, text, QUERIES, seed=7)  # as the rows were grown, once more
+    new_image, new_text = grow((image, text), QUERIES, seed=7)  # as the rows were grown, once more
     clock = Clock()
     index = helip.PairIndex.build(image=image, text=text, threads=arguments.threads, progress=False)
     result: dict[str, Any] = {"build": clock.read(), "bytes_per_pair": index.nbytes / rows}
@@ -203,7 +203,7 @@ def child_queries(arguments: argparse.Namespace) -> dict[str, Any]:
 def child_serving(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = arguments.rows[0]
     image, text = matrices(arguments, rows)
-    new_image, new_text = grow(image, text, QUERIES + ADDED, seed=7)
+    new_image, new_text = grow((image, text), QUERIES + ADDED, seed=7)
     index = helip.PairIndex.build(image=image, text=text, threads=arguments.threads, progress=False)
     asked = min(QUERIES, 200_000_000 // rows)
     exact = scores(image, text, new_image[:asked], new_text[:asked])

@@ -50,7 +50,7 @@ def grown_store(cache: Path, rows: int) -> Path:
         for first in range(0, rows, BLOCK):
             size = min(BLOCK, rows - first)
             keys = [str(row) for row in range(first, first + size)]
-            writer.append(keys, *grow(image, text, size, seed=first))
+            writer.append(keys, *grow((image, text), size, seed=first))
     return path
 
 

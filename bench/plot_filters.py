@@ -172,7 +172,7 @@ def main() -> None:
     arguments = parser.parse_args()
     real = base(arguments.cache, (1280, 384))
     series = {}
-    for image, text in (real, grow(*real, arguments.rows, seed=0)):
+    for image, text in (real, grow(real, arguments.rows, seed=0)):
         series[len(image)] = shares(image, text, arguments.k, arguments.sample, arguments.threads)
     draw(series, arguments.k, arguments.out)
 

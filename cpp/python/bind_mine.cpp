@@ -11,7 +11,9 @@ void bind_options(py::module_& module) {
                       std::int64_t candidates, std::int64_t refresh, std::uint64_t seed,
                       double recall, int threads, std::int64_t memory, std::optional<double> margin,
                       std::int64_t skip, const std::string& collapse, std::int64_t parts,
-                      double checkpoint, const std::filesystem::path& codes, bool keep_codes) {
+                      double checkpoint, const std::filesystem::path& codes, bool keep_codes,
+                      const std::vector<std::tuple<std::string, double, double>>& channels,
+                      const std::string& score) {
             MineOptions o;
             o.k = k;
             o.method = method_from_name(method);
@@ -33,6 +35,10 @@ void bind_options(py::module_& module) {
             o.checkpoint = checkpoint;
             o.codes = codes;
             o.keep_codes = keep_codes;
+            for (const auto& [name, maximum, weight] : channels) {
+              o.channels.push_back({name, maximum, weight});
+            }
+            o.score = score_from_name(score);
             return o;
           }),
           py::kw_only(), py::arg("k"), py::arg("method") = "auto", py::arg("modality") = "both",
@@ -42,7 +48,9 @@ void bind_options(py::module_& module) {
           py::arg("threads") = 0, py::arg("memory") = 0, py::arg("margin") = py::none(),
           py::arg("skip") = 0, py::arg("collapse") = "none", py::arg("parts") = 1,
           py::arg("checkpoint") = 60.0, py::arg("codes") = std::filesystem::path(),
-          py::arg("keep_codes") = true)
+          py::arg("keep_codes") = true,
+          py::arg("channels") = std::vector<std::tuple<std::string, double, double>>(),
+          py::arg("score") = "product")
       .def_readonly("k", &MineOptions::k);
 }
 
@@ -269,6 +277,24 @@ void bind_mine(py::module_& module) {
       },
       py::arg("pairs"), py::arg("image"), py::arg("text"), py::arg("options"),
       py::arg("out") = std::filesystem::path());
+  module.def(
+      "mine_channels",
+      [](const std::vector<BoundView>& channels, const MineOptions& options,
+         const py::object& progress, const std::filesystem::path& out) {
+        return run_with_progress(progress, [&](const ProgressCallback& callback) {
+          return mine_channels(views_of(channels), options, callback, out);
+        });
+      },
+      py::arg("channels"), py::arg("options"), py::arg("progress") = py::none(),
+      py::arg("out") = std::filesystem::path());
+  module.def(
+      "plan_channels",
+      [](const std::vector<BoundView>& channels, const MineOptions& options) {
+        return dict_of(run_with_progress(py::none(), [&](const ProgressCallback& callback) {
+          return plan_channels(views_of(channels), options, callback);
+        }));
+      },
+      py::arg("channels"), py::arg("options"));
   module.def("usable_memory", [] { return this_machine().memory; });
   module.def("usable_processors", [] { return this_machine().processors; });
   module.def(

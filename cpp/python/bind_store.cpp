@@ -164,24 +164,25 @@ void bind_embedding_store(py::module_& module) {
                              [](const py::object& self) {
                                return array_over(self.cast<const EmbeddingStore&>().text(), self);
                              })
-      .def_property_readonly("image_scale",
-                             [](const py::object& self) {
-                               return scale_array(self.cast<const EmbeddingStore&>().image(), self);
-                             })
-      .def_property_readonly("text_scale",
-                             [](const py::object& self) {
-                               return scale_array(self.cast<const EmbeddingStore&>().text(), self);
-                             })
-      .def_property_readonly("image_view",
-                             [](const py::object& self) {
-                               return BoundView{self.cast<const EmbeddingStore&>().image(), self,
-                                                py::none()};
-                             })
-      .def_property_readonly("text_view",
-                             [](const py::object& self) {
-                               return BoundView{self.cast<const EmbeddingStore&>().text(), self,
-                                                py::none()};
-                             })
+      .def_property_readonly("matrix_names", &EmbeddingStore::matrix_names)
+      .def(
+          "matrix",
+          [](const py::object& self, const std::string& name) {
+            return array_over(self.cast<const EmbeddingStore&>().matrix(name), self);
+          },
+          py::arg("name"))
+      .def(
+          "scale",
+          [](const py::object& self, const std::string& name) {
+            return scale_array(self.cast<const EmbeddingStore&>().matrix(name), self);
+          },
+          py::arg("name"))
+      .def(
+          "view",
+          [](const py::object& self, const std::string& name) {
+            return BoundView{self.cast<const EmbeddingStore&>().matrix(name), self, py::none()};
+          },
+          py::arg("name"))
       .def("keys", &keys_of_rows, py::arg("first"), py::arg("last"))
       .def("require_whole", &EmbeddingStore::require_whole,
            py::call_guard<py::gil_scoped_release>())
@@ -203,12 +204,15 @@ void bind_writer(py::module_& module) {
       .def_static(
           "create",
           [](const std::filesystem::path& path, std::int64_t image_dim, std::int64_t text_dim,
-             const std::string& dtype, std::int64_t shard_rows, bool digests) {
-            return Writer(EmbeddingStoreWriter::create(
-                path, {image_dim, text_dim, dtype_from_name(dtype), shard_rows, digests}));
+             const std::string& dtype, std::int64_t shard_rows, bool digests,
+             const std::vector<std::pair<std::string, std::int64_t>>& matrices) {
+            StoreOptions options{image_dim, text_dim, dtype_from_name(dtype), shard_rows, digests};
+            for (const auto& [name, dim] : matrices) options.matrices.push_back({name, dim});
+            return Writer(EmbeddingStoreWriter::create(path, options));
           },
           py::arg("path"), py::arg("image_dim"), py::arg("text_dim"), py::arg("dtype"),
-          py::arg("shard_rows"), py::arg("digests") = false)
+          py::arg("shard_rows"), py::arg("digests") = false,
+          py::arg("matrices") = std::vector<std::pair<std::string, std::int64_t>>())
       .def_static(
           "append_to",
           [](const std::filesystem::path& path) {
@@ -227,16 +231,25 @@ void bind_writer(py::module_& module) {
           "append",
           [](Writer& self, const std::vector<std::string>& keys, const BoundView& image,
              const BoundView& text, const Dense<std::uint64_t>& image_digests,
-             const Dense<std::uint64_t>& caption_digests) {
+             const Dense<std::uint64_t>& caption_digests, const std::vector<BoundView>& matrices) {
             const auto images = span_of(image_digests);
             const auto captions = span_of(caption_digests);
+            const std::vector<MatrixView> others = views_of(matrices);
             self.run([&](EmbeddingStoreWriter& own) {
-              own.append(keys, image.view, text.view, images, captions);
+              own.append(keys, image.view, text.view, images, captions, others);
             });
           },
           py::arg("keys"), py::arg("image"), py::arg("text"),
           py::arg("image_digests") = Dense<std::uint64_t>(0),
-          py::arg("caption_digests") = Dense<std::uint64_t>(0))
+          py::arg("caption_digests") = Dense<std::uint64_t>(0),
+          py::arg("matrices") = std::vector<BoundView>())
+      .def_property_readonly("matrices", option([](const auto& o) {
+                               std::vector<std::pair<std::string, std::int64_t>> matrices;
+                               for (const auto& [name, dim] : o.matrices) {
+                                 matrices.emplace_back(name, dim);
+                               }
+                               return matrices;
+                             }))
       .def("delete_rows", alone(&EmbeddingStoreWriter::delete_rows), py::arg("rows"))
       .def("delete_keys", alone(&EmbeddingStoreWriter::delete_keys), py::arg("keys"))
       .def("commit", alone(&EmbeddingStoreWriter::commit), py::arg("metadata_json") = "")

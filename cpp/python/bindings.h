@@ -39,6 +39,12 @@ struct BoundView {
   py::object scale_owner;
 };
 
+inline std::vector<MatrixView> views_of(const std::vector<BoundView>& bound) {
+  std::vector<MatrixView> views;
+  for (const BoundView& each : bound) views.push_back(each.view);
+  return views;
+}
+
 // A read-only array over memory that `owner` keeps alive. bfloat16 shows as uint16 bits.
 py::array array_over(const MatrixView& view, const py::object& owner, bool one_dimensional = false);
 

@@ -53,6 +53,7 @@ __all__: list[str] = [
     "merge_shares",
     "mine",
     "mine_and_list_drops",
+    "mine_channels",
     "mine_negatives",
     "mine_negatives_part",
     "mine_part",
@@ -62,6 +63,7 @@ __all__: list[str] = [
     "negatives_options",
     "packed_caption_digests",
     "plan",
+    "plan_channels",
     "positives_digest",
     "prepare_shares",
     "rerank",
@@ -103,8 +105,11 @@ class EmbeddingStore:
         first: typing.SupportsInt | typing.SupportsIndex,
         last: typing.SupportsInt | typing.SupportsIndex,
     ) -> list[str]: ...
+    def matrix(self, name: str) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
     def require_whole(self) -> None: ...
+    def scale(self, name: str) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
     def verify(self, progress: typing.Any = None) -> None: ...
+    def view(self, name: str) -> MatrixView: ...
     @property
     def caption_digests(self) -> typing.Any: ...
     @property
@@ -122,21 +127,15 @@ class EmbeddingStore:
     @property
     def image_digests(self) -> typing.Any: ...
     @property
-    def image_scale(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
-    @property
-    def image_view(self) -> MatrixView: ...
-    @property
     def keys_fingerprint(self) -> str: ...
+    @property
+    def matrix_names(self) -> list[str]: ...
     @property
     def metadata_json(self) -> str: ...
     @property
     def path(self) -> str: ...
     @property
     def text(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
-    @property
-    def text_scale(self) -> numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]: ...
-    @property
-    def text_view(self) -> MatrixView: ...
 
 class EmbeddingStoreWriter:
     @staticmethod
@@ -149,6 +148,9 @@ class EmbeddingStoreWriter:
         dtype: str,
         shard_rows: typing.SupportsInt | typing.SupportsIndex,
         digests: bool = False,
+        matrices: collections.abc.Sequence[
+            tuple[str, typing.SupportsInt | typing.SupportsIndex]
+        ] = [],
     ) -> EmbeddingStoreWriter: ...
     def __len__(self) -> int: ...
     def append(
@@ -158,6 +160,7 @@ class EmbeddingStoreWriter:
         text: MatrixView,
         image_digests: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64] = ...,
         caption_digests: typing.Annotated[numpy.typing.ArrayLike, numpy.uint64] = ...,
+        matrices: collections.abc.Sequence[MatrixView] = [],
     ) -> None: ...
     def commit(self, metadata_json: str = "") -> EmbeddingStore: ...
     def delete_keys(self, keys: collections.abc.Sequence[str]) -> int: ...
@@ -171,6 +174,8 @@ class EmbeddingStoreWriter:
     def dtype(self) -> str: ...
     @property
     def image_dim(self) -> int: ...
+    @property
+    def matrices(self) -> list[tuple[str, int]]: ...
     @property
     def shard_rows(self) -> int: ...
     @property
@@ -337,6 +342,14 @@ class MineOptions:
         checkpoint: typing.SupportsFloat | typing.SupportsIndex = 60.0,
         codes: os.PathLike | str | bytes = "",
         keep_codes: bool = True,
+        channels: collections.abc.Sequence[
+            tuple[
+                str,
+                typing.SupportsFloat | typing.SupportsIndex,
+                typing.SupportsFloat | typing.SupportsIndex,
+            ]
+        ] = [],
+        score: str = "product",
     ) -> None: ...
     @property
     def k(self) -> int: ...
@@ -897,6 +910,12 @@ def mine(
 def mine_and_list_drops(
     image: MatrixView, text: MatrixView, options: MineOptions, out: os.PathLike | str | bytes = ""
 ) -> tuple[HardPairs, tuple]: ...
+def mine_channels(
+    channels: collections.abc.Sequence[MatrixView],
+    options: MineOptions,
+    progress: typing.Any = None,
+    out: os.PathLike | str | bytes = "",
+) -> HardPairs: ...
 def mine_negatives(
     input: NegativesInput,
     options: MineOptions,
@@ -948,6 +967,7 @@ def packed_caption_digests(
     rows: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
 ) -> numpy.typing.NDArray[numpy.uint64]: ...
 def plan(image: MatrixView, text: MatrixView, options: MineOptions) -> dict: ...
+def plan_channels(channels: collections.abc.Sequence[MatrixView], options: MineOptions) -> dict: ...
 def positives_digest(begins: MatrixView, rows: MatrixView) -> str: ...
 def prepare_shares(
     store: EmbeddingStore,

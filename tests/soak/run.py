@@ -32,7 +32,9 @@ from dice import Dice
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = Path("build/soak")
-KINDS = ("mining", "negatives", "batches", "losses", "evaluation", "streaming", "threads")
+KINDS = (
+    "mining", "channels", "negatives", "batches", "losses", "evaluation", "streaming", "threads",
+)  # fmt: skip
 HANGS = 300  # seconds after which a job counts as hanging
 SHRINKING = 60  # seconds at most
 

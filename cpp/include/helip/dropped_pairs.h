@@ -13,7 +13,8 @@ enum class DropRule : std::uint8_t {
   margin,
   collapsed,
   positive,
-  positive_duplicate
+  positive_duplicate,
+  duplicate  // by a named channel
 };
 
 // A pair that would have been among the best of its target, of those that were looked at.

@@ -44,7 +44,11 @@ class HELIP_EXPORT EmbeddingStore {
   [[nodiscard]] std::int64_t generation() const noexcept;  // 1 for the first commit
   [[nodiscard]] MatrixView image()
       const noexcept;  // [N, d_image], one contiguous view across shards
-  [[nodiscard]] MatrixView text() const noexcept;              // [N, d_text]
+  [[nodiscard]] MatrixView text() const noexcept;  // [N, d_text]
+  // "image", "text", and those of StoreOptions::matrices.
+  [[nodiscard]] std::vector<std::string> matrix_names() const;
+  // [N, d]: One of those. Throws invalid_argument for another name.
+  [[nodiscard]] MatrixView matrix(const std::string& name) const;
   [[nodiscard]] std::string_view key(std::int64_t row) const;  // throws invalid_argument; UTF-8
   // Rows that were deleted, ascending. They keep their numbers and their bytes; the views mark
   // them, so that mining takes them for rows of zeros: no pool, and in nobody's pool.

@@ -14,12 +14,20 @@
 
 namespace helip {
 
+// A matrix beside image and text, such as of audio or of captions in a second language.
+struct StoreMatrix {
+  std::string name;  // letters, digits, '_' and '-', at most 64; not image or text
+  std::int64_t dim = 0;
+  bool operator==(const StoreMatrix&) const = default;
+};
+
 struct StoreOptions {
   std::int64_t image_dim = 0;
   std::int64_t text_dim = 0;
   DType dtype = DType::float32;      // float32, float16, bfloat16 or int8
   std::int64_t shard_rows = 262144;  // a multiple of 4096
   bool digests = false;              // of the image and the caption that each row was made from
+  std::vector<StoreMatrix> matrices = {};
 };
 
 // Appends rows. One writer a directory (an advisory lock); not thread-safe. Destroyed without
@@ -44,11 +52,12 @@ class HELIP_EXPORT EmbeddingStoreWriter {
   // `image` [n, d_image], `text` [n, d_text], any float dtype; values are converted to the store's
   // dtype (int8: one scale a row, so the largest magnitude maps to 127). All rows or none are
   // taken. A store with digests wants those of each row, and no other does: see image_digest() and
-  // caption_digest(). Throws invalid_argument (shape, NaN or infinity with its row, duplicate or
-  // empty key).
+  // caption_digest(). `matrices`: the rows of StoreOptions::matrices, in their order. Throws
+  // invalid_argument (shape, NaN or infinity with its row, duplicate or empty key).
   void append(const std::vector<std::string>& keys, const MatrixView& image, const MatrixView& text,
               std::span<const std::uint64_t> image_digests = {},
-              std::span<const std::uint64_t> caption_digests = {});
+              std::span<const std::uint64_t> caption_digests = {},
+              const std::vector<MatrixView>& matrices = {});
   // Marks rows, appended ones too, as deleted; returns how many were not before. A row keeps its
   // number, and its key is not free again. Throws invalid_argument for a row or key that is none
   // of the store's; then nothing is marked.

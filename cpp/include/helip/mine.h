@@ -34,11 +34,21 @@ HELIP_EXPORT HardPairs mine(const EmbeddingStore& store, const MineOptions& opti
                             const ProgressCallback& progress = {},
                             const std::filesystem::path& out = {});
 
+// Pairs by any number of channels, helip/channels.h: the matrices of options.channels, of as many
+// rows each. Methods exact and partition. Throws as mine() does.
+HELIP_EXPORT HardPairs mine_channels(const std::vector<MatrixView>& channels,
+                                     const MineOptions& options,
+                                     const ProgressCallback& progress = {},
+                                     const std::filesystem::path& out = {});
+
 // Looks at a sample of the rows, and measures for about a tenth of a second. Throws Error:
 // invalid_argument, cancelled, out_of_memory.
 [[nodiscard]] HELIP_EXPORT MinePlan plan(const MatrixView& image, const MatrixView& text,
                                          const MineOptions& options,
                                          const ProgressCallback& progress = {});
+[[nodiscard]] HELIP_EXPORT MinePlan plan_channels(const std::vector<MatrixView>& channels,
+                                                  const MineOptions& options,
+                                                  const ProgressCallback& progress = {});
 [[nodiscard]] HELIP_EXPORT MinePlan plan(const EmbeddingStore& store, const MineOptions& options,
                                          const ProgressCallback& progress = {});
 

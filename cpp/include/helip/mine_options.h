@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "helip/channels.h"  // IWYU pragma: export
 #include "helip/export.h"
 
 namespace helip {
@@ -20,6 +22,8 @@ enum class Collapse { none, image, text, both };
 [[nodiscard]] HELIP_EXPORT MiningMethod method_from_name(const std::string& name);
 [[nodiscard]] HELIP_EXPORT const char* name_of(Modality modality) noexcept;
 [[nodiscard]] HELIP_EXPORT Modality modality_from_name(const std::string& name);
+[[nodiscard]] HELIP_EXPORT const char* name_of(ScoreKind score) noexcept;
+[[nodiscard]] HELIP_EXPORT ScoreKind score_from_name(const std::string& name);
 [[nodiscard]] HELIP_EXPORT const char* name_of(Collapse collapse) noexcept;
 [[nodiscard]] HELIP_EXPORT Collapse collapse_from_name(const std::string& name);
 
@@ -67,6 +71,10 @@ struct MineOptions {
   // table is the same.
   std::filesystem::path codes = {};
   bool keep_codes = true;  // false: none are taken or kept
+  // In place of `modality`, `image_max` and `text_max`: the channels that a score is made of, see
+  // helip/channels.h. Of methods exact and partition, without margin, collapse and signed_products.
+  std::vector<ChannelRule> channels = {};
+  ScoreKind score = ScoreKind::product;  // of channels
 };
 
 }  // namespace helip

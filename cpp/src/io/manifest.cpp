@@ -168,7 +168,7 @@ Manifest read_manifest(const fs::path& directory, const std::string& format) {
            ", this helip reads versions up to ", kManifestVersion, "; upgrade helip");
     }
     for (const std::string& feature : features) {
-      if (feature == kDeletedRows || feature == kCorpus) continue;
+      if (feature == kDeletedRows || feature == kCorpus || feature == kMatrices) continue;
       fail(ErrorCode::unsupported, '"', directory.string(), "\" needs the feature \"",
            excerpt(feature), "\", which this helip lacks; upgrade helip");
     }

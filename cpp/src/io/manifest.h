@@ -56,6 +56,8 @@ inline constexpr const char* kDeletedRows = "deleted_rows";
 // The feature of hard negatives, whose ids number the rows of a corpus: who does not know it would
 // take them for rows of the queries.
 inline constexpr const char* kCorpus = "corpus";
+// The feature of a store with matrices beside image and text: who does not know it would lose them.
+inline constexpr const char* kMatrices = "matrices";
 
 // Parses user JSON that must be an object; throws invalid_argument naming `what`.
 [[nodiscard]] Json parse_json_object(const std::string& text, const std::string& what);

@@ -11,7 +11,7 @@ from helip.common.errors import Error, InvalidArgumentError
 from helip.common.files import output_path
 from helip.common.options import ProgressOptions, Share
 from helip.common.progress import OnProgress
-from helip.mining.inputs import InputOptions, Inputs, inputs_of, require_one_space
+from helip.mining.inputs import InputOptions, Inputs, inputs_of_call, require_one_space
 from helip.mining.options import JobOptions, MineOptions, StageOptions
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
@@ -74,7 +74,7 @@ class MineJob:
     @classmethod
     def of(cls, call: MineCall) -> MineJob:
         """InvalidArgumentError for no input, or one that does not fit the options."""
-        inputs = inputs_of(call.store, call.image, call.text, call.modalities, stacklevel=6)
+        inputs = inputs_of_call(call, stacklevel=6)
         if inputs.store is not None:
             require_one_space(inputs.store, call.margin)
         return cls(call, inputs, inputs.rows, output_path(call.out))

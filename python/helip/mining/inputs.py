@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,6 +16,8 @@ from helip.mining.options import JobOptions, MachineOptions, MineOptions, ScoreR
 from helip.pairs.filter_rules import two_encoders
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.store.matrices import MatrixView, host_array, matrix_of
+
+_NONE = _core.MatrixView(0, 0, 0, "float32", 0, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,8 @@ class InputOptions(Options):
     (CuPy, JAX); copied only from a device. Need not be normalised; rows of zeros are outliers."""
     text: Any = None
     """[N, d_text], likewise."""
+    matrices: Mapping[str, Any] | None = None
+    """Name and [N, d] of others, for channels."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,18 @@ class Inputs:
     store: EmbeddingStore | None
     matrices: tuple[MatrixView, MatrixView]  # image and text; without rows where it is not used
     arrays: tuple[Any, Any]  # the same as arrays or tensors, None where it is not used
+    channels: tuple[MatrixView, ...] = ()  # where they are named
 
     @property
     def rows(self) -> int:
+        if self.channels:
+            return self.channels[0].rows
         return self.matrices[0].rows or self.matrices[1].rows
+
+    @property
+    def dimensions(self) -> int:
+        """Of the matrices that are used, in all."""
+        return sum(view.cols for view in self.channels or self.matrices)
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -79,6 +92,34 @@ def opened_same(path: str, fingerprint: str) -> EmbeddingStore:
     return store
 
 
+def inputs_of_call(call: Any, *, stacklevel: int = 5) -> Inputs:
+    """Of a call with the fields of InputOptions and MineOptions; see `inputs_of`."""
+    if call.channels is None:
+        if call.matrices is not None:
+            raise InvalidArgumentError(
+                f"matrices has {', '.join(map(repr, call.matrices))}, which no channel uses; name "
+                'them, such as channels=("image", "text", "audio")'
+            )
+        return inputs_of(
+            call.store, call.image, call.text, call.modalities, stacklevel=stacklevel + 1
+        )
+    given = {"image": call.image, "text": call.text, **(call.matrices or {})}
+    if call.store is None:
+        missing = [name for name in call.channels if given.get(name) is None]
+        if missing:
+            raise InvalidArgumentError(
+                f"channel {missing[0]!r} is missing; pass a store that has it, image= or text=, or "
+                "matrices={name: rows}"
+            )
+        views = tuple(matrix_of(host_array(given[name], name), name=name) for name in call.channels)
+        return Inputs(None, (_NONE, _NONE), (None, None), views)
+    if any(each is not None for each in given.values()):
+        raise InvalidArgumentError("pass a store, or image=, text= and matrices=, not both")
+    store = checked_store(call.store, stacklevel=stacklevel)
+    views = tuple(store.view(name) for name in call.channels)
+    return Inputs(store, store.matrices, (None, None), views)
+
+
 def inputs_of(
     store: Any, image: Any, text: Any, modalities: tuple[str, ...], *, stacklevel: int = 5
 ) -> Inputs:
@@ -99,9 +140,8 @@ def inputs_of(
             )
     # The exact scores are the host's, so a matrix on a device is brought here once.
     arrays = [host_array(given[name], name) if name in modalities else None for name in given]
-    empty = _core.MatrixView(0, 0, 0, "float32", 0, None)
     matrices = [
-        empty if array is None else matrix_of(array, name=name)
+        _NONE if array is None else matrix_of(array, name=name)
         for name, array in zip(given, arrays, strict=True)
     ]
     image, text = matrices
@@ -123,6 +163,13 @@ def require_one_space(store: EmbeddingStore, margin: float | None) -> None:
         )
 
 
+def planned(inputs: Inputs, options: _core.MineOptions) -> dict[str, Any]:
+    """What the core would do, and what it would cost."""
+    if inputs.channels:
+        return _core.plan_channels(list(inputs.channels), options)
+    return _core.plan(*inputs.matrices, options)
+
+
 def core_options(
     rules: ScoreRules, machine: MachineOptions | None = None, *, parts: int = 1
 ) -> _core.MineOptions:
@@ -131,6 +178,9 @@ def core_options(
     group = MineOptions if isinstance(rules, MineOptions) else ScoreRules
     given = {name: getattr(rules, name) for name in hints_of(group)}
     named: dict[str, Any] = {"method": "exact", **given}
+    if isinstance(rules, MineOptions):
+        del named["weights"], named["maxima"]
+        named["channels"] = rules.channel_rules
     named["signed_products"] = named.pop("signed")
     named["candidates"] = named.get("candidates") or 0
     if isinstance(machine, JobOptions):

@@ -135,7 +135,7 @@ def _mined(job: MineJob, *, warns: bool = True) -> HardPairs:
     if (reason := engine.accepts(job)) is not None:
         raise reason
     _log.info("mine: %s targets, k %s, method %s", f"{job.rows:,}", call.k, call.method)
-    if warns and call.modality == "both" and call.part is None:
+    if warns and call.modality == "both" and call.channels is None and call.part is None:
         warn_of_unrelated(job.inputs, stacklevel=5)
     table = engine.run(job)
     if warns and (words := shortfall_words(table.report, call.recall)):
@@ -222,8 +222,14 @@ def _existing(path: str, source: EmbeddingStore | None, call: MineCall) -> HardP
             f"{'which is this one as it was' if earlier else 'another than this one'}; {mend}"
             "choose another path"
         )
-    found = pairs.options
+    found = dict(pairs.options)
     asked = MineOptions.of(call).as_dict()
+    # Tables tell of channels by their rules, and not at all where there are none.
+    for name in ("weights", "maxima"):
+        del asked[name]
+    asked["channels"] = call.channel_rules or None
+    found["channels"] = [tuple(each) for each in found.get("channels", ())] or None
+    found.setdefault("score", "product")
     # Else a table of stages is as good as one without: each says its recall.
     if call.cluster_rows is not None and goes_in_stages(call, rows=len(source)):
         asked.update(cluster_rows=call.cluster_rows, overlap=call.overlap)

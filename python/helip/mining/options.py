@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import output_path
@@ -57,6 +57,8 @@ class ScoreRules(PairRules):
         return ("image", "text") if self.modality == "both" else (self.modality,)
 
 
+_MAXIMUM = 0.98  # of channels that are neither image nor text
+
 #: Rows up to which auto is exact, as in the core.
 EXACT_ROWS = 300_000
 
@@ -83,6 +85,46 @@ class MineOptions(ScoreRules):
     """sample, hnsw, partition: of what they draw."""
     recall: Share = 0.95
     """hnsw, partition: the lower 95 % limit of the measured recall@k must reach it."""
+    channels: tuple[str, ...] | None = None
+    """Names of the matrices whose cosines make the score, in place of modality."""
+    score: Literal["product", "sum"] = "product"
+    """Of channels: the product of their cosines, or their weighted mean."""
+    weights: tuple[Annotated[float, Gt(0), Le(16)], ...] | None = None
+    """Of each channel: exponent of a product, factor of a sum; None: 1."""
+    maxima: tuple[Share, ...] | None = None
+    """Of each channel: the cosine above which a pair is a near duplicate; None: image_max and
+    text_max of image and text, 0.98 of others."""
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "weights", "maxima"):
+            value = getattr(self, name)
+            if isinstance(value, (str, int, float)):
+                raise InvalidArgumentError(
+                    f"{name} is {value!r}, must be a tuple, such as ({value!r},)"
+                )
+            if value is not None:
+                object.__setattr__(self, name, tuple(value))
+        super().__post_init__()
+        if self.channels == ():
+            raise InvalidArgumentError("channels is (); name one at least, or leave it out")
+        for name in ("weights", "maxima"):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(self.channels or ()):
+                raise InvalidArgumentError(
+                    f"{name} is {value!r} and channels {self.channels!r}; give one for each channel"
+                )
+
+    @property
+    def channel_rules(self) -> list[tuple[str, float, float]]:
+        """Name, maximum and weight of each channel; none where modalities count."""
+        names = self.channels or ()
+        usual = {"image": self.image_max, "text": self.text_max}
+        maxima = self.maxima or tuple(usual.get(name, _MAXIMUM) for name in names)
+        weights = self.weights or (1.0,) * len(names)
+        return [
+            (name, float(maximum), float(weight))
+            for name, maximum, weight in zip(names, maxima, weights, strict=True)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from helip import _core
 from helip.common.errors import InvalidArgumentError
 from helip.common.machine import usable_processors
 from helip.common.options import keywords
@@ -23,7 +22,8 @@ from helip.mining.inputs import (
     InputOptions,
     checked_store,
     core_options,
-    inputs_of,
+    inputs_of_call,
+    planned,
     require_one_space,
 )
 from helip.mining.options import (
@@ -122,8 +122,7 @@ def plan(call: PlanCall) -> Plan:
     options = core_options(call, call)
     if (staged := _in_stages(call)) is not None:
         return staged
-    inputs = inputs_of(call.store, call.image, call.text, call.modalities)
-    estimate = _core.plan(*inputs.matrices, options)
+    estimate = planned(inputs_of_call(call), options)
     device = choose_device(call.device, call, deleted=0)
     if device != "cpu" and estimate["method"] == "exact":
         estimate["reason"] += f"; on {device}, where the time was not measured beforehand"
@@ -140,7 +139,7 @@ def _in_stages(call: PlanCall) -> Plan | None:
         store = checked_store(call.store, stacklevel=5)
         rows = len(store)
     else:
-        rows = inputs_of(call.store, call.image, call.text, call.modalities).rows
+        rows = inputs_of_call(call).rows
     if (reason := why_not_method(call)) is not None:
         raise reason
     if not goes_in_stages(call, rows=rows):

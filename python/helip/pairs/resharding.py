@@ -109,6 +109,7 @@ def _write_store(
     if "source" in metadata:
         metadata["source"] = {"fingerprint": data_fingerprint, "rows": len(order)}
     places = inverse_of(order)
+    others = store.matrix_names[2:]
     with (
         ProgressBar(len(order), label="store", enabled=progress) as bar,
         EmbeddingStore.create(
@@ -118,13 +119,15 @@ def _write_store(
             dtype=store.dtype,
             shard_rows=metadata.get("shard_rows", _SHARD_ROWS),
             digests=store.digests is not None,
+            matrices={name: store.view(name).cols for name in others},
         ) as writer,
     ):
         for first in range(0, len(order), _ROWS_AT_ONCE):
             rows = order[first : first + _ROWS_AT_ONCE]
             digests = store.digests
             taken = None if digests is None else (digests[0][rows], digests[1][rows])
-            writer.append([keys[row] for row in rows.tolist()], *store.rows(rows), taken)
+            more = {name: store.decoded(name, rows) for name in others}
+            writer.append([keys[row] for row in rows.tolist()], *store.rows(rows), taken, more)
             bar.update(len(rows))
         if len(store.deleted):
             writer.delete(places[store.deleted])

@@ -28,7 +28,7 @@ class StoreBlock:
 
     def decoded(self) -> tuple[torch.Tensor, torch.Tensor]:
         """float32 ([n, d_image], [n, d_text]), exact for every dtype; what is float32 as it is."""
-        return _decoded(self.image, self.image_scale), _decoded(self.text, self.text_scale)
+        return decoded(self.image, self.image_scale), decoded(self.text, self.text_scale)
 
 
 def block_of(first: int, columns: Mapping[str, np.ndarray], dtype: str) -> StoreBlock:
@@ -55,5 +55,6 @@ def tensor_over(array: np.ndarray, dtype: str) -> torch.Tensor:
     return tensor.view(torch.bfloat16) if dtype == "bfloat16" else tensor
 
 
-def _decoded(values: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+def decoded(values: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+    """float32 of the values of a store; ``scale`` [n] of int8."""
     return values.float() if scale is None else values.float().mul_(scale[:, None])

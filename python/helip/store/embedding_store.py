@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,14 +19,22 @@ from helip.common.options import Positive, check, method_keywords
 from helip.common.progress import ProgressBar
 from helip.common.remote.urls import local_path, url_of
 from helip.common.text import table_html
-from helip.store.blocks import StoreBlock, block_of, tensor_over
+from helip.store.blocks import StoreBlock, block_of, decoded, tensor_over
 from helip.store.keys import CoreKeys
 from helip.store.matrices import MatrixView, matrix_of
 from helip.store.options import ImportCall
-from helip.store.remote_store import RemoteStore, column_names, written_directory
+from helip.store.remote_store import (
+    RemoteStore,
+    column_names,
+    matrix_names_of,
+    written_directory,
+)
 
 if TYPE_CHECKING:
     import torch
+
+
+_NO_DIGESTS = np.empty(0, dtype=np.uint64)
 
 
 class StoreKeys(CoreKeys):
@@ -113,6 +121,7 @@ class EmbeddingStore:
         dtype: str = "float32",
         shard_rows: int = 262_144,
         digests: bool = False,
+        matrices: Mapping[str, int] | None = None,
     ) -> StoreWriter:
         """A writer of a new store.
 
@@ -122,6 +131,9 @@ class EmbeddingStore:
             dtype: ``float32``, ``float16``, ``bfloat16`` or ``int8`` (with one scale a row).
             shard_rows: rows of a file, a multiple of 4096.
             digests: keep what each row was made from, in short (16 bytes a row).
+            matrices: name and width of others, such as ``{"audio": 512}``: channels that
+                :func:`helip.mine` can multiply or add up with both. A helip that does not know
+                them refuses such a store.
 
         Raises:
             InvalidArgumentError: an option out of its bound, or a store is there already.
@@ -129,8 +141,9 @@ class EmbeddingStore:
             UnsupportedError: a URL.
         """
         core = _core.EmbeddingStoreWriter.create(
-            written_directory(path), image_dim, text_dim, dtype, shard_rows, digests
-        )
+            written_directory(path), image_dim, text_dim, dtype, shard_rows, digests,
+            list((matrices or {}).items()),
+        )  # fmt: skip
         return StoreWriter(core)
 
     @classmethod
@@ -220,6 +233,30 @@ class EmbeddingStore:
         return self._array(self._core.text, "text")
 
     @property
+    def matrix_names(self) -> tuple[str, ...]:
+        """``image``, ``text``, and those that the store was created with."""
+        source = self._source
+        if isinstance(source, RemoteStore):
+            return matrix_names_of(source.container.manifest.columns)
+        return tuple(source.matrix_names)
+
+    def matrix(self, name: str) -> np.ndarray:
+        """The embeddings of that name [N, d], as :attr:`image` has them; InvalidArgumentError."""
+        return self._array(self._core.matrix(name), name)
+
+    def view(self, name: str) -> MatrixView:
+        """The embeddings of that name as the C++ core takes them, with scales."""
+        return self._core.view(name)
+
+    def decoded(self, name: str, index: Any) -> torch.Tensor:
+        """float32 [n, d] of the rows of that name that ``index`` selects, see :meth:`rows`."""
+        scale = self._core.scale(name) if self.dtype == "int8" else None
+        return decoded(
+            tensor_over(np.array(self._core.matrix(name)[index]), self.dtype),
+            None if scale is None else tensor_over(np.array(scale[index]), "float32"),
+        )
+
+    @property
     def image_tensor(self) -> torch.Tensor:
         """The image embeddings as a torch tensor over the map; do not write to it."""
         return tensor_over(self._core.image, self.dtype)
@@ -232,12 +269,12 @@ class EmbeddingStore:
     @property
     def image_scale(self) -> np.ndarray | None:
         """float32 [N] of an int8 store: value = code * scale; ``None`` for other dtypes."""
-        return self._core.image_scale if self.dtype == "int8" else None
+        return self._core.scale("image") if self.dtype == "int8" else None
 
     @property
     def text_scale(self) -> np.ndarray | None:
         """Scales of the text embeddings; see :attr:`image_scale`."""
-        return self._core.text_scale if self.dtype == "int8" else None
+        return self._core.scale("text") if self.dtype == "int8" else None
 
     def rows(self, index: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Decoded float32 copies ([n, d_image], [n, d_text]) of the rows that ``index`` selects.
@@ -286,7 +323,7 @@ class EmbeddingStore:
         if isinstance(self._source, RemoteStore):
             return dict.fromkeys(column_names(self._source.container.manifest.columns))
         core = self._source
-        scales = {"image_scale": core.image_scale, "text_scale": core.text_scale}
+        scales = {"image_scale": core.scale("image"), "text_scale": core.scale("text")}
         return {"image": core.image, "text": core.text, **(scales if self.dtype == "int8" else {})}
 
     @property
@@ -332,7 +369,7 @@ class EmbeddingStore:
     @property
     def matrices(self) -> tuple[MatrixView, MatrixView]:
         """Both as the C++ core takes them, with scales."""
-        return self._core.image_view, self._core.text_view
+        return self._core.view("image"), self._core.view("text")
 
     def verify(self, *, progress: bool = False) -> None:
         """Reads every byte and compares checksums.
@@ -349,7 +386,8 @@ class EmbeddingStore:
     def _array(self, array: np.ndarray, name: str) -> np.ndarray:
         if self.dtype == "bfloat16":
             raise UnsupportedError(
-                f"NumPy has no bfloat16; use store.{name}_tensor (of torch) or store.rows(...)"
+                f"NumPy has no bfloat16, and {name} is of it; use store.image_tensor, "
+                "store.text_tensor (of torch) or store.rows(...)"
             )
         return array
 
@@ -417,6 +455,7 @@ class StoreWriter:
         image: Any,
         text: Any,
         digests: tuple[np.ndarray, np.ndarray] | None = None,
+        matrices: Mapping[str, Any] | None = None,
     ) -> None:
         """Takes n rows, all or none.
 
@@ -426,6 +465,7 @@ class StoreWriter:
                 Arrow array of lists, or an object with ``__dlpack__`` (CuPy, JAX) or ``__array__``.
             text: [n, d_text].
             digests: uint64 [n] of pictures and of captions, where the store was made with digests.
+            matrices: name and rows [n, d] of each other matrix that the store was created with.
 
         Raises:
             InvalidArgumentError: wrong shape, NaN or infinity (with its row), a key that is no
@@ -442,8 +482,20 @@ class StoreWriter:
                     f"the key of row {row} is {key!r}, of type {type(key).__name__}; keys are str, "
                     "such as [str(key) for key in keys]"
                 )
-        matrices = matrix_of(image, name="image"), matrix_of(text, name="text")
-        self._open().append(names, *matrices, *(digests or ()))
+        pair = matrix_of(image, name="image"), matrix_of(text, name="text")
+        others = self._others(dict(matrices or {}))
+        images, captions = digests or (_NO_DIGESTS, _NO_DIGESTS)
+        self._open().append(names, *pair, images, captions, others)
+
+    def _others(self, given: dict[str, Any]) -> list[MatrixView]:
+        wanted = [name for name, _ in self._open().matrices]
+        if set(given) != set(wanted):
+            raise InvalidArgumentError(
+                f"matrices has {', '.join(map(repr, given)) or 'nothing'}; the store was created "
+                f"with {', '.join(map(repr, wanted)) or 'image and text alone'}, so give the rows "
+                "of just those"
+            )
+        return [matrix_of(given[name], name=name) for name in wanted]
 
     def delete(self, rows: Sequence[int] | Sequence[str] | np.ndarray) -> int:
         """Marks rows as deleted, all or none; returns how many were not before.

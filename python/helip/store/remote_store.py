@@ -282,6 +282,12 @@ def column_names(columns: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in ("image", "text", "image_scale", "text_scale") if name in columns)
 
 
+def matrix_names_of(columns: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those of all matrices, as the core names their columns."""
+    others = (name.removeprefix("matrix.") for name in columns if name.startswith("matrix."))
+    return ("image", "text", *(name for name in others if not name.endswith(".scale")))
+
+
 def written_directory(path: str | os.PathLike[str]) -> str:
     """Where rows are written; UnsupportedError for a URL."""
     if (url := url_of(path)) is not None:

@@ -128,11 +128,11 @@ struct CodedRows {
     bool same = found.size() == anew.size();
     for (std::int64_t place = 0; same && place < anew.size(); ++place) {
       const auto bytes = [&](const mining::Codes& codes) {
-        return std::string_view(reinterpret_cast<const char*>(codes.image(place)),
-                                static_cast<std::size_t>(codes.image_depth()));
+        return std::string_view(reinterpret_cast<const char*>(codes.unit(0, place)),
+                                static_cast<std::size_t>(codes.unit_depth(0)));
       };
       same = bytes(found) == bytes(anew) &&
-             found.image_bounds(place).error == anew.image_bounds(place).error;
+             found.unit_bounds(0, place).error == anew.unit_bounds(0, place).error;
     }
     return same;
   }

@@ -246,7 +246,7 @@ Directions::Directions(const Corpus& corpus, const FilterPlan& plan)
 
 void Directions::read(const std::uint32_t* rows, std::int64_t size, float* out) const {
   const std::int64_t depth = panels_.depth();
-  WeightedRow reader(corpus_, plan_.weight);
+  WeightedRow reader(corpus_, plan_.factors);
   std::vector<float> some(static_cast<std::size_t>(kProductRows * depth));
   PackedRows packed(depth, corpus_.kernel());
   std::vector<float> products(static_cast<std::size_t>(kProductRows * panels_.padded()));

@@ -91,29 +91,30 @@ struct Codes::Layout {
   Layout(const Corpus& corpus, const FilterPlan& plan)
       : filters{plan.high, plan.low > 0 ? plan.low : padded_depth(corpus.dimensions()),
                 plan.second},
-        image(fine_padded(corpus.image_dimensions())),
-        text(fine_padded(corpus.text_dimensions())),
-        has_fine(!plan.light) {}
-  // Of the coarse codes of a modality and the fine ones.
+        has_fine(!plan.light) {
+    for (const Corpus::Channel& channel : corpus.channels()) {
+      units.push_back(fine_padded(channel.rows.dimensions()));
+    }
+  }
+  // Of the coarse codes of a channel and the fine ones.
   std::int64_t unit_bytes(std::int64_t depth) const { return has_fine ? depth / 2 * 3 : depth; }
   // Of the codes of a row: an odd number of lines, so that those of a column of rows lie in all
   // sets of a cache.
   std::int64_t stride() const {
-    const std::int64_t lines = (padded_depth(filters[0]) + padded_depth(filters[1]) +
-                                padded_depth(filters[2]) + unit_bytes(image) + unit_bytes(text)) /
-                               kLine;
-    return (lines | 1) * kLine;
+    std::int64_t bytes = 0;
+    for (const std::int64_t depth : filters) bytes += padded_depth(depth);
+    for (const std::int64_t depth : units) bytes += unit_bytes(depth);
+    return (bytes / kLine | 1) * kLine;
   }
   std::int64_t bytes() const {
     std::int64_t bytes = stride();
     for (const std::int64_t depth : filters) bytes += depth > 0 ? sizeof(FilterBounds) : 0;
-    for (const std::int64_t depth : {image, text}) bytes += depth > 0 ? sizeof(UnitBounds) : 0;
-    return bytes;
+    return bytes + static_cast<std::int64_t>(units.size() * sizeof(UnitBounds));
   }
   static constexpr std::int64_t kLine = 64;  // bytes of a cache line
   static_assert(kCodeAlign % kLine == 0);
   std::int64_t filters[3];
-  std::int64_t image, text;
+  std::vector<std::int64_t> units;
   bool has_fine;
 };
 
@@ -125,9 +126,8 @@ class Codes::Encoder {
         plan_(plan),
         panels_(panels),
         dimensions_(corpus.dimensions()),
-        image_factor_(static_cast<float>(std::sqrt(plan.weight))),
-        text_factor_(static_cast<float>(1.0 / std::sqrt(plan.weight))),
-        both_(corpus.image() != nullptr && corpus.text() != nullptr),
+        reader_(corpus, plan.factors),
+        loaded_(corpus.channels().size()),
         units_(static_cast<std::size_t>(kProductRows * dimensions_)),
         weighted_(units_.size()),
         packed_(panels == nullptr ? 0 : dimensions_, corpus.kernel()),
@@ -136,18 +136,15 @@ class Codes::Encoder {
 
   // Coordinates of up to kProductRows rows.
   void read(const std::uint32_t* rows, std::int64_t count) {
-    const std::int64_t image_dimensions = corpus_.image_dimensions();
     for (std::int64_t r = 0; r < count; ++r) {
       float* unit = units_.data() + r * dimensions_;
-      float* weighted = weighted_.data() + r * dimensions_;
-      if (corpus_.image() != nullptr) corpus_.image()->unit(rows[r], unit, image_);
-      if (corpus_.text() != nullptr) corpus_.text()->unit(rows[r], unit + image_dimensions, text_);
-      const float image_factor = both_ ? image_factor_ : 1.0F;
-      const float text_factor = both_ ? text_factor_ : 1.0F;
-      for (std::int64_t i = 0; i < image_dimensions; ++i) weighted[i] = unit[i] * image_factor;
-      for (std::int64_t i = image_dimensions; i < dimensions_; ++i) {
-        weighted[i] = unit[i] * text_factor;
+      std::int64_t first = 0;
+      for (std::size_t c = 0; c < loaded_.size(); ++c) {
+        const Rows& channel = corpus_.channels()[c].rows;
+        channel.unit(rows[r], unit + first, loaded_[c]);
+        first += channel.dimensions();
       }
+      reader_.weigh(unit, weighted_.data() + r * dimensions_);
     }
     if (panels_ == nullptr) return;
     packed_.pack(weighted_.data(), count);
@@ -171,16 +168,13 @@ class Codes::Encoder {
           x, dimensions_of(filter), codes.depth_[filter], codes.scales_.filters[filter],
           limits_of(filter), out + codes.filter_at_[filter], longest.longest_filters[filter]);
     }
-    const std::int64_t image_dimensions = corpus_.image_dimensions();
-    if (image_dimensions > 0) {
-      codes.unit_bounds_[0][place] =
-          unit_codes(unit(r), image_dimensions, plan_.image_mean, codes.image_depth_,
-                     out + codes.image_at_, codes.has_fine_, longest.longest_image);
-    }
-    if (corpus_.text_dimensions() > 0) {
-      codes.unit_bounds_[1][place] = unit_codes(
-          unit(r) + image_dimensions, corpus_.text_dimensions(), plan_.text_mean, codes.text_depth_,
-          out + codes.text_at_, codes.has_fine_, longest.longest_text);
+    std::int64_t first = 0;
+    for (int c = 0; c < codes.channels_; ++c) {
+      const std::int64_t count = corpus_.channels()[static_cast<std::size_t>(c)].rows.dimensions();
+      codes.units_[c].bounds[place] =
+          unit_codes(unit(r) + first, count, unit_mean(c), codes.units_[c].depth,
+                     out + codes.units_[c].at, codes.has_fine_, longest.longest_units[c]);
+      first += count;
     }
   }
 
@@ -196,6 +190,12 @@ class Codes::Encoder {
 
  private:
   static constexpr CodeLimits kPlainLimits{127, 0.0, 0};
+
+  const std::vector<float>& unit_mean(int channel) const {
+    static const std::vector<float> kZero;
+    const auto c = static_cast<std::size_t>(channel);
+    return c < plan_.unit_means.size() ? plan_.unit_means[c] : kZero;
+  }
 
   std::int64_t dimensions_of(Filter filter) const {
     if (filter == kHigh) return plan_.high;
@@ -290,14 +290,12 @@ class Codes::Encoder {
   const FilterPlan& plan_;
   const ProductPanels* panels_;
   const std::int64_t dimensions_;
-  const float image_factor_;
-  const float text_factor_;
-  const bool both_;
+  WeightedRow reader_;
+  std::vector<LoadedRow> loaded_;
   std::vector<float> units_, weighted_;
   PackedRows packed_;
   std::vector<float> coordinates_, centred_;
   std::vector<std::int8_t> fine_;
-  LoadedRow image_, text_;
 };
 
 Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order,
@@ -310,10 +308,12 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
     filter_at_[filter] = next;
     next += padded_depth(depth_[filter]);
   }
-  image_depth_ = layout.image;
-  text_depth_ = layout.text;
-  image_at_ = next;
-  text_at_ = image_at_ + layout.unit_bytes(layout.image);
+  for (const std::int64_t depth : layout.units) {
+    units_[channels_].depth = depth;
+    units_[channels_].at = next;
+    next += layout.unit_bytes(depth);
+    ++channels_;
+  }
   has_fine_ = layout.has_fine;
   stride_ = layout.stride();
   const bool found = kept != nullptr && kept->found();
@@ -332,8 +332,7 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   };
   for (const Filter filter : {kHigh, kLow, kSecond})
     take(filter_bounds_[filter], depth(filter) > 0);
-  take(unit_bounds_[0], image_depth_ > 0);
-  take(unit_bounds_[1], text_depth_ > 0);
+  for (int c = 0; c < channels_; ++c) take(units_[c].bounds, true);
   if (size_ == 0) return;
 
   std::unique_ptr<ProductPanels> panels;
@@ -449,10 +448,9 @@ void Codes::finish(const FilterPlan& plan, const Corpus& corpus, Team& team) {
         own = bounded_above(factor(filter) *
                             (slack(own, scales_.longest_filters[filter]) + shared[filter]));
       }
-      for (auto [units, length] : {std::pair(unit_bounds_[0], scales_.longest_image),
-                                   std::pair(unit_bounds_[1], scales_.longest_text)}) {
-        if (units == nullptr) continue;
-        UnitBounds& unit = units[i];
+      for (int c = 0; c < channels_; ++c) {
+        UnitBounds& unit = units_[c].bounds[i];
+        const double length = scales_.longest_units[c];
         // Two fine parts, each no longer than what the coarse one missed and fell short by itself,
         // are at most that long multiplied: half the squares of both.
         const double left = static_cast<double>(unit.error) + static_cast<double>(unit.fine_error);
@@ -470,9 +468,9 @@ std::vector<CodeSection> Codes::sections() const {
     if (bounds != nullptr)
       sections.push_back({reinterpret_cast<std::int8_t*>(bounds), sizeof *bounds});
   }
-  for (UnitBounds* bounds : unit_bounds_) {
-    if (bounds != nullptr)
-      sections.push_back({reinterpret_cast<std::int8_t*>(bounds), sizeof *bounds});
+  for (int c = 0; c < channels_; ++c) {
+    sections.push_back(
+        {reinterpret_cast<std::int8_t*>(units_[c].bounds), sizeof *units_[c].bounds});
   }
   return sections;
 }

@@ -30,7 +30,7 @@ struct FilterBounds {
   float offset, tail, slack;
   std::int32_t sum;  // of the codes
 };
-// Of the codes of one modality, on two levels: with y = unit vector − mean,
+// Of the codes of one channel, on two levels: with y = unit vector − mean,
 //     y = scale · (coarse + fine / kFineSteps) + r,    fine in 4 bits, -8 .. 7
 // and for two rows, without the product of both fine parts,
 //     <y, y'> = s·s' (<coarse, coarse'> + (<coarse, fine'> + <fine, coarse'>) / kFineSteps) ± e ±
@@ -58,27 +58,25 @@ class Codes {
   // What pairs of two high rows, other pairs, and those that passed are held against.
   enum Filter { kHigh = 0, kLow = 1, kSecond = 2 };
   std::int64_t depth(Filter filter) const noexcept { return depth_[filter]; }  // 0: there is none
-  std::int64_t image_depth() const noexcept { return image_depth_; }           // 0: not used
-  std::int64_t text_depth() const noexcept { return text_depth_; }
+  int channels() const noexcept { return channels_; }
+  std::int64_t unit_depth(int channel) const noexcept { return units_[channel].depth; }
   bool has_fine() const noexcept { return has_fine_; }
 
   // Bounds lie side by side, so that those of many rows fit into a cache.
   const FilterBounds& bounds(Filter filter, std::int64_t place) const noexcept {
     return filter_bounds_[filter][place];
   }
-  const UnitBounds& image_bounds(std::int64_t place) const noexcept {
-    return unit_bounds_[0][place];
-  }
-  const UnitBounds& text_bounds(std::int64_t place) const noexcept {
-    return unit_bounds_[1][place];
+  const UnitBounds& unit_bounds(int channel, std::int64_t place) const noexcept {
+    return units_[channel].bounds[place];
   }
   const std::int8_t* codes(Filter filter, std::int64_t place) const noexcept {
     return at(place) + filter_at_[filter];
   }
-  // The coarse codes; the fine ones, if there are any, follow, image_depth() or text_depth()
-  // further, see Kernel::gather_fine().
-  const std::int8_t* image(std::int64_t place) const noexcept { return at(place) + image_at_; }
-  const std::int8_t* text(std::int64_t place) const noexcept { return at(place) + text_at_; }
+  // The coarse codes; the fine ones, if there are any, follow, unit_depth() further, see
+  // Kernel::gather_fine().
+  const std::int8_t* unit(int channel, std::int64_t place) const noexcept {
+    return at(place) + units_[channel].at;
+  }
 
   // A bound <w, w'> >= b is <codes, codes'> >= b · factor, less the slacks.
   double factor(Filter filter) const noexcept {
@@ -103,12 +101,15 @@ class Codes {
   std::int64_t depth_[3] = {0, 0, 0};
   std::int64_t filter_at_[3] = {0, 0, 0};
   CodeScales scales_;
-  std::int64_t image_depth_ = 0, text_depth_ = 0, image_at_ = 0, text_at_ = 0;
+  int channels_ = 0;
+  struct {
+    std::int64_t depth = 0, at = 0;
+    UnitBounds* bounds = nullptr;
+  } units_[kMostChannels];
   bool has_fine_ = true;
   ScratchMemory memory_, bound_memory_;
   std::shared_ptr<MappedCodes> mapped_;  // the start of memory_
   FilterBounds* filter_bounds_[3] = {};  // [size], nullptr: there is no such filter
-  UnitBounds* unit_bounds_[2] = {};      // of images and captions
 };
 
 }  // namespace helip::mining

@@ -255,29 +255,50 @@ void choose_dimensions(const Costs& costs, std::int64_t count, FilteredPairs pai
 
 }  // namespace
 
-WeightedRow::WeightedRow(const Corpus& corpus, double weight)
-    : corpus_(corpus),
-      image_factor_(static_cast<float>(std::sqrt(weight))),
-      text_factor_(static_cast<float>(1.0 / std::sqrt(weight))) {}
+float least_product(const Corpus& corpus, float score) noexcept {
+  const double total = corpus.total_weight();
+  if (total == 1.0) return score;
+  const float positive = std::max(score, 0.0F);
+  if (total == 2.0) return 2.0F * std::sqrt(positive);
+  return static_cast<float>(total * std::pow(static_cast<double>(positive), 1.0 / total));
+}
+
+bool is_bounded_by_magnitude(const Corpus& corpus) noexcept {
+  return corpus.rules().signed_products && corpus.channels().size() > 1;
+}
+
+WeightedRow::WeightedRow(const Corpus& corpus, const std::vector<double>& factors)
+    : corpus_(corpus), loaded_(corpus.channels().size()) {
+  for (std::size_t c = 0; c < loaded_.size(); ++c) {
+    const double factor = factors.empty() ? corpus.channels()[c].weight : factors[c];
+    roots_.push_back(static_cast<float>(std::sqrt(factor)));
+  }
+}
 
 void WeightedRow::read(std::int64_t row, float* out) {
-  const bool both = corpus_.image() != nullptr && corpus_.text() != nullptr;
-  const auto put = [&](const Rows& rows, float factor, LoadedRow& buffer) {
-    rows.unit(row, out, buffer);
-    if (both) {
-      for (std::int64_t i = 0; i < rows.dimensions(); ++i) out[i] *= factor;
-    }
-    out += rows.dimensions();
-  };
-  if (corpus_.image() != nullptr) put(*corpus_.image(), image_factor_, image_);
-  if (corpus_.text() != nullptr) put(*corpus_.text(), text_factor_, text_);
+  float* unit = out;
+  for (std::size_t c = 0; c < loaded_.size(); ++c) {
+    const Rows& rows = corpus_.channels()[c].rows;
+    rows.unit(row, unit, loaded_[c]);
+    unit += rows.dimensions();
+  }
+  weigh(out, out);
+}
+
+void WeightedRow::weigh(const float* units, float* out) const noexcept {
+  std::int64_t i = 0;
+  for (std::size_t c = 0; c < loaded_.size(); ++c) {
+    const std::int64_t end = i + corpus_.channels()[c].rows.dimensions();
+    for (; i < end; ++i) out[i] = units[i] * roots_[c];
+  }
 }
 
 FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team,
                           const Comparison& comparison) {
   FilterPlan plan;
-  const bool both = corpus.rules().use_image && corpus.rules().use_text;
-  plan.length = both ? 2.0 : 1.0;
+  const std::size_t channels = corpus.channels().size();
+  for (const Corpus::Channel& channel : corpus.channels()) plan.factors.push_back(channel.weight);
+  plan.length = corpus.total_weight();
   plan.cycles = static_cast<double>(corpus.dimensions()) / 32.0;
   plan.light = comparison.pairs == FilteredPairs::few;
   const std::int64_t candidates = corpus.candidate_rows();
@@ -287,27 +308,26 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team,
   const auto rows = static_cast<std::int64_t>(sample.rows.size());
   if (rows < kLeastRows / 2 || sample.queries == 0) return plan;
 
-  read_rows(corpus, 1.0, sample.rows, team, sample.values);
+  read_rows(corpus, unit_factors(corpus), sample.rows, team, sample.values);
   const SampleThresholds estimated = estimate_thresholds(corpus, sample, k, team);
-  plan.weight = estimated.weight;
+  plan.factors = estimated.factors;
   plan.passed_score = estimated.passed;
-  const std::int64_t split = corpus.image_dimensions();
-  if (split > 0) plan.image_mean = mean_of(sample.values, rows, sample.dimensions, 0, split);
-  if (corpus.text_dimensions() > 0) {
-    plan.text_mean = mean_of(sample.values, rows, sample.dimensions, split, sample.dimensions);
+  std::int64_t first = 0;
+  for (const Corpus::Channel& channel : corpus.channels()) {
+    const std::int64_t end = first + channel.rows.dimensions();
+    plan.unit_means.push_back(mean_of(sample.values, rows, sample.dimensions, first, end));
+    first = end;
   }
-  if (both) {
-    plan.length = plan.weight + 1.0 / plan.weight;
-    read_rows(corpus, plan.weight, sample.rows, team, sample.values);
+  if (channels > 1) {
+    plan.length = std::accumulate(plan.factors.begin(), plan.factors.end(), 0.0);
+    read_rows(corpus, plan.factors, sample.rows, team, sample.values);
   }
   std::vector<float> thresholds;  // of products, by query
-  for (const float score : estimated.score) {
-    thresholds.push_back(both ? 2.0F * std::sqrt(std::max(score, 0.0F)) : score);
-  }
+  for (const float score : estimated.score) thresholds.push_back(least_product(corpus, score));
 
   const Kernel& kernel = corpus.kernel();
   const std::int64_t dimensions = sample.dimensions;
-  const bool absolute = both && corpus.rules().signed_products;
+  const bool absolute = is_bounded_by_magnitude(corpus);
   {
     std::vector<float> whole(static_cast<std::size_t>(sample.queries * rows));
     add_products(sample.values, rows, sample.values, sample.queries, dimensions, 0, dimensions,

@@ -1,13 +1,16 @@
 // Which filters a data set's pairs go through before they are scored, chosen from a sample.
 //
-// With unit vectors uᵢ, vᵢ, weight l and w = [√l u; v/√l], the arithmetic and the geometric mean
-// give, where both similarities are positive,
+// A channel c has unit vectors x_c, similarities s_c and a weight w_c, which is 1 for image and
+// text; W is the sum of the weights. With factors f_c = w_c l_c, Π l_c^w_c = 1, and w = [√f_1 x_1;
+// √f_2 x_2; ...], the inequality of the weighted arithmetic and geometric means, to l_c s_c, gives,
+// where all similarities are positive,
 //
-//     <wᵢ, wⱼ> = l·sᴵ + sᵀ/l >= 2 √(sᴵ sᵀ) = 2 √score,
+//     <wᵢ, wⱼ> = Σ w_c l_c s_c >= W (Π (l_c s_c)^w_c)^(1/W) = W score^(1/W),    2 √score of two,
 //
 // so one inner product bounds the score. It in turn is bounded by a few leading dimensions and what
 // they leave (Cauchy-Schwarz): <wᵢ, wⱼ> <= <V wᵢ, V wⱼ> + tailᵢ·tailⱼ, tail² = |w|² - |V w|².
-// With one modality w is its unit vector, and the inner product the score itself.
+// With one channel w is its unit vector, and with f_c = w_c / W the inner product is the mean of
+// the similarities: the score itself where that is asked for.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +23,8 @@
 namespace helip::mining {
 
 struct FilterPlan {
-  double weight = 1.0;  // l
-  double length = 1.0;  // |w|² of a row: l + 1/l, or 1 with one modality
+  std::vector<double> factors;  // of each channel; empty: their weights
+  double length = 1.0;          // |w|² of a row: their sum
   // Rows are in two tiers, by the thresholds they start with: the `high_share` highest need fewer
   // dimensions to tell what cannot reach them. Leading dimensions that every pair is held against,
   // multiples of 64: `high` where both rows are high, else `low`; 0: w as it is.
@@ -36,7 +39,7 @@ struct FilterPlan {
   // Means over the sample, taken off before rounding to codes: of the coordinates along the basis
   // [basis.count], of w if there is none [dimensions], and of the unit vectors. Empty: zero.
   std::vector<float> mean;
-  std::vector<float> image_mean, text_mean;
+  std::vector<std::vector<float>> unit_means;  // of each channel
   // The leading directions one by one, to tell which rows lie close together; may be empty.
   Basis leading;
 
@@ -67,17 +70,23 @@ struct Comparison {
 FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team,
                           const Comparison& comparison = {});
 
+// The least <w, w'> of a pair that scores so much.
+float least_product(const Corpus& corpus, float score) noexcept;
+// Of a product of two signed similarities |<w, w'>| bounds |score|.
+bool is_bounded_by_magnitude(const Corpus& corpus) noexcept;
+
 // Writes w of a row, float32: out [corpus.dimensions()].
 class WeightedRow {
  public:
-  WeightedRow(const Corpus& corpus, double weight);
+  WeightedRow(const Corpus& corpus, const std::vector<double>& factors);
   void read(std::int64_t row, float* out);
+  // Of unit vectors that were read, out likewise.
+  void weigh(const float* units, float* out) const noexcept;
 
  private:
   const Corpus& corpus_;
-  const float image_factor_;
-  const float text_factor_;
-  LoadedRow image_, text_;
+  std::vector<float> roots_;  // of the factors
+  std::vector<LoadedRow> loaded_;
 };
 
 }  // namespace helip::mining

@@ -42,6 +42,10 @@ std::int64_t number_of(std::string_view name) {
   return is_whole && number < kMostCount - 1 ? number : -1;
 }
 
+std::string numbered(const char* name, std::size_t channel) {
+  return std::string(name) + "-" + std::to_string(channel);
+}
+
 // A tensor of the file.
 struct Piece {
   std::string name;
@@ -63,7 +67,7 @@ std::vector<Piece> pieces_of(const std::vector<CodeSection>& sections, std::int6
 }
 
 Json plan_json(const FilterPlan& plan) {
-  return {{"weight", plan.weight},
+  return {{"factors", plan.factors},
           {"length", plan.length},
           {"high_share", plan.high_share},
           {"dimensions", {plan.high, plan.low, plan.second}},
@@ -131,8 +135,9 @@ void CodeScales::take_longest(const CodeScales& other) noexcept {
   for (int f = 0; f < 3; ++f) {
     longest_filters[f] = std::max(longest_filters[f], other.longest_filters[f]);
   }
-  longest_image = std::max(longest_image, other.longest_image);
-  longest_text = std::max(longest_text, other.longest_text);
+  for (int c = 0; c < kMostChannels; ++c) {
+    longest_units[c] = std::max(longest_units[c], other.longest_units[c]);
+  }
 }
 
 KeptCodes::KeptCodes(CodesFolder folder, const Corpus& corpus, OrderedJson identity,
@@ -258,7 +263,9 @@ FilterPlan KeptCodes::plan() const {
   return checked([&] {
     const Json& json = facts_.at("filters");
     FilterPlan plan;
-    plan.weight = positive(json.at("weight"));
+    for (const Json& factor : json.at("factors")) plan.factors.push_back(positive(factor));
+    require_sound(plan.factors.size() == corpus_.channels().size(),
+                  "it has not the factors of all channels");
     plan.length = positive(json.at("length"));
     plan.high_share = json.at("high_share").get<double>();
     plan.high = integer_of(json.at("dimensions").at(0));
@@ -277,8 +284,10 @@ FilterPlan KeptCodes::plan() const {
     plan.passed_score = json.at("passed").at(3).get<double>();
     plan.cycles = json.at("cycles").get<double>();
     plan.mean = read_mean("mean", plan.low > 0 ? plan.basis.count : corpus_.dimensions());
-    plan.image_mean = read_mean("image_mean", corpus_.image_dimensions());
-    plan.text_mean = read_mean("text_mean", corpus_.text_dimensions());
+    for (std::size_t c = 0; c < corpus_.channels().size(); ++c) {
+      plan.unit_means.push_back(
+          read_mean(numbered("unit_mean", c), corpus_.channels()[c].rows.dimensions()));
+    }
     return plan;
   });
 }
@@ -298,14 +307,13 @@ RowOrder KeptCodes::order() const {
 
 RowLengths KeptCodes::lengths() const {
   return checked([&] {
-    RowLengths lengths{read_column<double>(*file_, "image_length"),
-                       read_column<double>(*file_, "text_length")};
-    for (const auto& [own, modality] :
-         {std::pair(&lengths.image, corpus_.image()), std::pair(&lengths.text, corpus_.text())}) {
-      require_sound(static_cast<std::int64_t>(own->size()) == (modality == nullptr ? 0 : rows_),
+    RowLengths lengths;
+    for (std::size_t c = 0; c < corpus_.channels().size(); ++c) {
+      auto& own = lengths.emplace_back(read_column<double>(*file_, numbered("length", c)));
+      require_sound(static_cast<std::int64_t>(own.size()) == rows_,
                     "it has not the lengths of all rows");
-      for (std::size_t row = 0; row < std::min(own->size(), forgotten_.size()); ++row) {
-        if (forgotten_[row] != 0) (*own)[row] = kUnknownLength;
+      for (std::size_t row = 0; row < std::min(own.size(), forgotten_.size()); ++row) {
+        if (forgotten_[row] != 0) own[row] = kUnknownLength;
       }
     }
     return lengths;
@@ -337,8 +345,10 @@ std::int64_t KeptCodes::read_found(const std::vector<CodeSection>& sections, Cod
       scales.filters[f] = positive(json.at("filters").at(f));
       scales.longest_filters[f] = json.at("longest_filters").at(f).get<double>();
     }
-    scales.longest_image = json.at("longest_image").get<double>();
-    scales.longest_text = json.at("longest_text").get<double>();
+    for (int c = 0; c < kMostChannels; ++c) {
+      scales.longest_units[c] =
+          json.at("longest_units").at(static_cast<std::size_t>(c)).get<double>();
+    }
     const std::vector<Piece> pieces = pieces_of(sections, count);
     const CodeSection& codes = sections.front();
     const std::int64_t mapped = can_map(*file_, pieces.front()) ? count * codes.stride : 0;
@@ -412,11 +422,11 @@ void KeptCodes::write(const FilterPlan& plan, const RowOrder& order, const CodeS
   columns.show("basis", plan.basis.vectors);
   columns.show("leading", plan.leading.vectors);
   columns.show("mean", plan.mean);
-  columns.show("image_mean", plan.image_mean);
-  columns.show("text_mean", plan.text_mean);
-  const std::vector<double> none;
-  columns.show("image_length", corpus_.image() == nullptr ? none : corpus_.image()->lengths());
-  columns.show("text_length", corpus_.text() == nullptr ? none : corpus_.text()->lengths());
+  const std::vector<float> none;
+  for (std::size_t c = 0; c < corpus_.channels().size(); ++c) {
+    columns.show(numbered("unit_mean", c), c < plan.unit_means.size() ? plan.unit_means[c] : none);
+    columns.show(numbered("length", c), corpus_.channels()[c].rows.lengths());
+  }
   std::int64_t all = 0, number = 0;
   for (const Tensor& tensor : columns.tensors()) all += tensor.bytes();
   if (const std::int64_t free = free_bytes(folder_); !is_asked_ && all > free / kFreePerCodes) {
@@ -441,8 +451,7 @@ void KeptCodes::write(const FilterPlan& plan, const RowOrder& order, const CodeS
                          {"scales",
                           {{"filters", scales.filters},
                            {"longest_filters", scales.longest_filters},
-                           {"longest_image", scales.longest_image},
-                           {"longest_text", scales.longest_text}}}};
+                           {"longest_units", scales.longest_units}}}};
   try {
     PendingTensors tensors(
         folder_, columns.tensors(), [&](std::int64_t written) { progress.advance(written); },

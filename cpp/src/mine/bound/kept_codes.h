@@ -24,14 +24,14 @@
 namespace helip::mining {
 
 // Of what is kept: raised with each change of how filters, the order or codes are made.
-inline constexpr int kCodesVersion = 2;
+inline constexpr int kCodesVersion = 3;
 
 // What the codes of all rows have in common: their scales, and the greatest lengths of what was
-// rounded to them; of the three filters and of the unit vectors.
+// rounded to them; of the three filters and of the unit vectors of each channel.
 struct CodeScales {
   double filters[3] = {1.0, 1.0, 1.0};
   double longest_filters[3] = {0.0, 0.0, 0.0};
-  double longest_image = 0.0, longest_text = 0.0;
+  double longest_units[kMostChannels] = {};
 
   void take_longest(const CodeScales& other) noexcept;
 };

@@ -1,6 +1,7 @@
 #include "mine/bound/plan_sample.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "mine/bound/filter_plan.h"
@@ -18,7 +19,8 @@ constexpr std::int64_t kLeastStride = 20;
 
 // A row that counts for a query.
 struct Reached {
-  float score, image, text;
+  float score;
+  std::array<float, kMostChannels> similarities;
 };
 
 // The `rank` best rows of each query among all that were added.
@@ -32,33 +34,34 @@ class BestOfQueries {
 
   // `values` [rows, dimensions]; the first of them are the queries if `own`.
   void add(const std::vector<float>& values, bool own, Team& team) {
-    const Rules& rules = corpus_.rules();
+    const auto& channels = corpus_.channels();
     const std::int64_t queries = sample_.queries;
     const std::int64_t dimensions = sample_.dimensions;
-    const std::int64_t split = corpus_.image_dimensions();
     const auto rows = static_cast<std::int64_t>(values.size()) / dimensions;
-    std::vector<float> image(static_cast<std::size_t>(queries * rows),
-                             rules.use_image ? 0.0F : 1.0F);
-    std::vector<float> text(image.size(), rules.use_text ? 0.0F : 1.0F);
-    const auto multiply = [&](std::int64_t from, std::int64_t to, std::vector<float>& out) {
-      add_products(values, rows, sample_.values, queries, dimensions, from, to, corpus_.kernel(),
-                   team, out);
-    };
-    if (rules.use_image) multiply(0, split, image);
-    if (rules.use_text) multiply(split, dimensions, text);
+    std::vector<std::vector<float>> products;
+    std::int64_t first = 0;
+    for (const Corpus::Channel& channel : channels) {
+      const std::int64_t end = first + channel.rows.dimensions();
+      products.emplace_back(static_cast<std::size_t>(queries * rows), 0.0F);
+      add_products(values, rows, sample_.values, queries, dimensions, first, end, corpus_.kernel(),
+                   team, products.back());
+      first = end;
+    }
+    ChannelSimilarities similarities;
     for (std::int64_t q = 0; q < queries; ++q) {
       std::vector<Reached>& best = best_[static_cast<std::size_t>(q)];
       for (std::int64_t j = 0; j < rows; ++j) {
         const auto at = static_cast<std::size_t>(q * rows + j);
-        if ((own && (j == q || (corpus_.queries() > 0 && j < queries))) ||
-            image[at] > static_cast<float>(rules.image_max) ||
-            text[at] > static_cast<float>(rules.text_max)) {
-          continue;
+        if (own && (j == q || (corpus_.queries() > 0 && j < queries))) continue;
+        Reached reached;
+        for (std::size_t c = 0; c < channels.size(); ++c) {
+          reached.similarities[c] = products[c][at];
+          similarities[c] = products[c][at];
         }
-        const bool counts = rules.signed_products || (image[at] > 0.0F && text[at] > 0.0F);
-        const float score = image[at] * text[at];
-        if (counts && score > static_cast<float>(rules.min_score)) {
-          best.push_back({score, image[at], text[at]});
+        const Evaluation evaluated = corpus_.evaluate(similarities);
+        if (evaluated.target == Verdict::kept && evaluated.score > corpus_.rules().min_score) {
+          reached.score = static_cast<float>(evaluated.score);
+          best.push_back(reached);
         }
       }
       if (static_cast<std::int64_t>(best.size()) <= rank_) continue;
@@ -118,13 +121,17 @@ PlanSample draw_sample(const Corpus& corpus, std::int64_t most, std::int64_t k) 
   return sample;
 }
 
-void read_rows(const Corpus& corpus, double weight, std::span<const std::uint32_t> rows, Team& team,
-               std::vector<float>& out) {
+std::vector<double> unit_factors(const Corpus& corpus) {
+  return std::vector<double>(corpus.channels().size(), 1.0);
+}
+
+void read_rows(const Corpus& corpus, const std::vector<double>& factors,
+               std::span<const std::uint32_t> rows, Team& team, std::vector<float>& out) {
   const std::int64_t dimensions = corpus.dimensions();
   out.resize(rows.size() * static_cast<std::size_t>(dimensions));
   team.for_blocks(static_cast<std::int64_t>(rows.size()), 64,
                   [&](std::int64_t begin, std::int64_t end, int) {
-                    WeightedRow reader(corpus, weight);
+                    WeightedRow reader(corpus, factors);
                     for (std::int64_t i = begin; i < end; ++i) {
                       reader.read(rows[static_cast<std::size_t>(i)], out.data() + i * dimensions);
                     }
@@ -178,12 +185,15 @@ SampleThresholds estimate_thresholds(const Corpus& corpus, const PlanSample& sam
   std::vector<float> values;
   for (std::size_t first = 0; first < sample.more.size(); first += sample.rows.size()) {
     const std::size_t size = std::min(sample.rows.size(), sample.more.size() - first);
-    read_rows(corpus, 1.0, std::span(sample.more).subspan(first, size), team, values);
+    read_rows(corpus, unit_factors(corpus), std::span(sample.more).subspan(first, size), team,
+              values);
     reached.add(values, false, team);
   }
 
   SampleThresholds thresholds;
-  std::vector<double> ratios;
+  const auto& channels = corpus.channels();
+  // Of each channel's similarity to the first's, where a threshold lies.
+  std::vector<std::vector<double>> ratios(channels.size());
   std::size_t passed = 0;
   for (const std::vector<Reached>& best : reached.best()) {
     passed += best.size();
@@ -195,13 +205,28 @@ SampleThresholds estimate_thresholds(const Corpus& corpus, const PlanSample& sam
         *std::min_element(best.begin(), best.end(),
                           [](const Reached& a, const Reached& b) { return a.score < b.score; });
     thresholds.score.push_back(last.score);
-    ratios.push_back(std::abs(last.text) /
-                     std::max(1e-6, std::abs(static_cast<double>(last.image))));
+    for (std::size_t c = 1; c < channels.size(); ++c) {
+      ratios[c].push_back(std::abs(last.similarities[c]) /
+                          std::max(1e-6, std::abs(static_cast<double>(last.similarities[0]))));
+    }
   }
   thresholds.passed = static_cast<double>(passed) / static_cast<double>(sample.queries * looked_at);
-  if (rules.use_image && rules.use_text && !ratios.empty()) {
-    std::nth_element(ratios.begin(), ratios.begin() + ratios.size() / 2, ratios.end());
-    thresholds.weight = std::clamp(std::sqrt(ratios[ratios.size() / 2]), 0.25, 4.0);
+  // The means are alike where all l_c s_c are, with Π l_c^w_c = 1.
+  std::vector<double> logs(channels.size(), 0.0);  // of the median ratios
+  double mean = 0.0;
+  for (std::size_t c = 1; c < channels.size() && !ratios[c].empty(); ++c) {
+    const auto median = ratios[c].begin() + static_cast<std::ptrdiff_t>(ratios[c].size()) / 2;
+    std::nth_element(ratios[c].begin(), median, ratios[c].end());
+    logs[c] = std::log(std::max(*median, 1e-6));
+    mean += channels[c].weight / corpus.total_weight() * logs[c];
+  }
+  double off = 0.0;  // from a product of 1, by limits
+  for (std::size_t c = 0; c < channels.size(); ++c) {
+    logs[c] = rules.sum ? 0.0 : std::clamp(mean - logs[c], -std::log(4.0), std::log(4.0));
+    off += channels[c].weight / corpus.total_weight() * logs[c];
+  }
+  for (std::size_t c = 0; c < channels.size(); ++c) {
+    thresholds.factors.push_back(channels[c].weight * std::exp(logs[c] - off));
   }
   return thresholds;
 }

@@ -23,8 +23,10 @@ struct PlanSample {
 PlanSample draw_sample(const Corpus& corpus, std::int64_t most, std::int64_t k);
 
 // w of some rows (filter_plan.h): out [rows, dimensions]
-void read_rows(const Corpus& corpus, double weight, std::span<const std::uint32_t> rows, Team& team,
-               std::vector<float>& out);
+void read_rows(const Corpus& corpus, const std::vector<double>& factors,
+               std::span<const std::uint32_t> rows, Team& team, std::vector<float>& out);
+// Those of w with the unit vectors themselves.
+std::vector<double> unit_factors(const Corpus& corpus);
 
 // out [queries, rows] += products of columns [from, to) of `values` [rows, stride] and of the first
 // rows of `others` [queries, stride].
@@ -34,14 +36,14 @@ void add_products(const std::vector<float>& values, std::int64_t rows,
                   std::vector<float>& out);
 
 // What the similarities of the sample tell: the threshold that each query's pool may end with, and
-// the weight at which the bound is tight there.
+// the factors at which the bound is tight there.
 struct SampleThresholds {
-  std::vector<float> score;  // [queries]
-  double weight = 1.0;
-  double passed = 0.0;  // share of pairs at or above
+  std::vector<float> score;     // [queries]
+  std::vector<double> factors;  // of each channel
+  double passed = 0.0;          // share of pairs at or above
 };
 
-// `sample.values` are of weight 1.
+// `sample.values` are of unit_factors().
 SampleThresholds estimate_thresholds(const Corpus& corpus, const PlanSample& sample, std::int64_t k,
                                      Team& team);
 

@@ -41,23 +41,32 @@ std::int32_t SweepWorker::largest(const std::int32_t* values, std::int64_t count
 // keep a pair out. Returns how many of them are not.
 std::int64_t SweepWorker::bound_below(const SweepEntry& row) {
   const std::size_t size = places_.size();
-  lower_bounds_.assign(size, 1.0F);
-  upper_bounds_.assign(size, 1.0F);
-  image_.resize(std::max(image_.size(), size));
-  const Rules& rules = scorer_.corpus().rules();
-  for (const bool image : {true, false}) {
-    if ((image ? codes_.image_depth() : codes_.text_depth()) == 0) continue;
-    measure(row, image, true, image_.data());
-    const double maximum = image ? rules.image_max : rules.text_max;
+  const Corpus& corpus = scorer_.corpus();
+  lower_bounds_.assign(size, sum_ ? 0.0F : 1.0F);
+  upper_bounds_ = lower_bounds_;
+  similar_.resize(std::max(similar_.size(), size));
+  std::vector<bool> duplicate(size);
+  for (int c = 0; c < codes_.channels(); ++c) {
+    measure(row, c, true, similar_.data());
+    const double maximum = corpus.channels()[static_cast<std::size_t>(c)].maximum;
     const auto surely = static_cast<float>(maximum) * (1.0F - 1e-6F);
     for (std::size_t i = 0; i < size; ++i) {
       // Counts only what is positive and no near duplicate, beyond doubt.
-      const bool duplicate = maximum < 1.0 && image_[i].high > surely;
-      lower_bounds_[i] *= duplicate ? 0.0F : std::max(image_[i].low, 0.0F);
-      upper_bounds_[i] *= std::max(image_[i].high, 0.0F);
+      if (maximum < 1.0 && similar_[i].high > surely) duplicate[i] = true;
+      if (by_magnitude_)
+        similar_[i] = {std::max(similar_[i].low, 0.0F), std::max(similar_[i].high, 0.0F)};
+    }
+    weigh(c, size, similar_.data());
+    for (std::size_t i = 0; i < size; ++i) {
+      const Interval own = similar_[i];
+      lower_bounds_[i] = sum_ ? lower_bounds_[i] + own.low : lower_bounds_[i] * own.low;
+      upper_bounds_[i] = sum_ ? upper_bounds_[i] + own.high : upper_bounds_[i] * own.high;
     }
   }
-  if (scorer_.corpus().queries() > 0) leave_out_positives(row);
+  for (std::size_t i = 0; i < size; ++i) {
+    lower_bounds_[i] = duplicate[i] ? 0.0F : std::max(lower_bounds_[i], 0.0F);
+  }
+  if (corpus.queries() > 0) leave_out_positives(row);
   return static_cast<std::int64_t>(size) -
          std::count(lower_bounds_.begin(), lower_bounds_.end(), 0.0F);
 }
@@ -74,21 +83,20 @@ void SweepWorker::leave_out_positives(const SweepEntry& row) {
   }
   for (const std::uint32_t positive : positives) {
     const std::uint32_t place = (*places_of_rows_)[positive];
-    for (const bool image : {true, false}) {
-      const double maximum = image ? corpus.rules().image_max : corpus.rules().text_max;
-      if ((image ? codes_.image_depth() : codes_.text_depth()) == 0 || maximum >= 1.0) continue;
+    for (int c = 0; c < codes_.channels(); ++c) {
+      const Corpus::Channel& channel = corpus.channels()[static_cast<std::size_t>(c)];
+      if (channel.maximum >= 1.0) continue;
       if (place == kNoPlace) {
-        // It has no codes, since one of its modalities is zero. By the other it has near duplicates
-        // all the same, which nobody knows here.
-        const Rows& rows = image ? *corpus.image() : *corpus.text();
-        if (rows.length(positive) != 0.0)
+        // It has no codes, since one of its channels is zero. By another it has near duplicates all
+        // the same, which nobody knows here.
+        if (channel.rows.length(positive) != 0.0)
           std::fill(lower_bounds_.begin(), lower_bounds_.end(), 0.0F);
         continue;
       }
-      measure({place, -1}, image, true, image_.data());
-      const auto surely = static_cast<float>(maximum) * (1.0F - 1e-6F);
+      measure({place, -1}, c, true, similar_.data());
+      const auto surely = static_cast<float>(channel.maximum) * (1.0F - 1e-6F);
       for (std::size_t i = 0; i < places_.size(); ++i) {
-        if (image_[i].high > surely) lower_bounds_[i] = 0.0F;
+        if (similar_[i].high > surely) lower_bounds_[i] = 0.0F;
       }
     }
   }

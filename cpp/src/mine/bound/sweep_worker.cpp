@@ -26,6 +26,12 @@ std::int64_t most_depth(const Codes& codes) {
   return std::max(codes.depth(Codes::kHigh), codes.depth(Codes::kLow));
 }
 
+std::int64_t most_unit_depth(const Codes& codes) {
+  std::int64_t depth = 0;
+  for (int c = 0; c < codes.channels(); ++c) depth = std::max(depth, codes.unit_depth(c));
+  return depth;
+}
+
 }  // namespace
 
 void SweepWorker::Block::resize(std::int64_t rows, std::int64_t tile) {
@@ -45,12 +51,21 @@ SweepWorker::SweepWorker(const Corpus& corpus, const Codes& codes, const RowOrde
       sink_(sink),
       scorer_(corpus, Scorer::kRecentRows),
       kernel_(corpus.kernel()),
-      both_(codes_.image_depth() > 0 && codes_.text_depth() > 0),
-      signed_(corpus.rules().signed_products),
+      by_magnitude_(is_bounded_by_magnitude(corpus)),
+      sum_(corpus.rules().sum),
+      shortest_first_(static_cast<std::size_t>(codes.channels())),
       row_panels_(allocate_aligned<std::uint8_t>(kRowTiles * row_panel_bytes(most_depth(codes)))),
       column_panels_(
           allocate_aligned<std::int8_t>(kColumnTiles * column_panel_bytes(most_depth(codes)))),
-      unpacked_(allocate_aligned<std::int8_t>(std::max(codes.image_depth(), codes.text_depth()))) {}
+      unpacked_(allocate_aligned<std::int8_t>(most_unit_depth(codes))) {
+  for (const Corpus::Channel& channel : corpus.channels()) {
+    weights_.push_back(static_cast<float>(channel.weight));
+  }
+  is_plain_pair_ = weights_ == std::vector<float>{1.0F, 1.0F} && !sum_ && !by_magnitude_;
+  std::iota(shortest_first_.begin(), shortest_first_.end(), 0);
+  std::stable_sort(shortest_first_.begin(), shortest_first_.end(),
+                   [&codes](int a, int b) { return codes.unit_depth(a) < codes.unit_depth(b); });
+}
 
 std::int64_t SweepWorker::bytes(const Codes& codes) noexcept {
   return kRowTiles * row_panel_bytes(most_depth(codes)) +
@@ -166,7 +181,7 @@ void SweepWorker::pack_columns(SweepEntries entries) {
 // The least inner product of two rows that score `threshold`, slightly rounded down.
 float SweepWorker::least_product(float threshold) const noexcept {
   if (threshold == kInfinity) return kInfinity;
-  return (both_ ? 2.0F * std::sqrt(std::max(threshold, 0.0F)) : threshold) * (1.0F - 1e-6F);
+  return mining::least_product(scorer_.corpus(), threshold) * (1.0F - 1e-6F);
 }
 
 void SweepWorker::refresh(Block& block, std::int64_t begin, std::int64_t end) {
@@ -201,7 +216,7 @@ void SweepWorker::sift(std::int64_t row_tile, std::int64_t column_tile) {
       {products_,
        {rows_.offset.data() + row, rows_.tail.data() + row, row_threshold},
        {columns_.offset.data() + column, columns_.tail.data() + column, column_threshold},
-       both_ && signed_},
+       by_magnitude_},
       hits_);
 }
 
@@ -231,14 +246,13 @@ void SweepWorker::apply_second_filter(std::int64_t row, std::vector<std::uint16_
                           gathered_.data());
   const FilterBounds own = rows_.second[at];
   const float threshold = rows_.second_threshold[at];
-  const bool absolute = both_ && signed_;
   std::size_t kept = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint16_t column = columns[i];
     const FilterBounds& other = columns_.second[column];
     float product = static_cast<float>(kernel_.limits.exact_product(gathered_[i], other.sum)) +
                     own.offset + other.offset;
-    if (absolute) product = std::abs(product);
+    if (by_magnitude_) product = std::abs(product);
     const float bound = product + own.tail * other.tail + own.slack + other.slack;
     columns[kept] = column;
     kept += bound >= std::min(threshold, columns_.second_threshold[column]) ? 1 : 0;
@@ -259,14 +273,12 @@ const std::int8_t* SweepWorker::unpacked(const std::int8_t* fine, std::int64_t d
   return out;
 }
 
-// Bounds of one modality's similarities of a row and those at places_, by the coarse codes alone or
+// Bounds of one channel's similarities of a row and those at places_, by the coarse codes alone or
 // by both.
-void SweepWorker::measure(const SweepEntry& row, bool image, bool fine, Interval* out) {
+void SweepWorker::measure(const SweepEntry& row, int channel, bool fine, Interval* out) {
   const auto count = static_cast<std::int64_t>(places_.size());
-  const std::int64_t depth = image ? codes_.image_depth() : codes_.text_depth();
-  const auto codes = [&](std::uint32_t place) {
-    return image ? codes_.image(place) : codes_.text(place);
-  };
+  const std::int64_t depth = codes_.unit_depth(channel);
+  const auto codes = [&](std::uint32_t place) { return codes_.unit(channel, place); };
   const auto point = [&](std::int64_t offset) {
     pointers_.resize(places_.size());
     for (std::size_t i = 0; i < places_.size(); ++i) pointers_[i] = codes(places_[i]) + offset;
@@ -282,13 +294,10 @@ void SweepWorker::measure(const SweepEntry& row, bool image, bool fine, Interval
     point(depth);
     kernel_.gather_fine(codes(row.place), pointers_.data(), count, depth, fine_.data());
   }
-  const auto bounds = [&](std::uint32_t place) -> const UnitBounds& {
-    return image ? codes_.image_bounds(place) : codes_.text_bounds(place);
-  };
-  const UnitBounds own = bounds(row.place);
+  const UnitBounds own = codes_.unit_bounds(channel, row.place);
   const CodeLimits& limits = kernel_.limits;
   for (std::size_t i = 0; i < places_.size(); ++i) {
-    const UnitBounds& other = bounds(places_[i]);
+    const UnitBounds& other = codes_.unit_bounds(channel, places_[i]);
     auto product = static_cast<float>(limits.exact_product(coarse_[i], other.sum));
     float error = own.error + other.error;
     if (fine) {
@@ -301,50 +310,117 @@ void SweepWorker::measure(const SweepEntry& row, bool image, bool fine, Interval
   }
 }
 
-// By the codes of both modalities: first the coarse ones of the shorter, since the other similarity
-// is at most 1, in the end the fine ones of both where there are any.
+// What similarities of a channel add to the mean of all, or are multiplied with others as, in
+// place: without signs the negative does not count.
+void SweepWorker::weigh(int channel, std::size_t count, Interval* similarities) const noexcept {
+  const float weight = weights_[static_cast<std::size_t>(channel)];
+  for (std::size_t i = 0; i < count; ++i) {
+    Interval& own = similarities[i];
+    if (sum_) {
+      // The sum may be far less than what is rounded.
+      own = {weight * own.low - 1e-6F, weight * own.high + 1e-6F};
+    } else if (!by_magnitude_ && (weight != 1.0F || weights_.size() > 1)) {
+      own = {std::max(own.low, 0.0F), std::max(own.high, 0.0F)};
+    }
+  }
+  if (sum_ || weight == 1.0F) return;
+  for (std::size_t i = 0; i < count; ++i) {
+    similarities[i] = {std::pow(similarities[i].low, weight),
+                       std::pow(similarities[i].high, weight)};
+  }
+}
+
+// No less than the scores of pairs whose similarities are within high_ and low_, into most_.
+void SweepWorker::bound_above(std::size_t count) {
+  most_.resize(std::max(most_.size(), count));
+  if (by_magnitude_) {
+    for (std::size_t i = 0; i < count; ++i) {
+      most_[i] = std::max(std::max(low_[0][i] * low_[1][i], low_[0][i] * high_[1][i]),
+                          std::max(high_[0][i] * low_[1][i], high_[0][i] * high_[1][i]));
+    }
+    return;
+  }
+  std::copy_n(high_[0].begin(), count, most_.begin());
+  for (int c = 1; c < codes_.channels(); ++c) {
+    float* most = most_.data();
+    const float* high = high_[c].data();
+    if (sum_) {
+      for (std::size_t i = 0; i < count; ++i) most[i] += high[i];
+    } else {
+      for (std::size_t i = 0; i < count; ++i) most[i] *= high[i];
+    }
+  }
+}
+
+// Puts the columns first that are still in, now that similarities of a channel were measured;
+// returns how many these are.
+std::size_t SweepWorker::keep_of_channels(int channel, float threshold,
+                                          std::vector<std::uint16_t>& columns) {
+  const std::size_t count = columns.size();
+  weigh(channel, count, similar_.data());
+  for (std::size_t i = 0; i < count; ++i) {
+    high_[channel][i] = similar_[i].high;
+    low_[channel][i] = similar_[i].low;
+  }
+  bound_above(count);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint16_t column = columns[i];
+    columns[kept] = column;
+    for (int c = 0; c < codes_.channels(); ++c) {
+      high_[c][kept] = high_[c][i];
+      low_[c][kept] = low_[c][i];
+    }
+    kept += most_[i] * (1.0F + 1e-6F) >= std::min(threshold, columns_.threshold[column]) ? 1 : 0;
+  }
+  return kept;
+}
+
+// The same of two unweighted similarities that are multiplied without signs, in one pass.
+std::size_t SweepWorker::keep_of_pair(int channel, float threshold,
+                                      std::vector<std::uint16_t>& columns) {
+  float* own = high_[channel].data();
+  float* other = high_[1 - channel].data();
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    const std::uint16_t column = columns[i];
+    const float high = std::max(similar_[i].high, 0.0F);
+    const float most = high * other[i];
+    columns[kept] = column;
+    own[kept] = high;
+    other[kept] = other[i];
+    kept += most * (1.0F + 1e-6F) >= std::min(threshold, columns_.threshold[column]) ? 1 : 0;
+  }
+  return kept;
+}
+
+// By the codes of all channels: first the coarse ones of the shortest, since other similarities are
+// at most 1, in the end the fine ones where there are any.
 void SweepWorker::apply_unit_filters(std::int64_t row, std::vector<std::uint16_t>& columns) {
   const SweepEntry& own = rows_.entries[static_cast<std::size_t>(row)];
   const float threshold = rows_.threshold[static_cast<std::size_t>(row)];
-  const bool image_shorter =
-      codes_.text_depth() == 0 || (both_ && codes_.image_depth() <= codes_.text_depth());
-  const auto step = [&](bool image, bool fine) {
-    if (columns.empty()) return;
-    std::vector<Interval>& bounds = image ? image_ : text_;
-    const std::vector<Interval>& others = image ? text_ : image_;
-    places_.clear();
-    for (const std::uint16_t column : columns) places_.push_back(columns_.entries[column].place);
-    bounds.resize(std::max(bounds.size(), columns.size()));
-    measure(own, image, fine, bounds.data());
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < columns.size(); ++i) {
-      const std::uint16_t column = columns[i];
-      const Interval product = both_ ? times(bounds[i], others[i]) : bounds[i];
-      columns[kept] = column;
-      image_[kept] = image_[i];
-      text_[kept] = text_[i];
-      kept +=
-          product.high * (1.0F + 1e-6F) >= std::min(threshold, columns_.threshold[column]) ? 1 : 0;
+  const int channels = codes_.channels();
+  similar_.resize(std::max(similar_.size(), columns.size()));
+  for (int c = 0; c < channels; ++c) {
+    Interval unknown{-1.0F, 1.0F};
+    weigh(c, 1, &unknown);
+    for (auto [bounds, value] :
+         {std::pair(&high_[c], unknown.high), std::pair(&low_[c], unknown.low)}) {
+      if (bounds->size() < columns.size()) bounds->resize(columns.size());
+      std::fill_n(bounds->begin(), columns.size(), value);
     }
-    columns.resize(kept);
-  };
-  const Interval unknown = {signed_ ? -1.0F : 0.0F, 1.0F};
-  for (std::vector<Interval>* bounds : {&image_, &text_}) {
-    if (bounds->size() < columns.size()) bounds->resize(columns.size());
-    std::fill_n(bounds->begin(), columns.size(), unknown);
   }
-  step(image_shorter, false);
-  if (both_) step(!image_shorter, false);
-  if (!codes_.has_fine()) return;
-  step(image_shorter, true);
-  if (both_) step(!image_shorter, true);
-}
-
-// Bounds of the product, no less than what counts: without signs the negative does not.
-SweepWorker::Interval SweepWorker::times(const Interval& a, const Interval& b) const noexcept {
-  if (!signed_) return {0.0F, std::max(a.high, 0.0F) * std::max(b.high, 0.0F)};
-  const float corners[] = {a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high};
-  return {*std::min_element(corners, corners + 4), *std::max_element(corners, corners + 4)};
+  for (const bool fine : {false, true}) {
+    if (fine && !codes_.has_fine()) return;
+    for (const int channel : shortest_first_) {
+      if (columns.empty()) return;
+      places_.clear();
+      for (const std::uint16_t column : columns) places_.push_back(columns_.entries[column].place);
+      measure(own, channel, fine, similar_.data());
+      columns.resize(is_plain_pair_ ? keep_of_pair(channel, threshold, columns)
+                                    : keep_of_channels(channel, threshold, columns));
+    }
+  }
 }
 
 // What is left of some rows of tiles. By column: rows that lie close together want the same ones,

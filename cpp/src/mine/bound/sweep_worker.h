@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/aligned.h"
+#include "mine/bound/filter_plan.h"
 #include "mine/bound/sweep.h"
 
 namespace helip::mining {
@@ -63,9 +64,12 @@ class SweepWorker {
   void refine(std::int64_t row, std::vector<std::uint16_t>& columns);
   void apply_second_filter(std::int64_t row, std::vector<std::uint16_t>& columns);
   void apply_unit_filters(std::int64_t row, std::vector<std::uint16_t>& columns);
-  void measure(const SweepEntry& row, bool image, bool fine, Interval* out);
+  void measure(const SweepEntry& row, int channel, bool fine, Interval* out);
+  void weigh(int channel, std::size_t count, Interval* similarities) const noexcept;
+  void bound_above(std::size_t count);
+  std::size_t keep_of_channels(int channel, float threshold, std::vector<std::uint16_t>& columns);
+  std::size_t keep_of_pair(int channel, float threshold, std::vector<std::uint16_t>& columns);
   const std::int8_t* unpacked(const std::int8_t* fine, std::int64_t depth);
-  Interval times(const Interval& a, const Interval& b) const noexcept;
   void score_passed();
   std::int32_t largest(const std::int32_t* values, std::int64_t count, std::int64_t kept);
   std::int64_t bound_below(const SweepEntry& row);
@@ -79,8 +83,11 @@ class SweepWorker {
   SweepSink& sink_;
   Scorer scorer_;
   const Kernel& kernel_;
-  const bool both_;
-  const bool signed_;
+  const bool by_magnitude_;
+  const bool sum_;
+  bool is_plain_pair_ = false;
+  std::vector<float> weights_;       // of channels
+  std::vector<int> shortest_first_;  // channels
   Codes::Filter filter_ = Codes::kLow;
   const AlignedArray<std::uint8_t> row_panels_;
   const AlignedArray<std::int8_t> column_panels_;
@@ -92,9 +99,12 @@ class SweepWorker {
   std::vector<std::uint32_t> places_;                     // that are measured
   std::vector<const std::int8_t*> pointers_;
   std::vector<std::int32_t> gathered_, coarse_, fine_, mixed_;
-  std::vector<Interval> image_, text_;
+  // Of what channels make of a score, of pairs that are still in.
+  std::vector<float> high_[kMostChannels], low_[kMostChannels];
+  std::vector<float> most_;              // of the scores
   std::vector<BlockPair> passed_pairs_;  // every filter
   std::vector<std::int32_t> seeds_, sorted_;
+  std::vector<Interval> similar_;
   std::vector<float> lower_bounds_, upper_bounds_;  // of scores
   SweepCounts counts_;
 };

@@ -1,5 +1,6 @@
 #include "mine/corpus/corpus.h"
 
+#include <cmath>
 #include <utility>
 
 #include "base/counter_random.h"
@@ -17,30 +18,46 @@ constexpr Names kNames{"image", "text"};
 constexpr Names kQueryNames{"query image", "query text"};
 constexpr Names kCorpusNames{"corpus image", "corpus text"};
 
+std::int64_t rows_of(const Matrices& matrices, const Rules& rules) {
+  if (!rules.channels.empty()) return matrices.channels.front().rows;
+  return rules.use_image ? matrices.image.rows : matrices.text.rows;
+}
+
 }  // namespace
 
-Corpus::Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules,
-               const Kernel& kernel, const NegativesInput* queries)
+Corpus::Corpus(const Matrices& matrices, const Rules& rules, const Kernel& kernel,
+               const NegativesInput* queries)
     : rules_(rules),
       kernel_(kernel),
-      size_((rules.use_image ? image.rows : text.rows) + (queries == nullptr ? 0
-                                                          : rules.use_image
-                                                              ? queries->query_image.rows
-                                                              : queries->query_text.rows)),
-      queries_(queries == nullptr ? 0 : size_ - (rules.use_image ? image.rows : text.rows)),
+      size_(rows_of(matrices, rules) +
+            (queries == nullptr ? 0 : rows_of({queries->query_image, queries->query_text}, rules))),
+      queries_(queries == nullptr ? 0 : size_ - rows_of(matrices, rules)),
       relative_margin_(queries == nullptr ? std::nullopt : queries->relative_margin) {
-  if (queries == nullptr) {
-    if (rules_.use_image) image_.emplace(kNames.image, image, kernel);
-    if (rules_.use_text) text_.emplace(kNames.text, text, kernel);
+  if (!rules_.channels.empty()) {
+    add_channels(matrices.channels);
     return;
   }
+  const auto add = [&](const char* Names::* name, const MatrixView& view,
+                       const MatrixView NegativesInput::* own, double maximum, Verdict duplicate) {
+    channels_.push_back({queries == nullptr ? Rows(kNames.*name, view, kernel)
+                                            : Rows(kQueryNames.*name, queries->*own,
+                                                   kCorpusNames.*name, view, kernel),
+                         maximum, 1.0, duplicate});
+    total_weight_ += 1.0;
+    return static_cast<int>(channels_.size()) - 1;
+  };
   if (rules_.use_image) {
-    image_.emplace(kQueryNames.image, queries->query_image, kCorpusNames.image, image, kernel);
+    image_ = add(&Names::image, matrices.image, &NegativesInput::query_image, rules_.image_max,
+                 Verdict::image_duplicate);
   }
   if (rules_.use_text) {
-    text_.emplace(kQueryNames.text, queries->query_text, kCorpusNames.text, text, kernel);
+    text_ = add(&Names::text, matrices.text, &NegativesInput::query_text, rules_.text_max,
+                Verdict::text_duplicate);
   }
-  const Positives& given = queries->positives;
+  if (queries != nullptr) add_positives(queries->positives);
+}
+
+void Corpus::add_positives(const Positives& given) {
   if (given.begins.empty()) return;
   positive_begins_.push_back(0);
   for (std::size_t query = 0; query + 1 < given.begins.size(); ++query) {
@@ -55,10 +72,24 @@ Corpus::Corpus(const MatrixView& image, const MatrixView& text, const Rules& rul
   }
 }
 
+void Corpus::add_channels(const std::vector<MatrixView>& matrices) {
+  double total = 0.0;
+  for (const ChannelRule& rule : rules_.channels) total += rule.weight;
+  for (std::size_t c = 0; c < matrices.size(); ++c) {
+    const ChannelRule& rule = rules_.channels[c];
+    const double weight = rules_.sum ? rule.weight / total : rule.weight;
+    channels_.push_back(
+        {Rows(rule.name, matrices[c], kernel_), rule.maximum, weight, Verdict::duplicate});
+  }
+  total_weight_ = rules_.sum ? 1.0 : total;
+}
+
 void Corpus::measure(Team& team, RowLengths known) {
-  team.begin_stage("check", size_, size_ * ((image_ ? 1 : 0) + (text_ ? 1 : 0)));
-  if (image_) image_->measure(team, std::move(known.image));
-  if (text_) text_->measure(team, std::move(known.text));
+  known.resize(channels_.size());
+  team.begin_stage("check", size_, size_ * static_cast<std::int64_t>(channels_.size()));
+  for (std::size_t c = 0; c < channels_.size(); ++c) {
+    channels_[c].rows.measure(team, std::move(known[c]));
+  }
   if (relative_margin_) {
     most_.assign(static_cast<std::size_t>(queries_), std::numeric_limits<double>::infinity());
     team.for_blocks(queries_, 64, [&](std::int64_t begin, std::int64_t end, int) {
@@ -67,7 +98,7 @@ void Corpus::measure(Team& team, RowLengths known) {
         double& most = most_[static_cast<std::size_t>(query)];
         for (const std::uint32_t row : positives_of(query)) {
           if (is_zero(row)) continue;  // was not embedded
-          const double score = mining::evaluate(rules_, scorer.similarities(query, row)).score;
+          const double score = evaluate(scorer.similarities(query, row)).score;
           most = std::min(most, score * (1.0 - *relative_margin_));
         }
       }
@@ -77,15 +108,39 @@ void Corpus::measure(Team& team, RowLengths known) {
 }
 
 void Corpus::require_whole() const {
-  if (image_) image_->require_whole();
-  if (text_) text_->require_whole();
+  for (const Channel& channel : channels_) channel.rows.require_whole();
+}
+
+std::int64_t Corpus::dimensions() const noexcept {
+  std::int64_t dimensions = 0;
+  for (const Channel& channel : channels_) dimensions += channel.rows.dimensions();
+  return dimensions;
 }
 
 bool Corpus::is_zero(std::int64_t row) const {
-  return (image_ && image_->length(row) == 0.0) || (text_ && text_->length(row) == 0.0);
+  return std::any_of(channels_.begin(), channels_.end(),
+                     [row](const Channel& channel) { return channel.rows.length(row) == 0.0; });
 }
 
-Rules rules_of(const MineOptions& options) noexcept {
+Evaluation Corpus::evaluate(const ChannelSimilarities& found) const noexcept {
+  double score = rules_.sum ? 0.0 : 1.0;
+  bool clamped = false;
+  Verdict verdict = Verdict::kept;
+  for (std::size_t c = 0; c < channels_.size(); ++c) {
+    const Channel& channel = channels_[c];
+    const double similarity = found[c];
+    if (verdict == Verdict::kept && similarity > channel.maximum) verdict = channel.duplicate;
+    if (rules_.sum) {
+      score += channel.weight * similarity;
+      continue;
+    }
+    clamped |= !rules_.signed_products && similarity < 0.0;
+    score *= channel.weight == 1.0 || clamped ? similarity : std::pow(similarity, channel.weight);
+  }
+  return {clamped ? 0.0 : score, verdict, verdict};
+}
+
+Rules rules_of(const MineOptions& options) {
   Rules rules;
   rules.use_image = options.modality != Modality::text;
   rules.use_text = options.modality != Modality::image;
@@ -95,6 +150,8 @@ Rules rules_of(const MineOptions& options) noexcept {
   rules.min_score = options.min_score;
   rules.use_margin = options.margin.has_value();
   rules.margin = options.margin.value_or(0.0);
+  rules.channels = options.channels;
+  rules.sum = options.score == ScoreKind::sum;
   return rules;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/team.h"
+#include "helip/channels.h"
 #include "helip/matrix.h"
 #include "helip/mine_options.h"
 #include "helip/negatives_input.h"
@@ -26,9 +28,12 @@ struct Rules {
   double min_score = 0.0;
   bool use_margin = false;
   double margin = 0.0;
+  // Of named channels in place of both modalities.
+  bool sum = false;
+  std::vector<ChannelRule> channels;
 };
 
-Rules rules_of(const MineOptions& options) noexcept;
+Rules rules_of(const MineOptions& options);
 
 // Whether a pair counts as hard, or the first filter that keeps it out.
 enum class Verdict : std::uint8_t {
@@ -37,14 +42,18 @@ enum class Verdict : std::uint8_t {
   text_duplicate,
   margin,
   collapsed,
-  positive,           // of queries: a positive of the query
-  positive_duplicate  // of queries: a near duplicate of one
+  positive,            // of queries: a positive of the query
+  positive_duplicate,  // of queries: a near duplicate of one
+  duplicate            // of named channels: above the maximum of one
 };
-inline constexpr int kVerdicts = 7;
+inline constexpr int kVerdicts = 8;
 
 struct Similarities {
   double image, text;  // 1 for a modality that is not used
 };
+
+// Of the channels of a corpus, in their order.
+using ChannelSimilarities = std::array<double, kMostChannels>;
 
 // A pair of a target and a candidate, seen from both.
 struct Evaluation {
@@ -74,23 +83,30 @@ inline void insert_ranked(std::vector<Scored>& best, const Scored& next, std::in
   best.insert(std::upper_bound(best.begin(), best.end(), next, ranks_before), next);
 }
 
-// Of the rows of each modality, see Rows::measure().
-struct RowLengths {
-  std::vector<double> image, text;
+// The rows that are mined: of both modalities, and in place of those of the channels that options
+// name, if any.
+struct Matrices {
+  MatrixView image, text;
+  std::vector<MatrixView> channels = {};
 };
 
-// What mining reads: the rules and the rows of the modalities that they use. Immutable once
-// measured; safe to share between threads.
+// Of the rows of each channel, see Rows::measure(); empty: none are known.
+using RowLengths = std::vector<std::vector<double>>;
+
+// What mining reads: the rules and the rows of the channels that they use, of image and text those
+// that are used unless others are named. Immutable once measured; safe to share between threads.
 //
 // With queries, rows 0 .. queries() - 1 are those, which are targets alone, and what follows are
 // the rows that are candidates alone. Without, each row is both.
 class Corpus {
  public:
-  // `queries`: validated, nullptr for none.
-  Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules, const Kernel& kernel,
+  // Validated; `queries` nullptr for none.
+  Corpus(const Matrices& matrices, const Rules& rules, const Kernel& kernel,
          const NegativesInput* queries = nullptr);
+  Corpus(const MatrixView& image, const MatrixView& text, const Rules& rules, const Kernel& kernel)
+      : Corpus(Matrices{image, text}, rules, kernel) {}
 
-  // Measures the rows of both modalities, but for those that are known, in stage "check".
+  // Measures the rows of all channels, but for those that are known, in stage "check".
   void measure(Team& team, RowLengths known = {});
 
   // Throws corrupt where a file of the rows became shorter while they were read.
@@ -119,21 +135,42 @@ class Corpus {
   }
   const Rules& rules() const noexcept { return rules_; }
   const Kernel& kernel() const noexcept { return kernel_; }
-  const Rows* image() const noexcept { return image_ ? &*image_ : nullptr; }  // nullptr: not used
-  const Rows* text() const noexcept { return text_ ? &*text_ : nullptr; }
-  std::int64_t image_dimensions() const noexcept { return image_ ? image_->dimensions() : 0; }
-  std::int64_t text_dimensions() const noexcept { return text_ ? text_->dimensions() : 0; }
-  std::int64_t dimensions() const noexcept { return image_dimensions() + text_dimensions(); }
-  // Whether a modality that is used has no direction for this row: it scores 0 with every other.
+  struct Channel {
+    Rows rows;
+    double maximum;
+    double weight;
+    Verdict duplicate;  // of a pair above the maximum
+  };
+  const std::vector<Channel>& channels() const noexcept { return channels_; }
+  // Sum of the weights; 1 where the score is their mean.
+  double total_weight() const noexcept { return total_weight_; }
+  const Rows* image() const noexcept { return at(image_); }  // nullptr: not used
+  const Rows* text() const noexcept { return at(text_); }
+  std::int64_t image_dimensions() const noexcept { return dimensions_of(image()); }
+  std::int64_t text_dimensions() const noexcept { return dimensions_of(text()); }
+  std::int64_t dimensions() const noexcept;  // of all channels
+  // Whether a channel has no direction for this row: it scores 0 with every other.
   bool is_zero(std::int64_t row) const;
+  // What the rules say of a pair by its similarities alone, so without the margin.
+  Evaluation evaluate(const ChannelSimilarities& found) const noexcept;
 
  private:
+  const Rows* at(int channel) const noexcept {
+    return channel < 0 ? nullptr : &channels_[static_cast<std::size_t>(channel)].rows;
+  }
+  void add_channels(const std::vector<MatrixView>& matrices);
+  void add_positives(const Positives& given);
+  static std::int64_t dimensions_of(const Rows* rows) noexcept {
+    return rows == nullptr ? 0 : rows->dimensions();
+  }
+
   const Rules rules_;
   const Kernel& kernel_;
   const std::int64_t size_;
   const std::int64_t queries_;
-  std::optional<Rows> image_;
-  std::optional<Rows> text_;
+  std::vector<Channel> channels_;
+  double total_weight_ = 0.0;
+  int image_ = -1, text_ = -1;                // channels
   std::vector<std::size_t> positive_begins_;  // [queries + 1], empty: there are none
   std::vector<std::uint32_t> positives_;
   const std::optional<double> relative_margin_;

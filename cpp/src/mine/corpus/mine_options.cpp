@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::array<const char*, 5> kMethodNames{"auto", "exact", "sample", "hnsw", "partition"};
 constexpr std::array<const char*, 3> kModalityNames{"both", "image", "text"};
+constexpr std::array<const char*, 2> kScoreNames{"product", "sum"};
 constexpr std::array<const char*, 4> kCollapseNames{"none", "image", "text", "both"};
 
 template <typename Enum, std::size_t n>
@@ -116,6 +117,53 @@ void check_collapse(const MineOptions& options) {
   }
 }
 
+void check_channels(const std::vector<MatrixView>& matrices, const MineOptions& options) {
+  const auto& channels = options.channels;
+  const auto count = static_cast<std::int64_t>(channels.size());
+  if (count > kMostChannels) {
+    refuse("channels are " + std::to_string(count) + ", but must be at most " +
+           std::to_string(kMostChannels) + "; put some together into one matrix");
+  }
+  if (matrices.size() != channels.size()) {
+    refuse("channels are " + std::to_string(count) + ", but there are " +
+           std::to_string(matrices.size()) + " matrices; give one for each");
+  }
+  for (std::size_t c = 0; c < channels.size(); ++c) {
+    const ChannelRule& channel = channels[c];
+    const std::string name = "channel '" + excerpt(channel.name) + "'";
+    for (std::size_t other = 0; other < c; ++other) {
+      if (channels[other].name == channel.name) {
+        refuse(name + " is named twice; name each once, with a weight");
+      }
+    }
+    check_share(("maximum of " + name).c_str(), channel.maximum, "use 1 to keep near duplicates");
+    if (!(channel.weight > 0.0 && channel.weight <= 16.0)) {
+      refuse("weight of " + name + " is " + std::to_string(channel.weight) +
+             ", but must be above 0 and at most 16; leave out what is not to count");
+    }
+    check_matrix(name.c_str(), matrices[c]);
+    if (matrices[c].rows != matrices.front().rows) {
+      refuse(name + " has " + std::to_string(matrices[c].rows) + " rows and channel '" +
+             excerpt(channels.front().name) + "' " + std::to_string(matrices.front().rows) +
+             "; row i of all must belong to the same pair");
+    }
+  }
+  const auto only = [&](bool is_used, const std::string& what) {
+    if (is_used) {
+      throw Error(
+          ErrorCode::unsupported,
+          what + ", which is of image and text alone; leave it out, or mine without channels");
+    }
+  };
+  only(options.modality != Modality::both,
+       std::string("modality is '") + name_of(options.modality) + "'");
+  only(options.signed_products, "signed is on");
+  only(options.margin.has_value(), "margin is " + std::to_string(options.margin.value_or(0.0)));
+  only(options.collapse != Collapse::none,
+       std::string("collapse is '") + name_of(options.collapse) + "'");
+  only(options.method == MiningMethod::hnsw, "method is 'hnsw'");
+}
+
 }  // namespace
 
 const char* name_of(MiningMethod method) noexcept {
@@ -131,6 +179,13 @@ Modality modality_from_name(const std::string& name) {
   return from_name<Modality>(kModalityNames, "modality", name);
 }
 
+const char* name_of(ScoreKind score) noexcept {
+  return kScoreNames[static_cast<std::size_t>(score)];
+}
+ScoreKind score_from_name(const std::string& name) {
+  return from_name<ScoreKind>(kScoreNames, "score", name);
+}
+
 const char* name_of(Collapse collapse) noexcept {
   return kCollapseNames[static_cast<std::size_t>(collapse)];
 }
@@ -140,7 +195,8 @@ Collapse collapse_from_name(const std::string& name) {
 
 namespace mining {
 
-void validate(const MatrixView& image, const MatrixView& text, const MineOptions& options) {
+void validate(const Matrices& matrices, const MineOptions& options) {
+  const auto& [image, text, channels] = matrices;
   check_at_least("k", options.k, 1);
   if (options.k > 0x7fffffff) {
     refuse("k is " + std::to_string(options.k) + ", but must be at most 2147483647");
@@ -166,26 +222,41 @@ void validate(const MatrixView& image, const MatrixView& text, const MineOptions
   }
   check_at_least("memory", options.memory, 0);
 
-  const Rules rules = rules_of(options);
-  if (rules.use_image) check_matrix("image", image);
-  if (rules.use_text) check_matrix("text", text);
-  if (rules.use_image && rules.use_text && image.rows != text.rows) {
-    refuse("image embeddings have " + std::to_string(image.rows) +
-           " rows and text embeddings have " + std::to_string(text.rows) +
-           " rows; row i of both must be pair i");
+  if (!options.channels.empty()) {
+    check_channels(channels, options);
+  } else {
+    const Rules rules = rules_of(options);
+    if (rules.use_image) check_matrix("image", image);
+    if (rules.use_text) check_matrix("text", text);
+    if (rules.use_image && rules.use_text && image.rows != text.rows) {
+      refuse("image embeddings have " + std::to_string(image.rows) +
+             " rows and text embeddings have " + std::to_string(text.rows) +
+             " rows; row i of both must be pair i");
+    }
+    check_margin(image, text, options);
+    check_collapse(options);
+    if (options.score != ScoreKind::product) {
+      refuse("score is 'sum', which is of channels; give channels, such as image and text");
+    }
   }
-  check_margin(image, text, options);
-  check_collapse(options);
-  const std::int64_t rows = row_count(image, text, options);
+  const std::int64_t rows = row_count(matrices, options);
   if (options.method == MiningMethod::sample && options.candidates > rows) {
     refuse("candidates is " + std::to_string(options.candidates) + ", but the data set has " +
            std::to_string(rows) + " rows; use at most that many, or 0 for the default");
   }
 }
 
-std::int64_t row_count(const MatrixView& image, const MatrixView& text,
-                       const MineOptions& options) noexcept {
-  return options.modality == Modality::text ? text.rows : image.rows;
+Matrices matrices_of(const EmbeddingStore& store, const MineOptions& options) {
+  Matrices matrices{store.image(), store.text()};
+  for (const ChannelRule& channel : options.channels) {
+    matrices.channels.push_back(store.matrix(channel.name));
+  }
+  return matrices;
+}
+
+std::int64_t row_count(const Matrices& matrices, const MineOptions& options) noexcept {
+  if (!matrices.channels.empty()) return matrices.channels.front().rows;
+  return options.modality == Modality::text ? matrices.text.rows : matrices.image.rows;
 }
 
 }  // namespace mining

@@ -7,21 +7,25 @@
 #include <stdexcept>
 
 #include "base/floating_mode.h"
+#include "helip/embedding_store.h"
 #include "helip/error.h"
 #include "helip/matrix.h"
 #include "helip/mine_options.h"
+#include "mine/corpus/corpus.h"
 
 namespace helip::mining {
 
 inline constexpr std::int64_t kMaxRows = 0x7fffffff;  // have places of 31 bits while they are mined
 
+// Throws invalid_argument for a channel that the store has not.
+Matrices matrices_of(const EmbeddingStore& store, const MineOptions& options);
+
 // Checks every option and that the matrices fit them and each other. Throws invalid_argument.
 // Values are checked later, in the pass that measures the rows.
-void validate(const MatrixView& image, const MatrixView& text, const MineOptions& options);
+void validate(const Matrices& matrices, const MineOptions& options);
 
-// Number of pairs: rows of the matrices that the modality uses.
-std::int64_t row_count(const MatrixView& image, const MatrixView& text,
-                       const MineOptions& options) noexcept;
+// Number of pairs: rows of the matrices that are used.
+std::int64_t row_count(const Matrices& matrices, const MineOptions& options) noexcept;
 
 // Rounds to nearest. Allocations that fail in the calling thread become Errors; those of a team's
 // threads are already.

@@ -87,8 +87,15 @@ void validate(const NegativesInput& input, const MineOptions& options) {
              ", but there are no positives that it could be held against; give positives");
     }
   }
-  validate(input.corpus_image, input.corpus_text, options);
-  validate(input.query_image, input.query_text, options);
+  if (!options.channels.empty()) {
+    throw Error(ErrorCode::unsupported,
+                "channels are given, which are of pairs of one data set; queries are mined by "
+                "image, by text or by both");
+  }
+  const Matrices query_matrices{input.query_image, input.query_text};
+  const Matrices corpus_matrices{input.corpus_image, input.corpus_text};
+  validate(corpus_matrices, options);
+  validate(query_matrices, options);
   const auto check_columns = [](const char* name, const MatrixView& queries,
                                 const MatrixView& corpus) {
     if (queries.cols == corpus.cols) return;
@@ -99,8 +106,8 @@ void validate(const NegativesInput& input, const MineOptions& options) {
   const Rules rules = rules_of(options);
   if (rules.use_image) check_columns("image", input.query_image, input.corpus_image);
   if (rules.use_text) check_columns("text", input.query_text, input.corpus_text);
-  const std::int64_t queries = row_count(input.query_image, input.query_text, options);
-  const std::int64_t corpus = row_count(input.corpus_image, input.corpus_text, options);
+  const std::int64_t queries = row_count(query_matrices, options);
+  const std::int64_t corpus = row_count(corpus_matrices, options);
   if (queries < 1 || corpus < 1) {
     refuse("there are " + std::to_string(queries) + " queries and " + std::to_string(corpus) +
            " rows of a corpus, but must be at least 1 of both");

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "helip/error.h"
 #include "io/mapped_files.h"
@@ -21,8 +22,8 @@ bool is_aligned(const MatrixView& view) {
 
 }  // namespace
 
-Rows::Segment::Segment(const char* name_, const MatrixView& view_)
-    : name(name_),
+Rows::Segment::Segment(std::string name_, const MatrixView& view_)
+    : name(std::move(name_)),
       view(view_),
       scale(view_.scale),
       deleted(view_.deleted),
@@ -30,10 +31,10 @@ Rows::Segment::Segment(const char* name_, const MatrixView& view_)
   view.scale = nullptr;
 }
 
-Rows::Rows(const char* name, const MatrixView& view, const Kernel& kernel)
+Rows::Rows(const std::string& name, const MatrixView& view, const Kernel& kernel)
     : Rows(name, view, name, MatrixView(), kernel) {}
 
-Rows::Rows(const char* first_name, const MatrixView& first, const char* second_name,
+Rows::Rows(const std::string& first_name, const MatrixView& first, const std::string& second_name,
            const MatrixView& second, const Kernel& kernel)
     : first_(first_name, first), second_(second_name, second), kernel_(kernel) {}
 
@@ -65,9 +66,9 @@ void Rows::measure(Team& team, std::vector<double> known) {
 }
 
 void Rows::refuse(std::int64_t row) const {
-  const char* name = of(row).name;
+  const std::string& name = of(row).name;
   throw Error(ErrorCode::invalid_argument,
-              std::string(name) + " embedding of row " + std::to_string(row) +
+              name + " embedding of row " + std::to_string(row) +
                   " holds a NaN or an infinity; embed that sample again or store a zero row");
 }
 

@@ -1,9 +1,10 @@
-// The rows of one modality: their lengths, their exact cosines, and float32 unit vectors.
+// The rows of one channel: their lengths, their exact cosines, and float32 unit vectors.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "base/team.h"
@@ -34,9 +35,9 @@ inline constexpr double kUnknownLength = std::numeric_limits<double>::quiet_NaN(
 class Rows {
  public:
   // `name` such as "image", for messages.
-  Rows(const char* name, const MatrixView& view, const Kernel& kernel);
+  Rows(const std::string& name, const MatrixView& view, const Kernel& kernel);
   // The rows of `first`, then those of `second`: of as many columns, of any dtype each.
-  Rows(const char* first_name, const MatrixView& first, const char* second_name,
+  Rows(const std::string& first_name, const MatrixView& first, const std::string& second_name,
        const MatrixView& second, const Kernel& kernel);
 
   std::int64_t size() const noexcept { return first_.view.rows + second_.view.rows; }
@@ -76,9 +77,9 @@ class Rows {
 
  private:
   struct Segment {
-    Segment(const char* name, const MatrixView& view);
+    Segment(std::string name, const MatrixView& view);
 
-    const char* name;
+    std::string name;
     MatrixView view;               // without its scale: int8 gives the codes
     const float* scale = nullptr;  // int8 only
     const std::uint8_t* deleted;   // nullptr: no row

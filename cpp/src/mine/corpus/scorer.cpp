@@ -6,9 +6,11 @@
 namespace helip::mining {
 
 Scorer::Scorer(const Corpus& corpus, std::size_t recent)
-    : corpus_(corpus), image_(recent), text_(recent) {}
+    : corpus_(corpus),
+      recent_(corpus.channels().size(), RecentRows(recent)),
+      positives_(corpus.channels().size(), RecentRows(1)) {}
 
-Similarities Scorer::similarities(std::int64_t target, std::int64_t candidate) {
+ChannelSimilarities Scorer::similarities(std::int64_t target, std::int64_t candidate) {
   // Either may be the row that comes again and again, and is worth keeping.
   if (candidate == loaded_ || (target != loaded_ && candidate == last_candidate_)) {
     std::swap(target, candidate);
@@ -16,9 +18,11 @@ Similarities Scorer::similarities(std::int64_t target, std::int64_t candidate) {
     last_candidate_ = candidate;
   }
   loaded_ = target;
-  Similarities found{1.0, 1.0};
-  if (const Rows* rows = corpus_.image()) found.image = image_.cosine(*rows, target, candidate);
-  if (const Rows* rows = corpus_.text()) found.text = text_.cosine(*rows, target, candidate);
+  ChannelSimilarities found;
+  const auto& channels = corpus_.channels();
+  for (std::size_t c = 0; c < channels.size(); ++c) {
+    found[c] = recent_[c].cosine(channels[c].rows, target, candidate);
+  }
   return found;
 }
 
@@ -39,7 +43,9 @@ double Scorer::RecentRows::cosine(const Rows& rows, std::int64_t first, std::int
 
 Evaluation Scorer::evaluate(std::int64_t target, std::int64_t candidate) {
   const Rules& rules = corpus_.rules();
-  Evaluation evaluated = mining::evaluate(rules, similarities(target, candidate));
+  Evaluation evaluated = corpus_.evaluate(similarities(target, candidate));
+  // A cosine of 0 does not tell, and a mean of others could be more.
+  if (rules.sum && (corpus_.is_zero(target) || corpus_.is_zero(candidate))) evaluated.score = 0.0;
   if (rules.use_margin && evaluated.target == Verdict::kept && evaluated.score > rules.min_score) {
     const double nearest = std::max(cross(target, candidate), cross(candidate, target));
     if (nearest > cross(target, target) - rules.margin) evaluated.target = Verdict::margin;
@@ -56,13 +62,12 @@ Verdict Scorer::verdict_of(std::int64_t query, std::int64_t candidate,
   if (evaluated.score > corpus_.most(query)) return Verdict::margin;
   const Rules& rules = corpus_.rules();
   for (const std::uint32_t positive : positives) {
-    const auto is_alike = [&](const Rows* rows, RecentRows& recent, double maximum) {
-      return rows != nullptr && maximum < 1.0 &&
-             recent.cosine(*rows, candidate, positive) > maximum;
-    };
-    if (is_alike(corpus_.image(), positive_image_, rules.image_max) ||
-        is_alike(corpus_.text(), positive_text_, rules.text_max)) {
-      return Verdict::positive_duplicate;
+    for (std::size_t c = 0; c < corpus_.channels().size(); ++c) {
+      const Corpus::Channel& channel = corpus_.channels()[c];
+      if (channel.maximum < 1.0 &&
+          positives_[c].cosine(channel.rows, candidate, positive) > channel.maximum) {
+        return Verdict::positive_duplicate;
+      }
     }
   }
   return Verdict::kept;

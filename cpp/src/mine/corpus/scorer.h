@@ -15,13 +15,13 @@ namespace helip::mining {
 class Scorer {
  public:
   static constexpr std::size_t kRecentRows = 256;  // for a block of pairs, of some 100 rows
-  // `recent`: rows of each modality that are kept converted, where the same few come again and
+  // `recent`: rows of each channel that are kept converted, where the same few come again and
   // again, as in a block of pairs.
   explicit Scorer(const Corpus& corpus, std::size_t recent = 1);
   Scorer(const Scorer&) = delete;
   Scorer& operator=(const Scorer&) = delete;
 
-  Similarities similarities(std::int64_t target, std::int64_t candidate);
+  ChannelSimilarities similarities(std::int64_t target, std::int64_t candidate);
   // The score, the same bits when the roles are exchanged. `candidate` differs from `target`.
   Evaluation evaluate(std::int64_t target, std::int64_t candidate);
   // That of a query and a candidate that were evaluated, with what its positives say: a cosine for
@@ -30,14 +30,13 @@ class Scorer {
 
   // Asks for the rows of a candidate that evaluate() will get next: pools are scattered in memory.
   void prefetch(std::int64_t candidate) const noexcept {
-    if (const Rows* image = corpus_.image()) image->prefetch(candidate);
-    if (const Rows* text = corpus_.text()) text->prefetch(candidate);
+    for (const Corpus::Channel& channel : corpus_.channels()) channel.rows.prefetch(candidate);
   }
 
   const Corpus& corpus() const noexcept { return corpus_; }
 
  private:
-  // Rows of one modality that were read last: to convert a row of float16 or int8 takes as long as
+  // Rows of one channel that were read last: to convert a row of float16 or int8 takes as long as
   // to multiply it.
   class RecentRows {
    public:
@@ -61,8 +60,8 @@ class Scorer {
   const Corpus& corpus_;
   std::int64_t loaded_ = -1;
   std::int64_t last_candidate_ = -1;
-  RecentRows image_, text_;
-  RecentRows positive_image_{1}, positive_text_{1};
+  std::vector<RecentRows> recent_;     // of each channel
+  std::vector<RecentRows> positives_;  // likewise
   std::vector<double> wide_image_, wide_text_;
 };
 

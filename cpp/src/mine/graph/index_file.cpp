@@ -246,7 +246,7 @@ MineOptions checked_matrices(const MatrixView& image, const MatrixView& text,
   mine.image_max = options.image_max;
   mine.text_max = options.text_max;
   mine.threads = threads;
-  validate(image, text, mine);
+  validate(Matrices{image, text}, mine);
   return mine;
 }
 

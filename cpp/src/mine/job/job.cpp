@@ -61,15 +61,13 @@ std::optional<CodesFolder> codes_folder(const MineOptions& options, const Embedd
   return CodesFolder{store.path() / "codes", false};
 }
 
-Job::Job(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
-         std::filesystem::path scratch, const ProgressCallback& progress,
-         const NegativesInput* queries)
-    : image_(image),
-      text_(text),
+Job::Job(Matrices matrices, const MineOptions& asked, std::filesystem::path scratch,
+         const ProgressCallback& progress, const NegativesInput* queries)
+    : matrices_(std::move(matrices)),
       options_(asked),
       scratch_(std::move(scratch)),
       progress_(progress),
-      corpus_(image, text, rules_of(options_), select_kernel(), queries),
+      corpus_(matrices_, rules_of(options_), select_kernel(), queries),
       team_(options_.threads, progress) {
   if (options_.method == MiningMethod::automatic) {
     options_.method = targets() <= kExactRows || queries != nullptr
@@ -94,7 +92,7 @@ void Job::prepare(MethodCheckpoint* checkpoint, SharedRounds* rounds) {
   corpus_.measure(team_, codes_ && codes_->found() ? codes_->lengths() : RowLengths{});
   const std::int64_t memory = memory_budget(options_);
   if (options_.collapse != Collapse::none) {
-    groups_ = duplicate_groups(image_, text_, options_, memory, scratch_, team_);
+    groups_ = duplicate_groups(matrices_.image, matrices_.text, options_, memory, scratch_, team_);
     // Queries are no candidates: each is a group of its own.
     const auto queries = static_cast<std::uint32_t>(corpus_.queries());
     for (std::uint32_t& group : groups_) group += queries;
@@ -134,13 +132,13 @@ std::string Job::mine(const TargetRange& targets, HardPairSink& sink, MethodChec
   return report_json(report, filters, options_, targets, corpus_, hindrance);
 }
 
-HardPairs mine_table(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
+HardPairs mine_table(const Matrices& matrices, const MineOptions& asked,
                      const ProgressCallback& progress, const std::filesystem::path& out,
                      HardPairs::Origin origin, ExistingTable existing, DroppedPairs* dropped,
                      const EmbeddingStore* store) {
-  validate(image, text, asked);
-  HardPairsWriter writer(out, row_count(image, text, asked), asked.k, existing);
-  Job job(image, text, asked, scratch_folder(out), progress);
+  validate(matrices, asked);
+  HardPairsWriter writer(out, row_count(matrices, asked), asked.k, existing);
+  Job job(matrices, asked, scratch_folder(out), progress);
   if (store != nullptr) job.keep_codes_of(*store);
   OrderedJson report = OrderedJson::parse(job.mine_all(writer, nullptr, dropped));
   if (!origin.report_json.empty()) report.update(OrderedJson::parse(origin.report_json));

@@ -16,6 +16,7 @@
 #include "helip/parts.h"
 #include "helip/progress.h"
 #include "mine/corpus/corpus.h"
+#include "mine/corpus/mine_options.h"
 #include "mine/method/method.h"
 
 namespace helip::mining {
@@ -32,9 +33,8 @@ class Job {
  public:
   // Decides what method automatic means. `asked` and the matrices are validated; `scratch`: see
   // MethodContext. `queries`: that are mined in the rows of the matrices, nullptr: the rows are.
-  Job(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
-      std::filesystem::path scratch, const ProgressCallback& progress,
-      const NegativesInput* queries = nullptr);
+  Job(Matrices matrices, const MineOptions& asked, std::filesystem::path scratch,
+      const ProgressCallback& progress, const NegativesInput* queries = nullptr);
 
   std::int64_t targets() const noexcept { return corpus_.targets(); }
   const MineOptions& options() const noexcept { return options_; }
@@ -63,8 +63,7 @@ class Job {
  private:
   void prepare(MethodCheckpoint* checkpoint, SharedRounds* rounds);
 
-  const MatrixView image_;
-  const MatrixView text_;
+  const Matrices matrices_;
   MineOptions options_;
   const std::filesystem::path scratch_;
   const ProgressCallback& progress_;
@@ -75,10 +74,10 @@ class Job {
   std::optional<MethodContext> context_;  // from the first mine() on
 };
 
-// Mines two matrices, whatever their rows are, to a table; `out` empty: in memory. Fields of
+// Mines matrices, whatever their rows are, to a table; `out` empty: in memory. Fields of
 // `origin.report_json` are added to the report. `store`: that they are of, if any; its codes are
 // kept.
-HardPairs mine_table(const MatrixView& image, const MatrixView& text, const MineOptions& asked,
+HardPairs mine_table(const Matrices& matrices, const MineOptions& asked,
                      const ProgressCallback& progress, const std::filesystem::path& out,
                      HardPairs::Origin origin, ExistingTable existing = ExistingTable::refuse,
                      DroppedPairs* dropped = nullptr, const EmbeddingStore* store = nullptr);

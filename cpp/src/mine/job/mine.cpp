@@ -29,7 +29,8 @@ using mining::entry_point;
 // With a checkpoint beside the table.
 HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
                   MineOptions options, const ProgressCallback& progress) {
-  mining::validate(store.image(), store.text(), options);
+  const mining::Matrices matrices = mining::matrices_of(store, options);
+  mining::validate(matrices, options);
   mining::check_codes_folder(options.codes, out);
   // Owns the place until the table is there.
   HardPairsWriter writer(out, store.size(), options.k);
@@ -38,7 +39,7 @@ HardPairs mine_to(const std::filesystem::path& out, const EmbeddingStore& store,
     // What was begun decides: a machine measured twice may choose otherwise.
     options.method = mining::method_of_checkpoint(folder).value_or(options.method);
   }
-  mining::Job job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
+  mining::Job job(matrices, options, mining::scratch_folder(out), progress);
   job.keep_codes_of(store);
   mining::Checkpoint checkpoint(folder, mining::identity_of(store, job.options()),
                                 options.checkpoint, progress);
@@ -81,16 +82,8 @@ void check_candidates(const MatrixView& candidates, std::size_t targets, std::in
   }
 }
 
-// Lengths of all rows are worth a pass over the matrices when about as many would be read anyhow.
-void measure_if_worth(Corpus& corpus, std::int64_t reads, Team& team) {
-  if (reads >= corpus.size() / 2) corpus.measure(team);
-}
-
-}  // namespace
-
-HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOptions& options,
-               const ProgressCallback& progress, const std::filesystem::path& out,
-               DroppedPairs* dropped) {
+// Bare arrays have no fingerprint.
+void check_for_arrays(const MineOptions& options) {
   if (options.parts != 1) {
     throw Error(ErrorCode::invalid_argument,
                 "parts is " + std::to_string(options.parts) +
@@ -103,8 +96,40 @@ HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOption
                     "; bare arrays have no fingerprint by which codes could be told apart, so mine "
                     "a store, or drop codes");
   }
+}
+
+mining::Matrices named_matrices(const std::vector<MatrixView>& channels,
+                                const MineOptions& options) {
+  if (!options.channels.empty()) return {{}, {}, channels};
+  throw Error(ErrorCode::invalid_argument, "the options name no channels; give one for each of " +
+                                               std::to_string(channels.size()) + " matrices");
+}
+
+MinePlan plan_of(const mining::Matrices& matrices, const MineOptions& options,
+                 const ProgressCallback& progress) {
+  mining::validate(matrices, options);
+  const Corpus corpus(matrices, mining::rules_of(options), mining::select_kernel());
+  Team team(options.threads, progress);
+  team.begin_stage("plan", corpus.size(), 1);
+  mining::Planned planned = mining::make_plan(corpus, options, team);
+  team.end_stage();
+  planned.plan.filters = mining::filters_json(planned.filters).dump();
+  return planned.plan;
+}
+
+// Lengths of all rows are worth a pass over the matrices when about as many would be read anyhow.
+void measure_if_worth(Corpus& corpus, std::int64_t reads, Team& team) {
+  if (reads >= corpus.size() / 2) corpus.measure(team);
+}
+
+}  // namespace
+
+HardPairs mine(const MatrixView& image, const MatrixView& text, const MineOptions& options,
+               const ProgressCallback& progress, const std::filesystem::path& out,
+               DroppedPairs* dropped) {
+  check_for_arrays(options);
   return entry_point([&] {
-    return mining::mine_table(image, text, options, progress, out, {}, ExistingTable::refuse,
+    return mining::mine_table({image, text}, options, progress, out, {}, ExistingTable::refuse,
                               dropped);
   });
 }
@@ -117,28 +142,33 @@ HardPairs mine(const EmbeddingStore& store, const MineOptions& options,
     HardPairs::Origin origin;
     origin.fingerprint = store.fingerprint();
     origin.data_fingerprint = store.data_fingerprint();
-    return mining::mine_table(store.image(), store.text(), options, progress, {}, origin,
+    return mining::mine_table(mining::matrices_of(store, options), options, progress, {}, origin,
                               ExistingTable::refuse, nullptr, &store);
+  });
+}
+
+HardPairs mine_channels(const std::vector<MatrixView>& channels, const MineOptions& options,
+                        const ProgressCallback& progress, const std::filesystem::path& out) {
+  check_for_arrays(options);
+  return entry_point([&] {
+    return mining::mine_table(named_matrices(channels, options), options, progress, out, {});
   });
 }
 
 MinePlan plan(const MatrixView& image, const MatrixView& text, const MineOptions& options,
               const ProgressCallback& progress) {
-  return entry_point([&] {
-    mining::validate(image, text, options);
-    const Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
-    Team team(options.threads, progress);
-    team.begin_stage("plan", corpus.size(), 1);
-    mining::Planned planned = mining::make_plan(corpus, options, team);
-    team.end_stage();
-    planned.plan.filters = mining::filters_json(planned.filters).dump();
-    return planned.plan;
-  });
+  return entry_point([&] { return plan_of({image, text}, options, progress); });
+}
+
+MinePlan plan_channels(const std::vector<MatrixView>& channels, const MineOptions& options,
+                       const ProgressCallback& progress) {
+  return entry_point([&] { return plan_of(named_matrices(channels, options), options, progress); });
 }
 
 MinePlan plan(const EmbeddingStore& store, const MineOptions& options,
               const ProgressCallback& progress) {
-  return plan(store.image(), store.text(), options, progress);
+  return entry_point(
+      [&] { return plan_of(mining::matrices_of(store, options), options, progress); });
 }
 
 HardPairBand rerank(const MatrixView& image, const MatrixView& text,
@@ -146,8 +176,8 @@ HardPairBand rerank(const MatrixView& image, const MatrixView& text,
                     const MineOptions& options, const ProgressCallback& progress,
                     DroppedPairs* dropped) {
   return entry_point([&] {
-    mining::validate(image, text, options);
-    const std::int64_t rows = mining::row_count(image, text, options);
+    mining::validate(mining::Matrices{image, text}, options);
+    const std::int64_t rows = mining::row_count({image, text}, options);
     check_targets(targets, rows);
     check_candidates(candidates, targets.size(), rows);
     Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
@@ -190,8 +220,8 @@ HardPairBand mine_targets(const MatrixView& image, const MatrixView& text,
                           const std::vector<std::int64_t>& targets, const MineOptions& options,
                           const ProgressCallback& progress) {
   return entry_point([&] {
-    mining::validate(image, text, options);
-    check_targets(targets, mining::row_count(image, text, options));
+    mining::validate(mining::Matrices{image, text}, options);
+    check_targets(targets, mining::row_count({image, text}, options));
     Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
     if (targets.empty()) return mining::make_band(0, 0, options.k);
     Team team(options.threads, progress);

@@ -24,10 +24,10 @@ HardNegatives mine_negatives(const NegativesInput& input, const MineOptions& opt
   return mining::entry_point([&] {
     if (options.parts != 1) return mining::mine_in_parts(input, options, progress, out);
     mining::validate(input, options);
-    mining::Job job(input.corpus_image, input.corpus_text, options, mining::scratch_folder(out),
+    mining::Job job({input.corpus_image, input.corpus_text}, options, mining::scratch_folder(out),
                     progress, &input);
     HardNegativesWriter writer(out, job.targets(),
-                               mining::row_count(input.corpus_image, input.corpus_text, options),
+                               mining::row_count({input.corpus_image, input.corpus_text}, options),
                                options.k);
     HardPairs::Origin origin;
     if (input.queries != nullptr) {

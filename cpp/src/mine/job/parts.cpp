@@ -52,10 +52,10 @@ struct Pairs {
   const EmbeddingStore& of_targets() const { return store; }
   std::optional<std::int64_t> corpus_rows() const { return {}; }
   void check(const MineOptions& options) const {
-    mining::validate(store.image(), store.text(), options);
+    mining::validate(mining::matrices_of(store, options), options);
   }
   Job job(const MineOptions& options, const fs::path& out, const ProgressCallback& progress) const {
-    return Job(store.image(), store.text(), options, mining::scratch_folder(out), progress);
+    return Job(mining::matrices_of(store, options), options, mining::scratch_folder(out), progress);
   }
   void keep_codes(Job& job) const { job.keep_codes_of(store); }
   std::string text(const MineOptions& options) const { return mining::options_json(options); }
@@ -74,7 +74,7 @@ struct Negatives {
   std::optional<std::int64_t> corpus_rows() const { return input.corpus->size(); }
   void check(const MineOptions& options) const { mining::validate(input, options); }
   Job job(const MineOptions& options, const fs::path& out, const ProgressCallback& progress) const {
-    return Job(input.corpus_image, input.corpus_text, options, mining::scratch_folder(out),
+    return Job({input.corpus_image, input.corpus_text}, options, mining::scratch_folder(out),
                progress, &input);
   }
   void keep_codes(Job&) const {}

@@ -11,22 +11,29 @@
 namespace helip::mining {
 
 std::string options_json(const MineOptions& options) {
-  return OrderedJson{
-      {"k", options.k},
-      {"method", name_of(options.method)},
-      {"modality", name_of(options.modality)},
-      {"image_max", options.image_max},
-      {"text_max", options.text_max},
-      {"min_score", options.min_score},
-      {"signed", options.signed_products},
-      {"margin", options.margin ? OrderedJson(*options.margin) : OrderedJson(nullptr)},
-      {"skip", options.skip},
-      {"collapse", name_of(options.collapse)},
-      {"candidates", options.candidates},
-      {"refresh", options.refresh},
-      {"seed", options.seed},
-      {"recall", options.recall}}
-      .dump();
+  OrderedJson json{{"k", options.k},
+                   {"method", name_of(options.method)},
+                   {"modality", name_of(options.modality)},
+                   {"image_max", options.image_max},
+                   {"text_max", options.text_max},
+                   {"min_score", options.min_score},
+                   {"signed", options.signed_products},
+                   {"margin", options.margin ? OrderedJson(*options.margin) : OrderedJson(nullptr)},
+                   {"skip", options.skip},
+                   {"collapse", name_of(options.collapse)},
+                   {"candidates", options.candidates},
+                   {"refresh", options.refresh},
+                   {"seed", options.seed},
+                   {"recall", options.recall}};
+  if (!options.channels.empty()) {
+    json["score"] = name_of(options.score);
+    json["channels"] = OrderedJson::array();
+    for (const ChannelRule& channel : options.channels) {
+      // As an array: members of an object would come back in another order.
+      json["channels"].push_back({channel.name, channel.maximum, channel.weight});
+    }
+  }
+  return json.dump();
 }
 
 std::string options_json(const MineOptions& options, const NegativesInput& queries) {
@@ -37,13 +44,13 @@ std::string options_json(const MineOptions& options, const NegativesInput& queri
   const EmbeddingStore* corpus = queries.corpus;
   json["corpus"] = corpus == nullptr ? "" : corpus->fingerprint();
   json["corpus_data"] = corpus == nullptr ? "" : corpus->data_fingerprint();
-  json["corpus_rows"] = row_count(queries.corpus_image, queries.corpus_text, options);
+  json["corpus_rows"] = row_count({queries.corpus_image, queries.corpus_text}, options);
   return json.dump();
 }
 
 // Shares of a sample's pairs that each filter lets pass; of the pairs that reach the score itself.
 OrderedJson filters_json(const FilterPlan& filters) {
-  OrderedJson json{{"weight", filters.weight},
+  OrderedJson json{{"factors", filters.factors},
                    {"high_share", filters.high_share},
                    {"dimensions", {filters.high, filters.low, filters.second}},
                    {"passed", OrderedJson::object()}};
@@ -86,6 +93,7 @@ std::string report_json(const MethodReport& report, const FilterPlan* filters,
                      {"margin", kept_out(Verdict::margin)},
                      {"collapsed", kept_out(Verdict::collapsed)},
                      {"skipped", drops.skipped}}}};
+  if (!options.channels.empty()) json["drops"]["duplicate"] = kept_out(Verdict::duplicate);
   if (corpus.queries() > 0) {
     json["drops"]["positive"] = kept_out(Verdict::positive);
     json["drops"]["positive_duplicate"] = kept_out(Verdict::positive_duplicate);
@@ -147,6 +155,9 @@ OrderedJson codes_identity(const EmbeddingStore& store, const MineOptions& optio
   const OrderedJson all = OrderedJson::parse(options_json(options));
   for (const char* rule : {"modality", "image_max", "text_max", "min_score", "signed", "margin"}) {
     identity[rule] = all.at(rule);
+  }
+  for (const char* rule : {"score", "channels"}) {
+    if (all.contains(rule)) identity[rule] = all.at(rule);
   }
   return with_program(std::move(identity));
 }

@@ -45,7 +45,7 @@ MineOptions share_options(const EmbeddingStore& store, std::int64_t count, MineO
                                             "'; work is shared out for 'exact' and 'partition'");
   }
   options.parts = 1;
-  validate(store.image(), store.text(), options);
+  validate(matrices_of(store, options), options);
   check_number("shares", count, store.size());
   return options;
 }
@@ -252,7 +252,7 @@ std::int64_t prepare_shares(const EmbeddingStore& store, std::int64_t count,
     const MineOptions options = share_options(store, count, asked);
     const ShareFiles files(folder, identity_of(store, options), count);
     if (files.has(files.ranges())) return kWithin;
-    Job job(store.image(), store.text(), options, scratch_folder(folder), progress);
+    Job job(matrices_of(store, options), options, scratch_folder(folder), progress);
     job.keep_codes_of(store);
     if (options.method == MiningMethod::partition) {
       make_directory(files.rounds());
@@ -284,7 +284,7 @@ void mine_share(const EmbeddingStore& store, const Share& share, const MineOptio
     const bool has_rounds = has_manifest(files.rounds());
     check_share(share, !has_rounds);
     if (files.has(files.place_of(share.step, share.index))) return;
-    Job job(store.image(), store.text(), options, scratch_folder(folder), progress);
+    Job job(matrices_of(store, options), options, scratch_folder(folder), progress);
     job.keep_codes_of(store);
     if (!has_rounds) return mine_ranges(job, files, share);
     OthersCheckpoint state(files.rounds(), files.identity(), SavedPools::thresholds);
@@ -310,7 +310,7 @@ std::optional<HardPairs> merge_shares(const EmbeddingStore& store, std::int64_t 
     }
     const std::int64_t rows = store.size();
     HardPairsWriter writer(out, rows, options.k);
-    Job job(store.image(), store.text(), options, scratch_folder(out), progress);
+    Job job(matrices_of(store, options), options, scratch_folder(out), progress);
     job.keep_codes_of(store);
     HardPairs::Origin origin{
         store.fingerprint(), store.data_fingerprint(), options_json(options), {}};

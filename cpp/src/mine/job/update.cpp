@@ -60,6 +60,13 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
     if (!json.at("margin").is_null()) options.margin = json.at("margin").get<double>();
     options.skip = integer_of(json.at("skip"));
     options.collapse = collapse_from_name(json.at("collapse").get<std::string>());
+    if (json.contains("channels")) {
+      options.score = score_from_name(json.at("score").get<std::string>());
+      for (const OrderedJson& channel : json.at("channels")) {
+        options.channels.push_back({channel.at(0).get<std::string>(), channel.at(1).get<double>(),
+                                    channel.at(2).get<double>()});
+      }
+    }
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception&) {
@@ -333,11 +340,10 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
                       const EarlierState& before, const MineOptions& options,
                       const ProgressCallback& progress, const std::filesystem::path& out,
                       ExistingTable existing) {
-  const MatrixView image = store.image();
-  const MatrixView text = store.text();
-  mining::validate(image, text, options);
+  const mining::Matrices matrices = mining::matrices_of(store, options);
+  mining::validate(matrices, options);
   mining::check_codes_folder(options.codes, out);
-  Corpus corpus(image, text, mining::rules_of(options), mining::select_kernel());
+  Corpus corpus(matrices, mining::rules_of(options), mining::select_kernel());
   Team team(options.threads, progress);
   std::optional<KeptCodes> codes = mining::codes_for_update(store, corpus, options, progress);
   corpus.measure(team, codes && codes->found() ? codes->lengths() : mining::RowLengths{});
@@ -357,8 +363,8 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
     did["pairs"] = rows * std::max<std::int64_t>(rows - 1, 0) / 2;
     did["afresh"] = reason;
     origin.report_json = OrderedJson{{"update", did}}.dump();
-    return mining::mine_table(store.image(), store.text(), options, progress, out,
-                              std::move(origin), existing, nullptr, &store);
+    return mining::mine_table(matrices, options, progress, out, std::move(origin), existing,
+                              nullptr, &store);
   }
 
   HardPairsWriter writer(out, rows, pairs.k(), existing);
@@ -385,7 +391,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
 HardPairs add_rows_into(const HardPairs& pairs, const MatrixView& image, const MatrixView& text,
                         const MineOptions& options, const ProgressCallback& progress,
                         const std::filesystem::path& out, DroppedPairs* dropped) {
-  mining::validate(image, text, options);
+  mining::validate(mining::Matrices{image, text}, options);
   if (options.k != pairs.k()) {
     throw Error(ErrorCode::invalid_argument, "k is " + std::to_string(options.k) +
                                                  ", must be that of the pairs, " +
@@ -423,7 +429,7 @@ bool same_rules(const HardPairs& a, const HardPairs& b) {
   const OrderedJson left = OrderedJson::parse(a.origin().options_json);
   const OrderedJson right = OrderedJson::parse(b.origin().options_json);
   for (const char* name : {"k", "method", "modality", "image_max", "text_max", "min_score",
-                           "signed", "margin", "skip", "collapse"}) {
+                           "signed", "margin", "skip", "collapse", "score", "channels"}) {
     if (left.value(name, OrderedJson()) != right.value(name, OrderedJson())) return false;
   }
   return true;

@@ -14,8 +14,8 @@ namespace {
 // the root is the least row, so that the result does not depend on the order).
 class DuplicateForest final : public SweepSink {
  public:
-  DuplicateForest(std::int64_t rows, double image_max, double text_max, double threshold)
-      : image_max_(image_max), text_max_(text_max), parent_(static_cast<std::size_t>(rows)) {
+  DuplicateForest(std::int64_t rows, std::vector<double> maxima, double threshold)
+      : maxima_(std::move(maxima)), parent_(static_cast<std::size_t>(rows)) {
     std::iota(parent_.begin(), parent_.end(), 0U);
     threshold_ = std::nextafter(static_cast<float>(threshold), -1.0F);
   }
@@ -31,8 +31,10 @@ class DuplicateForest final : public SweepSink {
       const std::lock_guard lock(mutex_);
       if (root(a) == root(b)) return;  // as good as scored
     }
-    const Similarities found = scorer.similarities(a, b);
-    if (found.image <= image_max_ || found.text <= text_max_) return;
+    const ChannelSimilarities found = scorer.similarities(a, b);
+    for (std::size_t c = 0; c < maxima_.size(); ++c) {
+      if (found[c] <= maxima_[c]) return;
+    }
     const std::lock_guard lock(mutex_);
     const std::uint32_t left = root(a);
     const std::uint32_t right = root(b);
@@ -56,7 +58,7 @@ class DuplicateForest final : public SweepSink {
     return row;
   }
 
-  const double image_max_, text_max_;
+  const std::vector<double> maxima_;  // of each channel
   float threshold_;
   std::vector<std::uint32_t> rows_;  // of the targets
   std::mutex mutex_;
@@ -73,12 +75,13 @@ std::vector<std::uint32_t> duplicate_groups(const MatrixView& image, const Matri
   rules.use_text = options.collapse != Collapse::image;
   Corpus corpus(image, text, rules, select_kernel());
   corpus.measure(team);
-  // A modality that is not asked for has similarity 1 and threshold 0.
-  const double image_max = rules.use_image ? options.image_max : 0.0;
-  const double text_max = rules.use_text ? options.text_max : 0.0;
-  const double threshold = (rules.use_image ? image_max : 1.0) * (rules.use_text ? text_max : 1.0);
+  std::vector<double> maxima;
+  if (rules.use_image) maxima.push_back(options.image_max);
+  if (rules.use_text) maxima.push_back(options.text_max);
+  double threshold = 1.0;
+  for (const double maximum : maxima) threshold *= maximum;
   const std::int64_t rows = corpus.size();
-  DuplicateForest forest(rows, image_max, text_max, threshold);
+  DuplicateForest forest(rows, std::move(maxima), threshold);
   team.begin_stage("collapse", rows, rows * (rows + 1) / 2);
   if (!filters_pay(corpus, rows)) {
     team.for_blocks(rows, 8, [&](std::int64_t begin, std::int64_t end, int) {

@@ -145,7 +145,7 @@ struct StreamingMiner::Impl {
              const MatrixView& text) const {
     check_dimensions("image", image, image_dim);
     check_dimensions("text", text, text_dim);
-    mining::validate(image, text, mine_options(options));
+    mining::validate(mining::Matrices{image, text}, mine_options(options));
     check_ids(ids, image.rows);
     Batch batch{
         read_modality("image", image, ids, kernel), read_modality("text", text, ids, kernel), {}};
@@ -240,7 +240,7 @@ StreamingMiner::StreamingMiner(std::int64_t image_dim, std::int64_t text_dim,
     check_within("image_dim of search hnsw", image_dim, mining::kMostCodeDimensions);
     check_within("text_dim of search hnsw", text_dim, mining::kMostCodeDimensions);
   }
-  mining::validate({}, {}, mine_options(options));
+  mining::validate(mining::Matrices{}, mine_options(options));
   try {
     impl_ = std::make_unique<Impl>(image_dim, text_dim, options);
   } catch (const std::bad_alloc&) {

@@ -6,6 +6,7 @@
 #include "base/empty_state.h"
 #include "base/refuse.h"
 #include "base/rethrow.h"
+#include "base/text.h"
 #include "helip/data_fingerprint.h"
 #include "io/byte_progress.h"
 #include "io/column_reader.h"
@@ -26,6 +27,7 @@ struct EmbeddingStore::State {
   std::int64_t generation = 0;
   MatrixView image;
   MatrixView text;
+  std::vector<std::pair<std::string, MatrixView>> matrices;
   Tombstones tombstones;
   std::vector<std::int64_t> deleted;
   std::vector<std::uint8_t> marks;  // [rows], empty where none is deleted
@@ -65,6 +67,13 @@ EmbeddingStore EmbeddingStore::open(const fs::path& path) try {
     state->image.scale = static_cast<const float*>(reader.column(kImageScaleColumn).data);
     state->text.scale = static_cast<const float*>(reader.column(kTextScaleColumn).data);
   }
+  for (const StoreMatrix& matrix : options.matrices) {
+    MatrixView view = reader.column(column_of(matrix));
+    if (options.dtype == DType::int8) {
+      view.scale = static_cast<const float*>(reader.column(scale_column_of(matrix)).data);
+    }
+    state->matrices.emplace_back(matrix.name, view);
+  }
   if (options.digests) {
     const auto digests = [&reader](const char* name) {
       return static_cast<const std::uint64_t*>(reader.column(name).data);
@@ -89,6 +98,7 @@ EmbeddingStore EmbeddingStore::open(const fs::path& path) try {
     state->marks.resize(static_cast<std::size_t>(state->rows));
     for (const std::int64_t row : state->deleted) state->marks[static_cast<std::size_t>(row)] = 1;
     state->image.deleted = state->text.deleted = state->marks.data();
+    for (auto& [name, view] : state->matrices) view.deleted = state->marks.data();
   }
   return EmbeddingStore(std::move(state));
 } catch (...) {
@@ -100,6 +110,21 @@ std::int64_t EmbeddingStore::size() const noexcept { return state_->rows; }
 std::int64_t EmbeddingStore::generation() const noexcept { return state_->generation; }
 MatrixView EmbeddingStore::image() const noexcept { return state_->image; }
 MatrixView EmbeddingStore::text() const noexcept { return state_->text; }
+std::vector<std::string> EmbeddingStore::matrix_names() const {
+  std::vector<std::string> names{kImageColumn, kTextColumn};
+  for (const auto& [name, view] : state_->matrices) names.push_back(name);
+  return names;
+}
+MatrixView EmbeddingStore::matrix(const std::string& name) const {
+  if (name == kImageColumn) return image();
+  if (name == kTextColumn) return text();
+  for (const auto& [own, view] : state_->matrices) {
+    if (own == name) return view;
+  }
+  std::string known;
+  for (const std::string& own : matrix_names()) known += (known.empty() ? "" : ", ") + own;
+  refuse("the store has no matrix '", excerpt(name), "'; it has ", known);
+}
 std::string_view EmbeddingStore::key(std::int64_t row) const {
   if (!state_->reader) refuse("row ", row, " is none of a store of no rows");
   return state_->reader->key(row);

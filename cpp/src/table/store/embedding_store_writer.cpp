@@ -63,36 +63,39 @@ struct EmbeddingStoreWriter::Impl {
   fs::path path;
 
   Impl(StoreOptions opts, ColumnWriter writer, fs::path where)
-      : options(opts), columns(std::move(writer)), path(std::move(where)) {}
+      : options(std::move(opts)), columns(std::move(writer)), path(std::move(where)) {}
 
-  // Converts the rows a block at a time.
-  void write_rows(const std::vector<std::string>& row_keys, const MatrixView& image,
-                  const MatrixView& text, std::span<const std::uint64_t> image_digests,
+  // Converts the rows a block at a time. `matrices`: image, text, and the others.
+  void write_rows(const std::vector<std::string>& row_keys, const std::vector<MatrixView>& matrices,
+                  std::span<const std::uint64_t> image_digests,
                   std::span<const std::uint64_t> caption_digests) {
     const auto n = static_cast<std::int64_t>(row_keys.size());
     const std::int64_t block = std::min(n, kConvertRows);
-    const std::int64_t width = size_of(options.dtype);
-    std::vector<float> scratch(
-        static_cast<std::size_t>(block * std::max(options.image_dim, options.text_dim)));
-    std::vector<char> image_rows(static_cast<std::size_t>(block * options.image_dim * width));
-    std::vector<char> text_rows(static_cast<std::size_t>(block * options.text_dim * width));
-    std::vector<float> image_scale(static_cast<std::size_t>(block));
-    std::vector<float> text_scale(static_cast<std::size_t>(block));
+    std::int64_t widest = 0;
+    std::vector<std::vector<char>> encoded;
+    for (const MatrixView& matrix : matrices) {
+      widest = std::max(widest, matrix.cols);
+      encoded.emplace_back(static_cast<std::size_t>(block * matrix.cols * size_of(options.dtype)));
+    }
+    std::vector<float> scratch(static_cast<std::size_t>(block * widest));
+    std::vector<std::vector<float>> scale(matrices.size(),
+                                          std::vector<float>(static_cast<std::size_t>(block)));
+    const bool is_scaled = options.dtype == DType::int8;
     for (std::int64_t first = 0; first < n; first += block) {
       const std::int64_t rows = std::min(block, n - first);
-      const auto encode = [&](const MatrixView& view, std::vector<char>& out, float* scale) {
-        encode_rows(view, first, rows, options.dtype, scratch.data(), out.data(), scale);
-      };
-      encode(image, image_rows, image_scale.data());
-      encode(text, text_rows, text_scale.data());
-      std::vector<const void*> data{image_rows.data(), text_rows.data()};
-      if (options.dtype == DType::int8) {
-        data.push_back(image_scale.data());
-        data.push_back(text_scale.data());
+      for (std::size_t i = 0; i < matrices.size(); ++i) {
+        encode_rows(matrices[i], first, rows, options.dtype, scratch.data(), encoded[i].data(),
+                    scale[i].data());
       }
+      // As store_columns() has them.
+      std::vector<const void*> data{encoded[0].data(), encoded[1].data()};
+      if (is_scaled) data.insert(data.end(), {scale[0].data(), scale[1].data()});
       if (options.digests) {
-        data.push_back(image_digests.data() + first);
-        data.push_back(caption_digests.data() + first);
+        data.insert(data.end(), {image_digests.data() + first, caption_digests.data() + first});
+      }
+      for (std::size_t i = 2; i < matrices.size(); ++i) {
+        data.push_back(encoded[i].data());
+        if (is_scaled) data.push_back(scale[i].data());
       }
       columns.append(rows, data, row_keys.data() + first);
     }
@@ -202,25 +205,34 @@ EmbeddingStoreWriter::Impl& EmbeddingStoreWriter::usable() const {
 void EmbeddingStoreWriter::append(const std::vector<std::string>& keys, const MatrixView& image,
                                   const MatrixView& text,
                                   std::span<const std::uint64_t> image_digests,
-                                  std::span<const std::uint64_t> caption_digests) try {
+                                  std::span<const std::uint64_t> caption_digests,
+                                  const std::vector<MatrixView>& matrices) try {
   const DefaultFloatingMode mode;
   Impl& impl = usable();
   const StoreOptions& options = impl.options;
   const auto n = static_cast<std::int64_t>(keys.size());
-  check_shape(image, kImageColumn, n, options.image_dim);
-  check_shape(text, kTextColumn, n, options.text_dim);
-  image.check(kImageColumn);
-  text.check(kTextColumn);
-  check_storable(image, kImageColumn, size(), options.dtype);
-  check_storable(text, kTextColumn, size(), options.dtype);
+  if (matrices.size() != options.matrices.size()) {
+    refuse("there are rows of ", matrices.size(), " matrices beside image and text; the store has ",
+           options.matrices.size(), ", and needs those of each");
+  }
+  std::vector<MatrixView> all{image, text};
+  all.insert(all.end(), matrices.begin(), matrices.end());
+  std::vector<StoreMatrix> wanted{{kImageColumn, options.image_dim},
+                                  {kTextColumn, options.text_dim}};
+  wanted.insert(wanted.end(), options.matrices.begin(), options.matrices.end());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const char* name = wanted[i].name.c_str();
+    check_shape(all[i], name, n, wanted[i].dim);
+    all[i].check(name);
+    check_storable(all[i], name, size(), options.dtype);
+  }
   check_digests(image_digests, kImageDigestColumn, n, options.digests);
   check_digests(caption_digests, kCaptionDigestColumn, n, options.digests);
   impl.check_new(keys, size());
 
   try {
-    impl.write_rows(keys, image, text, image_digests, caption_digests);
-    require_whole(image.data);
-    require_whole(text.data);
+    impl.write_rows(keys, all, image_digests, caption_digests);
+    for (const MatrixView& matrix : all) require_whole(matrix.data);
     for (std::size_t i = 0; i < keys.size(); ++i) {
       impl.data.add(keys[i], options.digests ? image_digests[i] : 0,
                     options.digests ? caption_digests[i] : 0);
@@ -296,7 +308,7 @@ std::int64_t EmbeddingStoreWriter::size() const noexcept {
 }
 
 const StoreOptions& EmbeddingStoreWriter::options() const noexcept {
-  static constexpr StoreOptions kNone;
+  static const StoreOptions kNone;
   return impl_ ? impl_->options : kNone;
 }
 

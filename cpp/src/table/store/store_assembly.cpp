@@ -23,8 +23,13 @@ using json = Json;
 constexpr std::int64_t kBlockRows = 4096;
 
 StoreOptions options_of(const EmbeddingStore& store, std::int64_t shard_rows) {
-  return {store.image().cols, store.text().cols, store.image().dtype, shard_rows,
-          store.image_digests() != nullptr};
+  StoreOptions options{store.image().cols, store.text().cols, store.image().dtype, shard_rows,
+                       store.image_digests() != nullptr};
+  const std::vector<std::string> names = store.matrix_names();
+  for (std::size_t i = 2; i < names.size(); ++i) {
+    options.matrices.push_back({names[i], store.matrix(names[i]).cols});
+  }
+  return options;
 }
 
 void check_sources(const std::vector<EmbeddingStore>& sources) {
@@ -33,7 +38,7 @@ void check_sources(const std::vector<EmbeddingStore>& sources) {
   for (const EmbeddingStore& source : sources) {
     if (store_columns(options_of(source, 0)) == columns) continue;
     fail(ErrorCode::mismatch, quoted(source.path()), " and ", quoted(sources[0].path()),
-         " differ in width, dtype or digests of their rows, so they cannot be one store");
+         " differ in matrices, width, dtype or digests of their rows, so they cannot be one store");
   }
 }
 

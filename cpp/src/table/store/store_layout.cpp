@@ -1,10 +1,14 @@
 #include "table/store/store_layout.h"
 
+#include <algorithm>
+#include <cctype>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/refuse.h"
+#include "base/text.h"
 #include "io/file.h"
 #include "io/shard.h"
 #include "table/store/fingerprint.h"
@@ -12,8 +16,42 @@
 
 namespace helip {
 
+namespace {
+
+constexpr std::string_view kMatrixPrefix = "matrix.";
+constexpr std::string_view kScaleSuffix = ".scale";
+
+void check_matrix_name(const StoreOptions& options, std::size_t at) {
+  const std::string& name = options.matrices[at].name;
+  const auto is_plain = [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '_' || c == '-';
+  };
+  if (name.empty() || name.size() > 64 || !std::all_of(name.begin(), name.end(), is_plain)) {
+    refuse("a matrix has the name '", excerpt(name), "'; use 1 .. 64 letters, digits, '_' and '-'");
+  }
+  bool taken = name == kImageColumn || name == kTextColumn;
+  for (std::size_t i = 0; i < at; ++i) taken |= options.matrices[i].name == name;
+  if (taken) refuse("there are two matrices '", name, "'; give each a name of its own");
+}
+
+}  // namespace
+
+std::string column_of(const StoreMatrix& matrix) {
+  return std::string(kMatrixPrefix) + matrix.name;
+}
+std::string scale_column_of(const StoreMatrix& matrix) {
+  return column_of(matrix) + std::string(kScaleSuffix);
+}
+
 void check_store_options(const StoreOptions& options) {
   constexpr std::int64_t kDimLimit = 1 << 20;
+  for (std::size_t i = 0; i < options.matrices.size(); ++i) {
+    check_matrix_name(options, i);
+    const auto& [name, dim] = options.matrices[i];
+    if (dim < 1 || dim > kDimLimit) {
+      refuse("matrix '", name, "' has ", dim, " columns; it must have 1 .. ", kDimLimit);
+    }
+  }
   for (const auto& [name, dim] :
        {std::pair{"image_dim", options.image_dim}, std::pair{"text_dim", options.text_dim}}) {
     if (dim < 1 || dim > kDimLimit) {
@@ -41,6 +79,10 @@ std::vector<ColumnSpec> store_columns(const StoreOptions& options) {
     columns.push_back({kImageDigestColumn, DType::uint64});
     columns.push_back({kCaptionDigestColumn, DType::uint64});
   }
+  for (const StoreMatrix& matrix : options.matrices) {
+    columns.push_back({column_of(matrix), options.dtype, matrix.dim});
+    if (options.dtype == DType::int8) columns.push_back({scale_column_of(matrix), DType::float32});
+  }
   return columns;
 }
 
@@ -51,7 +93,12 @@ StoreOptions store_options_of(const Manifest& manifest, const std::filesystem::p
     options.dtype = manifest.columns[0].dtype;
     options.image_dim = manifest.columns[0].cols;
     options.text_dim = manifest.columns[1].cols;
-    options.digests = manifest.columns.back().name == kCaptionDigestColumn;
+    for (const ColumnSpec& column : manifest.columns) {
+      if (column.name == kCaptionDigestColumn) options.digests = true;
+      if (column.name.starts_with(kMatrixPrefix) && !column.name.ends_with(kScaleSuffix)) {
+        options.matrices.push_back({column.name.substr(kMatrixPrefix.size()), column.cols});
+      }
+    }
   }
   if (manifest.columns != store_columns(options)) {
     throw_damaged(path, "its columns are not those of a store");
@@ -64,11 +111,12 @@ void describe_store(Manifest& manifest, const DataFingerprint& data, const Json&
   const std::string keys = data.keys();
   std::string fingerprint = content_fingerprint(manifest, keys);
   manifest.features.clear();
+  if (!store_options_of(manifest, {}).matrices.empty()) manifest.features.push_back(kMatrices);
   manifest.attributes = {
       {"keys_fingerprint", keys}, {"data_fingerprint", data.text()}, {"metadata", metadata}};
   if (!tombstones.empty()) {
     fingerprint = fingerprint_without(fingerprint, tombstones.digests().back());
-    manifest.features = {kDeletedRows};
+    manifest.features.push_back(kDeletedRows);
     manifest.attributes[kDeletedAttribute] = tombstones.to_json();
   }
   if (!replaced.empty()) manifest.attributes[kReplacedAttribute] = replaced;
@@ -100,7 +148,7 @@ Json to_json(const Replacement& replacement) {
 }
 
 Tombstones tombstones_of(const Manifest& manifest) {
-  if (manifest.features.empty()) return {};
+  if (std::count(manifest.features.begin(), manifest.features.end(), kDeletedRows) == 0) return {};
   return {manifest.attributes.at(kDeletedAttribute), manifest.rows()};
 }
 

@@ -23,6 +23,10 @@ inline constexpr const char* kCaptionDigestColumn = "caption_digest";
 inline constexpr const char* kDeletedAttribute = "deleted";
 inline constexpr const char* kReplacedAttribute = "replaced";
 
+// Of a matrix beside image and text, and of its scales.
+std::string column_of(const StoreMatrix& matrix);
+std::string scale_column_of(const StoreMatrix& matrix);
+
 // Throws invalid_argument.
 void check_store_options(const StoreOptions& options);
 std::vector<ColumnSpec> store_columns(const StoreOptions& options);

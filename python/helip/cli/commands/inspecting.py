@@ -51,6 +51,7 @@ def inspect(
         "rows": len(opened),
         "image_dim": opened.image_dim,
         "text_dim": opened.text_dim,
+        **({"matrices": ", ".join(opened.matrix_names)} if len(opened.matrix_names) > 2 else {}),
         "dtype": opened.dtype,
         "deleted": len(opened.deleted),
         "generation": opened.generation,

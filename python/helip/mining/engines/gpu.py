@@ -96,6 +96,8 @@ def _of_the_host(options: MineOptions, deleted: int) -> str:
     """What only the CPU knows of a call, in words."""
     if options.method not in ("auto", "exact"):
         return f"method is {options.method!r}"
+    if options.channels is not None:
+        return f"channels is {options.channels}"
     if options.margin is not None:
         return f"margin is {options.margin}"
     if options.collapse != "none":

@@ -64,7 +64,7 @@ class Ray:
             )
         if call.method == "partition" and not _can_be_shared_out(job):
             return UnsupportedError(
-                f"rows have {job.store.image_dim + job.store.text_dim} dimensions and method is "
+                f"rows have {job.inputs.dimensions} dimensions and method is "
                 f"'partition', which is shared out up to {_MOST_DIMENSIONS:,}; use engine='threads'"
             )
         if call.device not in ("auto", "cpu"):
@@ -119,7 +119,7 @@ def _can_be_shared_out(job: MineJob) -> bool:
     return (
         job.rows >= _LEAST_ROWS
         and job.store is not None
-        and job.store.image_dim + job.store.text_dim <= _MOST_DIMENSIONS
+        and job.inputs.dimensions <= _MOST_DIMENSIONS
     )
 
 

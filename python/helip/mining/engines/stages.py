@@ -59,6 +59,11 @@ class Stages:
                 f"method is {call.method!r}, and a job of method 'partition' in stages was begun; "
                 "go on with it, or remove its folder"
             )
+        if call.channels is not None:
+            return UnsupportedError(
+                f"channels is {call.channels}, and stages are of image and text; leave out "
+                "cluster_rows= and engine='local'"
+            )
         if call.parts is not None:
             return UnsupportedError(
                 f"parts is {call.parts}, of methods exact and sample; stages have units of their "

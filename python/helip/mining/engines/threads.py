@@ -8,7 +8,7 @@ from helip.common.progress import Follower, ProgressBar
 from helip.mining.call import MineJob
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.mining.engines.parts import number_of_parts
-from helip.mining.inputs import core_options
+from helip.mining.inputs import core_options, planned
 from helip.pairs.hard_pairs import HardPairs
 
 
@@ -28,7 +28,7 @@ class Threads:
         parts = number_of_parts(
             call.parts, out=job.path, method=call.method,
             rows=0 if job.store is None else job.rows,
-            estimate=lambda: _core.plan(*job.inputs.matrices, core_options(call, call)),
+            estimate=lambda: planned(job.inputs, core_options(call, call)),
         )  # fmt: skip
         return mine_by_core(job, parts)
 
@@ -41,4 +41,8 @@ def mine_by_core(job: MineJob, parts: int) -> HardPairs:
         follow = Follower(bar, call.on_progress)
         if inputs.store is not None:
             return HardPairs(_core.mine_store(inputs.store._core, options, follow, job.path))
-        return HardPairs(_core.mine(*inputs.matrices, options, follow, job.path))
+        if inputs.channels:
+            table = _core.mine_channels(list(inputs.channels), options, follow, job.path)
+        else:
+            table = _core.mine(*inputs.matrices, options, follow, job.path)
+        return HardPairs(table)

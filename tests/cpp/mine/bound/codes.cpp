@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -30,9 +31,15 @@ RowOrder plain_order(const Corpus& corpus) {
   return order;
 }
 
+// Of two channels, or of one.
+std::vector<double> factors_of(const Corpus& corpus, double weight) {
+  if (corpus.channels().size() == 1) return {1.0};
+  return {weight, 1.0 / weight};
+}
+
 // Some rows as the filters see them.
 std::vector<float> weighted_sample(const Corpus& corpus, double weight, std::int64_t rows) {
-  WeightedRow reader(corpus, weight);
+  WeightedRow reader(corpus, factors_of(corpus, weight));
   std::vector<float> sample(static_cast<std::size_t>(rows * corpus.dimensions()));
   for (std::int64_t i = 0; i < rows; ++i) {
     reader.read(i, sample.data() + i * corpus.dimensions());
@@ -53,19 +60,23 @@ std::vector<float> mean_of(const std::vector<float>& values, std::int64_t rows, 
 
 FilterPlan plain_plan(const Corpus& corpus, double weight) {
   FilterPlan plan;
-  const bool both = corpus.image() != nullptr && corpus.text() != nullptr;
-  plan.weight = both ? weight : 1.0;
-  plan.length = both ? weight + 1.0 / weight : 1.0;
+  plan.factors = factors_of(corpus, weight);
+  plan.length = std::accumulate(plan.factors.begin(), plan.factors.end(), 0.0);
   return plan;
 }
 
 void set_means(const Corpus& corpus, const std::vector<float>& sample, std::int64_t rows,
                FilterPlan& plan) {
-  const std::int64_t dims = corpus.dimensions(), split = corpus.image_dimensions();
+  const std::int64_t dims = corpus.dimensions();
   plan.mean = mean_of(sample, rows, dims, 0, dims);
   const auto units = weighted_sample(corpus, 1.0, rows);
-  if (split > 0) plan.image_mean = mean_of(units, rows, dims, 0, split);
-  if (dims > split) plan.text_mean = mean_of(units, rows, dims, split, dims);
+  plan.unit_means.clear();
+  std::int64_t first = 0;
+  for (const Corpus::Channel& channel : corpus.channels()) {
+    const std::int64_t end = first + channel.rows.dimensions();
+    plan.unit_means.push_back(mean_of(units, rows, dims, first, end));
+    first = end;
+  }
 }
 
 // Leading dimensions high, low and second; `dilate`: a basis that is longer than 1.
@@ -77,7 +88,7 @@ FilterPlan basis_plan(const Corpus& corpus, double weight, std::int64_t high, st
   plan.low = low;
   plan.second = second;
   const std::int64_t rows = std::min<std::int64_t>(corpus.size(), 200);
-  const auto sample = weighted_sample(corpus, plan.weight, rows);
+  const auto sample = weighted_sample(corpus, plan.factors[0], rows);
   plan.basis = principal_basis(sample.data(), rows, corpus.dimensions(), std::max(low, second),
                                corpus.kernel(), team);
   for (float& value : plan.basis.vectors) value *= static_cast<float>(dilate);
@@ -158,11 +169,10 @@ class Checker {
             largest <= limits.largest && (limits.chunk_norm == 0.0 || norm <= limits.chunk_norm);
         wrong += keeps && aligned(row) && codes_.bounds(filter, place).sum == sum ? 0 : 1;
       }
-      for (const bool image : {true, false}) {
-        const std::int64_t depth = image ? codes_.image_depth() : codes_.text_depth();
-        if (depth == 0) continue;
-        const std::int8_t* row = image ? codes_.image(place) : codes_.text(place);
-        const UnitBounds& unit = image ? codes_.image_bounds(place) : codes_.text_bounds(place);
+      for (int c = 0; c < codes_.channels(); ++c) {
+        const std::int64_t depth = codes_.unit_depth(c);
+        const std::int8_t* row = codes_.unit(c, place);
+        const UnitBounds& unit = codes_.unit_bounds(c, place);
         std::int32_t sum = 0;
         for (std::int64_t k = 0; k < depth; ++k) sum += row[k];
         wrong +=
@@ -176,15 +186,12 @@ class Checker {
     const std::int64_t left = order_.rows[static_cast<std::size_t>(a)];
     const std::int64_t right = order_.rows[static_cast<std::size_t>(b)];
     double sum = 0.0;
-    if (image_.size() > 0) {
-      const double cosine = image_.cosine(left, right);
-      sum += text_.size() > 0 ? plan_.weight * cosine : cosine;
-      check_unit(a, b, true, cosine);
-    }
-    if (text_.size() > 0) {
-      const double cosine = text_.cosine(left, right);
-      sum += image_.size() > 0 ? cosine / plan_.weight : cosine;
-      check_unit(a, b, false, cosine);
+    int channel = 0;
+    for (const auto* rows : {&image_, &text_}) {
+      if (rows->size() == 0) continue;
+      const double cosine = rows->cosine(left, right);
+      sum += plan_.factors[static_cast<std::size_t>(channel)] * cosine;
+      check_unit(a, b, channel++, cosine);
     }
     for (const auto filter : {Codes::kHigh, Codes::kLow, Codes::kSecond}) {
       if (codes_.depth(filter) > 0) check_filter(a, b, filter, sum);
@@ -213,12 +220,12 @@ class Checker {
   }
 
   // In float32, as it is computed.
-  void check_unit(std::int64_t a, std::int64_t b, bool image, double truth) const {
-    const std::int64_t depth = image ? codes_.image_depth() : codes_.text_depth();
-    const UnitBounds& left = image ? codes_.image_bounds(a) : codes_.text_bounds(a);
-    const UnitBounds& right = image ? codes_.image_bounds(b) : codes_.text_bounds(b);
-    const std::int8_t* own = image ? codes_.image(a) : codes_.text(a);
-    const std::int8_t* other = image ? codes_.image(b) : codes_.text(b);
+  void check_unit(std::int64_t a, std::int64_t b, int channel, double truth) const {
+    const std::int64_t depth = codes_.unit_depth(channel);
+    const UnitBounds& left = codes_.unit_bounds(channel, a);
+    const UnitBounds& right = codes_.unit_bounds(channel, b);
+    const std::int8_t* own = codes_.unit(channel, a);
+    const std::int8_t* other = codes_.unit(channel, b);
     auto product = static_cast<float>(plain_product(own, other, depth));
     const float coarse = left.scale * right.scale * product + left.offset + right.offset;
     if (!codes_.has_fine()) {
@@ -233,7 +240,7 @@ class Checker {
     const float error = left.error + right.error;
     const float fine_error = left.fine_error + right.fine_error;
     if (std::abs(truth - coarse) <= error && std::abs(truth - fine) <= fine_error) return;
-    INFO("places " << a << " and " << b << (image ? ", image: " : ", text: ") << truth << " is not "
+    INFO("places " << a << " and " << b << ", channel " << channel << ": " << truth << " is not "
                    << coarse << " +- " << error << " or not " << fine << " +- " << fine_error);
     REQUIRE(false);
   }
@@ -281,7 +288,7 @@ TEST_CASE("bounds by whole rows hold for every kind of data and every kernel", "
         INFO(data.name << ", " << kernel->name << ", weight " << weight);
         FilterPlan plan = plain_plan(corpus, weight);
         check_codes(data, corpus, plan, silent.team);
-        set_means(corpus, weighted_sample(corpus, plan.weight, 100), 100, plan);
+        set_means(corpus, weighted_sample(corpus, plan.factors[0], 100), 100, plan);
         const Checker checker = check_codes(data, corpus, plan, silent.team);
         if (data.name == "clustered") {
           REQUIRE(checker.mean_excess(Codes::kLow) < 0.1);
@@ -333,7 +340,9 @@ TEST_CASE("a mean that has nothing to do with the rows only loosens the bounds",
     corpus.measure(silent.team);
     FilterPlan plan = plain_plan(corpus, 1.0);
     set_means(corpus, weighted_sample(corpus, 1.0, 100), 100, plan);
-    for (auto* mean : {&plan.mean, &plan.image_mean, &plan.text_mean}) {
+    std::vector<std::vector<float>*> means{&plan.mean};
+    for (std::vector<float>& mean : plan.unit_means) means.push_back(&mean);
+    for (auto* mean : means) {
       for (std::size_t i = 0; i < mean->size(); ++i) (*mean)[i] = i % 3 == 0 ? 0.2F : -0.1F;
     }
     check_codes(data, corpus, plan, silent.team);
@@ -431,7 +440,7 @@ TEST_CASE("bounds of the plan that a data set's sample suggests hold", "[codes]"
         REQUIRE(plan.low % 64 == 0);
         REQUIRE((plan.second == 0 || plan.second > plan.low));
         REQUIRE(plan.high <= plan.low);
-        REQUIRE(std::isfinite(plan.weight));
+        for (const double factor : plan.factors) REQUIRE(std::isfinite(factor));
         check_codes(data, corpus, plan, silent.team);
       }
     }
@@ -455,16 +464,16 @@ TEST_CASE("codes on disk are those in memory", "[codes]") {
     const auto same_bounds = [](const auto& a, const auto& b) {
       return std::memcmp(&a, &b, sizeof a) == 0;
     };
-    REQUIRE(same_bounds(memory.image_bounds(place), disk.image_bounds(place)));
-    REQUIRE(same_bounds(memory.text_bounds(place), disk.text_bounds(place)));
     for (const auto filter : {Codes::kHigh, Codes::kLow, Codes::kSecond}) {
       REQUIRE(memory.depth(filter) == disk.depth(filter));
       if (memory.depth(filter) == 0) continue;
       REQUIRE(same_bounds(memory.bounds(filter, place), disk.bounds(filter, place)));
       REQUIRE(same(memory.codes(filter, place), disk.codes(filter, place), disk.depth(filter)));
     }
-    REQUIRE(same(memory.image(place), disk.image(place), disk.image_depth() / 2 * 3));
-    REQUIRE(same(memory.text(place), disk.text(place), disk.text_depth() / 2 * 3));
+    for (int c = 0; c < 2; ++c) {
+      REQUIRE(same_bounds(memory.unit_bounds(c, place), disk.unit_bounds(c, place)));
+      REQUIRE(same(memory.unit(c, place), disk.unit(c, place), disk.unit_depth(c) / 2 * 3));
+    }
   }
 }
 

@@ -49,18 +49,20 @@ TEST_CASE("no filter passes fewer pairs than reach the threshold by their score"
   }
 }
 
-TEST_CASE("the weight balances the modalities, and gives rows their length", "[filter_plan]") {
+TEST_CASE("factors balance the modalities, and give rows their length", "[filter_plan]") {
   const FilterPlan plan = plan_of(clustered_data(3000, 128, 96), 20);
-  REQUIRE(plan.weight >= 0.25);
-  REQUIRE(plan.weight <= 4.0);
-  REQUIRE(std::abs(plan.length - (plan.weight + 1.0 / plan.weight)) < 1e-12);
+  REQUIRE(plan.factors.size() == 2);
+  REQUIRE(plan.factors[0] >= 0.25);
+  REQUIRE(plan.factors[0] <= 4.0);
+  REQUIRE(std::abs(plan.factors[0] * plan.factors[1] - 1.0) < 1e-12);
+  REQUIRE(std::abs(plan.length - (plan.factors[0] + plan.factors[1])) < 1e-12);
   SilentTeam silent;
   const Data data = clustered_data(3000, 128, 96);
   MineOptions options;
   options.modality = Modality::image;
   const Corpus image = corpus_of(data, options);
   const FilterPlan one = choose_filters(image, 20, silent.team);
-  REQUIRE(one.weight == 1.0);
+  REQUIRE(one.factors == std::vector<double>{1.0});
   REQUIRE(one.length == 1.0);
 }
 
@@ -90,7 +92,7 @@ TEST_CASE("a plan for few pairs of each row is light, one for close pairs has on
 TEST_CASE("a weighted row has the length that the plan says", "[filter_plan]") {
   const Data data = clustered_data(10, 12, 20);
   const Corpus corpus = corpus_of(data);
-  WeightedRow reader(corpus, 2.0);
+  WeightedRow reader(corpus, {2.0, 0.5});
   std::vector<float> row(32);
   reader.read(3, row.data());
   double image = 0.0, text = 0.0;

@@ -90,13 +90,9 @@ std::string bytes_of_place(const Codes& codes, std::int64_t place) {
   const auto bytes_of = [&](std::int64_t depth) {
     return codes.has_fine() ? depth + depth / 2 : depth;
   };
-  if (codes.image_depth() > 0) {
-    append(&codes.image_bounds(place), 1);
-    append(codes.image(place), bytes_of(codes.image_depth()));
-  }
-  if (codes.text_depth() > 0) {
-    append(&codes.text_bounds(place), 1);
-    append(codes.text(place), bytes_of(codes.text_depth()));
+  for (int c = 0; c < codes.channels(); ++c) {
+    append(&codes.unit_bounds(c, place), 1);
+    append(codes.unit(c, place), bytes_of(codes.unit_depth(c)));
   }
   return bytes;
 }
@@ -148,9 +144,9 @@ TEST_CASE("kept codes come back bit by bit, with lengths, filters and order", "[
       REQUIRE(bytes_of_place(same->codes(), place) == bytes_of_place(fresh->codes(), place));
     }
     const RowLengths lengths = kept.lengths();
-    for (const auto& [own, modality] : {std::pair(&lengths.image, rows.corpus().image()),
-                                        std::pair(&lengths.text, rows.corpus().text())}) {
-      REQUIRE(*own == (modality == nullptr ? std::vector<double>() : modality->lengths()));
+    REQUIRE(lengths.size() == rows.corpus().channels().size());
+    for (std::size_t c = 0; c < lengths.size(); ++c) {
+      REQUIRE(lengths[c] == rows.corpus().channels()[c].rows.lengths());
     }
   }
 }
@@ -161,10 +157,10 @@ TEST_CASE("lengths that are known are not measured again", "[kept_codes]") {
   Corpus corpus(data.image.view(), data.text.view(), Rules(), select_kernel());
   corpus.measure(silent.team);
   RowLengths known{corpus.image()->lengths(), corpus.text()->lengths()};
-  const std::vector<double> all = known.image;
-  known.image.resize(200);
-  known.image[7] = kUnknownLength;
-  known.image[8] = 77.0;  // as nothing measures it
+  const std::vector<double> all = known[0];
+  known[0].resize(200);
+  known[0][7] = kUnknownLength;
+  known[0][8] = 77.0;  // as nothing measures it
   Corpus again(data.image.view(), data.text.view(), Rules(), select_kernel());
   again.measure(silent.team, std::move(known));
   for (std::int64_t row = 0; row < 300; ++row) {
@@ -184,9 +180,9 @@ TEST_CASE("rows to forget are gone, the codes of all others stay", "[kept_codes]
   }
   kept.forget(marks);
   const RowLengths lengths = kept.lengths();
-  REQUIRE(std::isnan(lengths.image[17]));
-  REQUIRE(std::isnan(lengths.text[17]));
-  REQUIRE(lengths.image[18] == rows.corpus().image()->length(18));
+  REQUIRE(std::isnan(lengths[0][17]));
+  REQUIRE(std::isnan(lengths[1][17]));
+  REQUIRE(lengths[0][18] == rows.corpus().image()->length(18));
 
   RowOrder order = kept.order();
   REQUIRE(order.rows.size() + 3 == fresh->order().rows.size());
@@ -227,7 +223,7 @@ TEST_CASE("rows that come reach further, and all errors count for more then", "[
   Kept before(first(5000)), after(first(5050));
   KeptCodes keeper = before.codes_in(folder / "c");
   const auto early = before.fresh(&keeper);
-  REQUIRE(!early->plan().image_mean.empty());
+  REQUIRE(!early->plan().unit_means.at(0).empty());
   KeptCodes kept = after.codes_in(folder / "c");
   kept.forget(std::vector<std::uint8_t>(5050));
   RowOrder order = kept.order();
@@ -237,8 +233,8 @@ TEST_CASE("rows that come reach further, and all errors count for more then", "[
   const Codes &then = early->codes(), &now = grown->codes();
   REQUIRE(grown->order().rows[0] == early->order().rows[0]);
   REQUIRE(now.bounds(Codes::kLow, 0).slack > 1.5F * then.bounds(Codes::kLow, 0).slack);
-  REQUIRE(now.image_bounds(0).error > 1.5F * then.image_bounds(0).error);
-  REQUIRE(now.text_bounds(0).error > 1.5F * then.text_bounds(0).error);
+  REQUIRE(now.unit_bounds(0, 0).error > 1.5F * then.unit_bounds(0, 0).error);
+  REQUIRE(now.unit_bounds(1, 0).error > 1.5F * then.unit_bounds(1, 0).error);
 }
 
 TEST_CASE("codes of another store are not taken, and make room for its own", "[kept_codes]") {
@@ -449,7 +445,7 @@ TEST_CASE("codes that cannot be of the corpus are refused, though they are whole
   refuse("dimensions that its basis has not",
          [](Json& facts) { facts["filters"]["dimensions"][1] = 6400; });
   refuse("not positive", [](Json& facts) { facts["scales"]["filters"][1] = 0.0; });
-  refuse("not positive", [](Json& facts) { facts["filters"]["weight"] = -1.0; });
+  refuse("not positive", [](Json& facts) { facts["filters"]["factors"][0] = -1.0; });
   refuse("", [](Json& facts) { facts["filters"].erase("light"); });
   refuse("", [](Json& facts) { facts.erase("scales"); });
   write_manifest(folder / "c", whole);

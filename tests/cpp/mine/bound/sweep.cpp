@@ -327,14 +327,14 @@ TEST_CASE("two tiers of leading dimensions and a second filter meet every pair",
         Corpus corpus(data.image.view(), data.text.view(), {}, *kernel);
         corpus.measure(silent.team);
         FilterPlan plan;
-        plan.weight = 1.3;
-        plan.length = plan.weight + 1.0 / plan.weight;
+        plan.factors = {1.3, 1.0 / 1.3};
+        plan.length = 1.3 + 1.0 / 1.3;
         plan.high_share = 0.4;
         plan.high = 64;
         plan.low = 128;
         plan.second = 192;
         std::vector<float> sample(static_cast<std::size_t>(300 * corpus.dimensions()));
-        WeightedRow reader(corpus, plan.weight);
+        WeightedRow reader(corpus, plan.factors);
         for (std::int64_t i = 0; i < 300; ++i) {
           reader.read(i, sample.data() + i * corpus.dimensions());
         }

@@ -14,8 +14,9 @@ using namespace helip::testing;
 namespace {
 
 void refuse(const Data& data, const MineOptions& options, const std::string& words) {
-  expect_error(ErrorCode::invalid_argument, words,
-               [&] { mining::validate(data.image.view(), data.text.view(), options); });
+  expect_error(ErrorCode::invalid_argument, words, [&] {
+    mining::validate(mining::Matrices{data.image.view(), data.text.view()}, options);
+  });
 }
 
 }  // namespace
@@ -48,7 +49,7 @@ TEST_CASE("matrices must fit each other and the options", "[mine_options]") {
   const Data other = clustered_data(21, 6, 4);
   MineOptions options;
   options.k = 3;
-  mining::validate(data.image.view(), data.text.view(), options);
+  mining::validate(mining::Matrices{data.image.view(), data.text.view()}, options);
   refuse({data.image, other.text}, options, "row i of both must be pair i");
   MineOptions wrong = options;
   wrong.k = 0;
@@ -69,7 +70,7 @@ TEST_CASE("rows are counted by the modality that is used", "[mine_options]") {
   const Data data = clustered_data(20, 6, 4);
   MineOptions options;
   options.modality = Modality::text;
-  REQUIRE(mining::row_count(MatrixView{}, data.text.view(), options) == 20);
+  REQUIRE(mining::row_count({{}, data.text.view()}, options) == 20);
   options.modality = Modality::image;
-  REQUIRE(mining::row_count(data.image.view(), MatrixView{}, options) == 20);
+  REQUIRE(mining::row_count({data.image.view(), {}}, options) == 20);
 }

@@ -38,9 +38,9 @@ TEST_CASE("similarities have the bits of the plain definition, from either side"
       std::mt19937 random(1);
       for (int i = 0; i < 2000; ++i) {  // rows that come again, and others
         const std::int64_t a = random() % 3 == 0 ? 5 : random() % kRows, b = random() % kRows;
-        const Similarities found = scorer.similarities(a, b);
-        REQUIRE(found.image == image.cosine(a, b));
-        REQUIRE(found.text == text.cosine(a, b));
+        const ChannelSimilarities found = scorer.similarities(a, b);
+        REQUIRE(found[0] == image.cosine(a, b));
+        REQUIRE(found[1] == text.cosine(a, b));
       }
     }
   }

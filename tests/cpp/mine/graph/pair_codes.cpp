@@ -64,9 +64,9 @@ TEST_CASE("cosines of codes are those of the rows, but for the rounding", "[pair
       Scorer scorer(coded.corpus);
       for (std::int64_t row = 1; row < kRows; ++row) {
         const auto i = static_cast<std::size_t>(row);
-        const Similarities exact = scorer.similarities(0, row);
-        REQUIRE(std::abs(found.image[i] - exact.image) < 0.005);
-        REQUIRE(std::abs(found.text[i] - exact.text) < 0.005);
+        const ChannelSimilarities exact = scorer.similarities(0, row);
+        REQUIRE(std::abs(found.image[i] - exact[0]) < 0.005);
+        REQUIRE(std::abs(found.text[i] - exact[1]) < 0.005);
       }
     }
   }

@@ -1,6 +1,7 @@
 #include "helip/embedding_store_writer.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -295,4 +296,54 @@ TEST_CASE("a writer that was moved from says so") {
   expect_error(ErrorCode::invalid_argument, "moved from", [&] { writer.commit(); });
   append(taken, rows_between(0, 1));
   CHECK(taken.commit().size() == 1);
+}
+
+TEST_CASE("a store has any number of matrices, of which readers must know") {
+  const TemporaryFolder folder;
+  const StoreRows rows = rows_between(0, 9);
+  const DType dtype = GENERATE(DType::float32, DType::int8);
+  StoreOptions asked = options(dtype);
+  asked.digests = GENERATE(false, true);
+  asked.matrices = {{"audio", 3}, {"video_2", 5}};
+  const std::vector<std::uint64_t> digests(asked.digests ? 9 : 0, 7);
+  auto writer = EmbeddingStoreWriter::create(folder / "store", asked);
+  writer.append(rows.keys, rows.image_view(), rows.text_view(), digests, digests,
+                {rows.text_view(), rows.image_view()});
+  writer.delete_rows({4});
+  const EmbeddingStore store = writer.commit();
+  REQUIRE(store.matrix_names() == std::vector<std::string>{"image", "text", "audio", "video_2"});
+  REQUIRE((store.image_digests() != nullptr) == asked.digests);
+  const auto same = [&](const MatrixView& a, const MatrixView& b) {
+    REQUIRE(a.cols == b.cols);
+    REQUIRE(a.deleted == b.deleted);
+    const std::string_view bytes(static_cast<const char*>(a.row(8)),
+                                 static_cast<std::size_t>(a.cols * size_of(dtype)));
+    REQUIRE(bytes == std::string_view(static_cast<const char*>(b.row(8)), bytes.size()));
+    REQUIRE((a.scale == nullptr || a.scale[8] == b.scale[8]));
+  };
+  same(store.matrix("audio"), store.text());
+  same(store.matrix("video_2"), store.image());
+  store.verify();
+  expect_error(ErrorCode::invalid_argument, "no matrix 'video'; it has image, text, audio, video_2",
+               [&] { (void)store.matrix("video"); });
+  expect_error(ErrorCode::invalid_argument, "rows of 1 matrices beside image and text",
+               [&] { writer.append({"new"}, {}, {}, {}, {}, {rows.text_view()}); });
+  std::ifstream file(folder / "store" / "manifest.json");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  CHECK(text.find("\"requires\": [\n  \"matrices\",\n  \"deleted_rows\"\n ]") != std::string::npos);
+}
+
+TEST_CASE("a matrix of a store has a name of its own") {
+  const TemporaryFolder folder;
+  const auto refused = [&](std::vector<StoreMatrix> matrices, const char* words) {
+    StoreOptions asked = options();
+    asked.matrices = std::move(matrices);
+    expect_error(ErrorCode::invalid_argument, words,
+                 [&] { (void)EmbeddingStoreWriter::create(folder / "store", asked); });
+  };
+  refused({{"image", 3}}, "two matrices 'image'");
+  refused({{"a", 3}, {"a", 4}}, "two matrices 'a'");
+  refused({{"a.b", 3}}, "the name 'a.b'; use 1 .. 64 letters");
+  refused({{"", 3}}, "the name ''");
+  refused({{"a", 0}}, "matrix 'a' has 0 columns; it must have 1 .. 1048576");
 }

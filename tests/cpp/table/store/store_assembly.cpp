@@ -21,6 +21,7 @@ constexpr std::int64_t kShard = 4096;
 StoreOptions with_digests() {
   StoreOptions chosen = options();
   chosen.digests = true;
+  chosen.matrices = {{"audio", 3}};
   return chosen;
 }
 
@@ -31,7 +32,8 @@ EmbeddingStore write(const fs::path& path, const std::vector<StoreRows>& parts,
   for (const StoreRows& rows : parts) {
     const std::vector<std::uint64_t> images(rows.keys.size(), image_digest(9));
     const std::vector<std::uint64_t> captions(rows.keys.size(), caption_digest(caption));
-    writer.append(rows.keys, rows.image_view(), rows.text_view(), images, captions);
+    writer.append(rows.keys, rows.image_view(), rows.text_view(), images, captions,
+                  {rows.text_view()});
   }
   return writer.commit();
 }
@@ -100,7 +102,8 @@ TEST_CASE("a store takes the rows that changed, and keeps full shards where they
     auto writer = EmbeddingStoreWriter::append_to(folder / "s");
     const StoreRows more = rows_between(9010, 9020);
     const std::vector<std::uint64_t> digests(10, 1);
-    writer.append(more.keys, more.image_view(), more.text_view(), digests, digests);
+    writer.append(more.keys, more.image_view(), more.text_view(), digests, digests,
+                  {more.text_view()});
     const EmbeddingStore later = writer.commit();
     CHECK(later.earlier_state(9000, old.fingerprint())->replaced ==
           std::vector<std::int64_t>{5000});
