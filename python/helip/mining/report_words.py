@@ -8,6 +8,7 @@ from typing import Any
 _DROPS = {
     "image_duplicate": ("near-duplicate images", "image similarity above image_max"),
     "text_duplicate": ("near-duplicate texts", "text similarity above text_max"),
+    "duplicate": ("near duplicates", "a similarity above the maximum of its channel"),
     "margin": ("false negatives", "fit the target as well as what belongs to it"),
     "positive": ("positives", "rows of the corpus that belong to the query"),
     "positive_duplicate": ("near duplicates of positives", "above image_max or text_max with one"),
@@ -23,7 +24,8 @@ def drop_words(drops: Any) -> list[tuple[str, int, str]]:
     if not isinstance(drops, Mapping):
         return []
     names = [*(n for n in _DROPS if n in drops), *(n for n in drops if n not in _DROPS)]
-    return [_named(n, int(drops[n])) for n in names if drops[n] or n in _ALWAYS]
+    always = ("duplicate",) if "duplicate" in drops else _ALWAYS
+    return [_named(n, int(drops[n])) for n in names if drops[n] or n in always]
 
 
 def _named(name: str, number: int) -> tuple[str, int, str]:
@@ -55,7 +57,11 @@ def filter_words(filters: Any) -> list[tuple[str, float]]:
 
 def weight_words(filters: Any) -> str:
     """How much the modalities count in what the filters compute; empty where they count alike."""
-    weight = float(filters.get("weight", 1.0)) if isinstance(filters, Mapping) else 1.0
+    if not isinstance(filters, Mapping):
+        return ""
+    if "factors" in filters:  # of channels
+        return " + ".join(f"{factor:.2f} × {name}" for name, factor in filters["factors"].items())
+    weight = float(filters.get("weight", 1.0))
     if weight == 1.0:
         return ""
     return f"{weight:.2f} × image + {1 / weight:.2f} × text"

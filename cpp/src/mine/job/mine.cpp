@@ -113,7 +113,7 @@ MinePlan plan_of(const mining::Matrices& matrices, const MineOptions& options,
   team.begin_stage("plan", corpus.size(), 1);
   mining::Planned planned = mining::make_plan(corpus, options, team);
   team.end_stage();
-  planned.plan.filters = mining::filters_json(planned.filters).dump();
+  planned.plan.filters = mining::filters_json(planned.filters, options).dump();
   return planned.plan;
 }
 

@@ -49,11 +49,18 @@ std::string options_json(const MineOptions& options, const NegativesInput& queri
 }
 
 // Shares of a sample's pairs that each filter lets pass; of the pairs that reach the score itself.
-OrderedJson filters_json(const FilterPlan& filters) {
-  OrderedJson json{{"factors", filters.factors},
-                   {"high_share", filters.high_share},
-                   {"dimensions", {filters.high, filters.low, filters.second}},
-                   {"passed", OrderedJson::object()}};
+OrderedJson filters_json(const FilterPlan& filters, const MineOptions& options) {
+  OrderedJson json;
+  if (options.channels.empty()) {
+    json["weight"] = filters.factors.empty() ? 1.0 : filters.factors.front();
+  } else {
+    for (std::size_t c = 0; c < options.channels.size(); ++c) {
+      json["factors"][options.channels[c].name] = filters.factors.at(c);
+    }
+  }
+  json.update({{"high_share", filters.high_share},
+               {"dimensions", {filters.high, filters.low, filters.second}},
+               {"passed", OrderedJson::object()}});
   const auto put = [&json](const char* name, double share) {
     if (share >= 0.0) json["passed"][name] = share;
   };
@@ -98,7 +105,7 @@ std::string report_json(const MethodReport& report, const FilterPlan* filters,
     json["drops"]["positive"] = kept_out(Verdict::positive);
     json["drops"]["positive_duplicate"] = kept_out(Verdict::positive_duplicate);
   }
-  if (filters != nullptr) json["filters"] = filters_json(*filters);
+  if (filters != nullptr) json["filters"] = filters_json(*filters, options);
   if (report.has_recall && targets.last - targets.first == corpus.targets()) {
     json["recall"] = recall_json(report.recall);
   } else if (report.has_recall) {

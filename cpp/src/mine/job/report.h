@@ -25,7 +25,7 @@ std::string report_json(const MethodReport& report, const FilterPlan* filters,
                         const MineOptions& options, const TargetRange& targets,
                         const Corpus& corpus, const std::string& codes);
 // The "filters" of a report.
-OrderedJson filters_json(const FilterPlan& filters);
+OrderedJson filters_json(const FilterPlan& filters, const MineOptions& options);
 // The "recall" of a report, and back.
 OrderedJson recall_json(const RecallEstimate& recall);
 RecallEstimate recall_of_json(const Json& json);

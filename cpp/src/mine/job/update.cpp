@@ -380,7 +380,7 @@ HardPairs update_into(const HardPairs& pairs, const EmbeddingStore& store,
   did["pairs"] = update.pairs();
   OrderedJson report{{"pairs", rows * (rows - 1)}};
   if (update.prepared() != nullptr) {
-    report["filters"] = mining::filters_json(update.prepared()->plan());
+    report["filters"] = mining::filters_json(update.prepared()->plan(), options);
   }
   if (codes && !codes->hindrance().empty()) report["codes"] = codes->hindrance();
   report["update"] = did;

@@ -55,9 +55,9 @@ TEST_CASE("options that change no byte of the table are not in its manifest", "[
 
 TEST_CASE("filters that no sample was taken for say nothing of shares", "[report]") {
   FilterPlan plan;
-  REQUIRE(filters_json(plan)["passed"].empty());
+  REQUIRE(filters_json(plan, MineOptions())["passed"].empty());
   plan.passed_score = 0.25;
-  REQUIRE(filters_json(plan)["passed"]["score"] == 0.25);
+  REQUIRE(filters_json(plan, MineOptions())["passed"]["score"] == 0.25);
 }
 
 TEST_CASE("what filters kept out of the pools is counted", "[report]") {
