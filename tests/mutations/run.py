@@ -64,12 +64,12 @@ MUTATIONS = (
     ),
     Mutation(
         "thresholds of queries come from their positives as well", "mine/bound/sweep_seeds.cpp",
-        "if (scorer_.corpus().queries() > 0) leave_out_positives(row);", "",
+        "if (corpus.queries() > 0) leave_out_positives(row);", "",
         "hard negatives are those of a plain search*",
     ),
     Mutation(
         "near duplicates of positives are kept", "mine/corpus/scorer.cpp",
-        "recent.cosine(*rows, candidate, positive) > maximum;", "false;",
+        "positives_[c].cosine(channel.rows, candidate, positive) > channel.maximum", "false",
         "hard negatives are those of a plain search*",
     ),
     Mutation(

@@ -34,8 +34,8 @@ HELIP_EXPORT HardPairs mine(const EmbeddingStore& store, const MineOptions& opti
                             const ProgressCallback& progress = {},
                             const std::filesystem::path& out = {});
 
-// Pairs by any number of channels, helip/channels.h: the matrices of options.channels, of as many
-// rows each. Methods exact and partition. Throws as mine() does.
+// Pairs by any number of channels, helip/mine_options.h: the matrices of options.channels, of as
+// many rows each. Methods exact, partition and sample. Throws as mine() does.
 HELIP_EXPORT HardPairs mine_channels(const std::vector<MatrixView>& channels,
                                      const MineOptions& options,
                                      const ProgressCallback& progress = {},

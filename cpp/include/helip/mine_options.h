@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "helip/channels.h"  // IWYU pragma: export
 #include "helip/export.h"
 
 namespace helip {
@@ -22,10 +21,29 @@ enum class Collapse { none, image, text, both };
 [[nodiscard]] HELIP_EXPORT MiningMethod method_from_name(const std::string& name);
 [[nodiscard]] HELIP_EXPORT const char* name_of(Modality modality) noexcept;
 [[nodiscard]] HELIP_EXPORT Modality modality_from_name(const std::string& name);
-[[nodiscard]] HELIP_EXPORT const char* name_of(ScoreKind score) noexcept;
-[[nodiscard]] HELIP_EXPORT ScoreKind score_from_name(const std::string& name);
 [[nodiscard]] HELIP_EXPORT const char* name_of(Collapse collapse) noexcept;
 [[nodiscard]] HELIP_EXPORT Collapse collapse_from_name(const std::string& name);
+
+// A score of any number of similarities: each is the cosine of a pair's rows in one channel, such
+// as image, caption, a second language, audio or video.
+//
+//     product:  score(i, j) = Π_c s̃_c(i, j)^w_c
+//     sum:      score(i, j) = Σ_c w_c s_c(i, j) / Σ_c w_c,
+//
+// where s̃ is the cosine, set to zero where it is negative. Neither counts a pair that is a near
+// duplicate by one channel (s_c > maximum), or one whose row has no embedding in a channel.
+enum class ScoreKind { product, sum };
+inline constexpr int kMostChannels = 8;
+
+// What is asked of the similarity of one channel.
+struct ChannelRule {
+  std::string name;
+  double maximum = 0.98;  // near-duplicate threshold, 0 .. 1; 1 keeps near duplicates
+  double weight = 1.0;    // w, above 0 and at most 16
+};
+
+[[nodiscard]] HELIP_EXPORT const char* name_of(ScoreKind score) noexcept;
+[[nodiscard]] HELIP_EXPORT ScoreKind score_from_name(const std::string& name);
 
 struct MineOptions {
   std::int64_t k = 100;  // pool size, >= 1; above N - 1 every target is short
@@ -71,8 +89,8 @@ struct MineOptions {
   // table is the same.
   std::filesystem::path codes = {};
   bool keep_codes = true;  // false: none are taken or kept
-  // In place of `modality`, `image_max` and `text_max`: the channels that a score is made of, see
-  // helip/channels.h. Of methods exact and partition, without margin, collapse and signed_products.
+  // In place of `modality`, `image_max` and `text_max`: the channels that a score is made of.
+  // Of methods exact, partition and sample, without margin, collapse and signed_products.
   std::vector<ChannelRule> channels = {};
   ScoreKind score = ScoreKind::product;  // of channels
 };

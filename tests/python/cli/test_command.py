@@ -28,7 +28,7 @@ from helip.training.fine_tuning import TrainCall
 # What only a program can give: objects, callables, and arrays.
 OBJECTS = {
     "baselines", "curves", "embed", "groups", "hooks", "image", "keep_ranks", "label_of",
-    "on_progress", "on_task", "validate",
+    "matrices", "on_progress", "on_task", "validate",
     "should_stop", "summary", "text", "tokenizer", "train_label_of", "transform",
 }  # fmt: skip
 # What a command always does: it goes on from where it was, and --quiet switches the bar off.

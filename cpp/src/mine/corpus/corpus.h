@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "base/team.h"
-#include "helip/channels.h"
 #include "helip/matrix.h"
 #include "helip/mine_options.h"
 #include "helip/negatives_input.h"

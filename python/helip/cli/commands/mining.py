@@ -38,7 +38,10 @@ Table = Annotated[Path, text("The table to write.")]
 
 _PLAN = (MineOptions, ClusterOptions, EngineOptions, MachineOptions)
 
-_RARE = ("candidates", "refresh", "keep_stages", "signed", "codes", "keep_codes")
+_RARE = (
+    "candidates", "refresh", "keep_stages", "signed", "codes", "keep_codes",
+    "channels", "score", "weights", "maxima",
+)  # fmt: skip
 
 
 @command(*_PLAN, usual={field.name for group in _PLAN for field in fields(group)} - {*_RARE})

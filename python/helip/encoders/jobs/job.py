@@ -37,7 +37,8 @@ from helip.encoders.loading import weights_of
 from helip.encoders.network_encoder import NetworkImageEncoder, NetworkTextEncoder
 from helip.encoders.quarantine import Quarantine, discard_orphan
 from helip.encoders.registry import ImageEncoder, TextEncoder
-from helip.store.embedding_store import EmbeddingStore, StoreWriter
+from helip.store.embedding_store import EmbeddingStore
+from helip.store.store_writer import StoreWriter
 
 T = TypeVar("T")
 
@@ -87,7 +88,9 @@ class Job:
                 raise
             return self._commit(writer, quarantine, complete=True)
 
-    def _embed(self, writer: StoreWriter, quarantine: Quarantine, bar: ProgressBar) -> None:
+    def _embed(
+        self, writer: StoreWriter[EmbeddingStore], quarantine: Quarantine, bar: ProgressBar
+    ) -> None:
         """Append the rows that are missing, and commit them now and then, but for the last."""
         done, total, shard_rows = len(writer), len(self.data), self.options.shard_rows
         bar.restart(total, label=self.label, done=done)
@@ -111,7 +114,7 @@ class Job:
                     bar.update(len(own))
                     bar.note(**self._notes(quarantine))
 
-    def _commit_whole(self, writer: StoreWriter, quarantine: Quarantine) -> None:
+    def _commit_whole(self, writer: StoreWriter[EmbeddingStore], quarantine: Quarantine) -> None:
         """Commit what was done before an interruption, where that can be."""
         # Interrupted just behind an append, the rows are there and not yet noted.
         if self._whole == self._committed or len(writer) != self._whole:
@@ -207,7 +210,7 @@ class Job:
 
     def _append(
         self,
-        writer: StoreWriter,
+        writer: StoreWriter[EmbeddingStore],
         quarantine: Quarantine,
         block: Block,
         rows: range,
@@ -223,7 +226,7 @@ class Job:
         digests = self.data.row_digests(np.arange(rows.start, rows.stop))
         writer.append(keys, images, texts[block.first : block.last], digests)
 
-    def _writer(self, existing: EmbeddingStore | None) -> StoreWriter:
+    def _writer(self, existing: EmbeddingStore | None) -> StoreWriter[EmbeddingStore]:
         if existing is not None:
             return EmbeddingStore.append_to(self.path)
         discard_orphan(self.path)
@@ -264,7 +267,7 @@ class Job:
         return result
 
     def _commit(
-        self, writer: StoreWriter, quarantine: Quarantine, *, complete: bool
+        self, writer: StoreWriter[EmbeddingStore], quarantine: Quarantine, *, complete: bool
     ) -> EmbeddingStore:
         # The list first: a count in a committed store always has its lines.
         quarantine.sync()

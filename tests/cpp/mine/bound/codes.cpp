@@ -33,8 +33,7 @@ RowOrder plain_order(const Corpus& corpus) {
 
 // Of two channels, or of one.
 std::vector<double> factors_of(const Corpus& corpus, double weight) {
-  if (corpus.channels().size() == 1) return {1.0};
-  return {weight, 1.0 / weight};
+  return corpus.channels().size() == 1 ? std::vector{1.0} : std::vector{weight, 1.0 / weight};
 }
 
 // Some rows as the filters see them.
@@ -172,11 +171,8 @@ class Checker {
       for (int c = 0; c < codes_.channels(); ++c) {
         const std::int64_t depth = codes_.unit_depth(c);
         const std::int8_t* row = codes_.unit(c, place);
-        const UnitBounds& unit = codes_.unit_bounds(c, place);
-        std::int32_t sum = 0;
-        for (std::int64_t k = 0; k < depth; ++k) sum += row[k];
-        wrong +=
-            aligned(row) && *std::min_element(row, row + depth) >= -127 && unit.sum == sum ? 0 : 1;
+        const bool sums = codes_.unit_bounds(c, place).sum == std::accumulate(row, row + depth, 0);
+        wrong += aligned(row) && *std::min_element(row, row + depth) >= -127 && sums ? 0 : 1;
       }
     }
     REQUIRE(wrong == 0);
@@ -340,9 +336,7 @@ TEST_CASE("a mean that has nothing to do with the rows only loosens the bounds",
     corpus.measure(silent.team);
     FilterPlan plan = plain_plan(corpus, 1.0);
     set_means(corpus, weighted_sample(corpus, 1.0, 100), 100, plan);
-    std::vector<std::vector<float>*> means{&plan.mean};
-    for (std::vector<float>& mean : plan.unit_means) means.push_back(&mean);
-    for (auto* mean : means) {
+    for (auto* mean : {&plan.mean, &plan.unit_means.front(), &plan.unit_means.back()}) {
       for (std::size_t i = 0; i < mean->size(); ++i) (*mean)[i] = i % 3 == 0 ? 0.2F : -0.1F;
     }
     check_codes(data, corpus, plan, silent.team);
