@@ -39,7 +39,7 @@ inline constexpr int kMostChannels = 8;
 struct ChannelRule {
   std::string name;
   double maximum = 0.98;  // near-duplicate threshold, 0 .. 1; 1 keeps near duplicates
-  double weight = 1.0;    // w, above 0 and at most 16
+  double weight = 1.0;    // w, 0.01 .. 16
 };
 
 [[nodiscard]] HELIP_EXPORT const char* name_of(ScoreKind score) noexcept;

@@ -94,8 +94,13 @@ def opened_same(path: str, fingerprint: str) -> EmbeddingStore:
 
 def inputs_of_call(call: Any, *, stacklevel: int = 5) -> Inputs:
     """Of a call with the fields of InputOptions and MineOptions; see `inputs_of`."""
+    if call.matrices is not None and not isinstance(call.matrices, Mapping):
+        raise InvalidArgumentError(
+            f"matrices is a {type(call.matrices).__name__}, must be a mapping of names to rows, "
+            'such as {"audio": rows}'
+        )
     if call.channels is None:
-        if call.matrices is not None:
+        if call.matrices:
             raise InvalidArgumentError(
                 f"matrices has {', '.join(map(repr, call.matrices))}, which no channel uses; name "
                 'them, such as channels=("image", "text", "audio")'

@@ -84,6 +84,9 @@ def mine(call: MineCall) -> HardPairs:
     matrices the score is their one cosine; of stores that of ``modality``, or the product of both.
     Methods are ``exact`` (``auto``) and ``partition``; docs/negatives.md has more.
 
+    With ``channels`` the score is the product, or the weighted mean, of the cosines of any named
+    matrices of a store, or of ``image``, ``text`` and ``matrices``; docs/channels.md has more.
+
     Raises:
         InvalidArgumentError: an option out of its bound, shapes that disagree, NaN or infinity
             (with its row). MismatchError: ``out`` holds a table of something else; verdicts on

@@ -39,7 +39,7 @@ _EMPTY = MatrixView(0, 0, 0, "float32", 0, None)
 # Options of `mine` that mean nothing here.
 _UNUSED = (
     "store", "image", "text", "margin", "candidates", "refresh", "codes", "keep_codes",
-    "checkpoint", "verdicts", "cluster_rows", "overlap", "keep_stages",
+    "checkpoint", "verdicts", "cluster_rows", "overlap", "keep_stages", "matrices",
 )  # fmt: skip
 
 

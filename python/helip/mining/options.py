@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import output_path
@@ -86,10 +87,11 @@ class MineOptions(ScoreRules):
     recall: Share = 0.95
     """hnsw, partition: the lower 95 % limit of the measured recall@k must reach it."""
     channels: tuple[str, ...] | None = None
-    """Names of the matrices whose cosines make the score, in place of modality."""
+    """Names of the matrices whose cosines make the score, in place of modality; in the shell repeat
+    it for each, weights and maxima likewise."""
     score: Literal["product", "sum"] = "product"
     """Of channels: the product of their cosines, or their weighted mean."""
-    weights: tuple[Annotated[float, Gt(0), Le(16)], ...] | None = None
+    weights: tuple[Annotated[float, Ge(0.01), Le(16)], ...] | None = None
     """Of each channel: exponent of a product, factor of a sum; None: 1."""
     maxima: tuple[Share, ...] | None = None
     """Of each channel: the cosine above which a pair is a near duplicate; None: image_max and
@@ -98,12 +100,13 @@ class MineOptions(ScoreRules):
     def __post_init__(self) -> None:
         for name in ("channels", "weights", "maxima"):
             value = getattr(self, name)
-            if isinstance(value, (str, int, float)):
+            if value is None:
+                continue
+            if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
                 raise InvalidArgumentError(
-                    f"{name} is {value!r}, must be a tuple, such as ({value!r},)"
+                    f"{name} is {value!r}, must be a tuple, one for each channel"
                 )
-            if value is not None:
-                object.__setattr__(self, name, tuple(value))
+            object.__setattr__(self, name, tuple(value))
         super().__post_init__()
         if self.channels == ():
             raise InvalidArgumentError("channels is (); name one at least, or leave it out")

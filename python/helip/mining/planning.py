@@ -33,7 +33,7 @@ from helip.mining.options import (
     MineOptions,
 )
 from helip.mining.recall import sample_size
-from helip.mining.stages.job import cut_of, unit_memory
+from helip.mining.stages.job import cut_of, unit_memory, why_not_channels
 from helip.mining.stages.steps import FIRST, Step
 from helip.store.embedding_store import EmbeddingStore
 
@@ -146,8 +146,9 @@ def _in_stages(call: PlanCall) -> Plan | None:
         return None
     if store is None:
         raise InvalidArgumentError(NEEDS_STORE)
-    if (reason := why_not_device(call.device)) is not None:
-        raise reason
+    for reason in (why_not_channels(call), why_not_device(call.device)):
+        if reason is not None:
+            raise reason
     return _stages_planned(call, store)
 
 

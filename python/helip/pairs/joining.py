@@ -157,7 +157,11 @@ def _options_of(table: _core.HardPairs, other: _core.HardPairs, k: int) -> dict[
         if name in ours and name in theirs:
             same[name] = looser(ours[name], theirs[name])
     # No label of one kind of pools fits those of two.
-    if ours.get("modality", "both") != theirs.get("modality", "both"):
+    unlike = any(
+        ours.get(name, usual) != theirs.get(name, usual)
+        for name, usual in (("modality", "both"), ("channels", None), ("score", "product"))
+    )
+    if unlike:
         same["modality"] = "joined"
     return {**same, "method": "joined", "k": k}
 

@@ -67,7 +67,8 @@ def refuse_other_store(table: Any, store: EmbeddingStore) -> None:
             "that was mined"
         )
     modality = table.options.get("modality")
-    if table.fingerprint or modality not in _SCORED or "filter" in table.options:
+    is_other = bool({"filter", "channels"} & table.options.keys())
+    if table.fingerprint or modality not in _SCORED or is_other:
         return  # scores of another kind, or that a filter may have lowered
     counts = np.asarray(table.counts)
     filled = np.flatnonzero(counts > 0)

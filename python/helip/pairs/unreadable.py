@@ -20,13 +20,16 @@ def unreadable_rows(pairs: Any) -> npt.NDArray[np.int64]:
     store = pairs.store
     if store is None:
         return np.zeros(0, dtype=np.int64)
-    modality = pairs.options.get("modality")
+    modality, channels = (pairs.options.get(name) for name in ("modality", "channels"))
     mined = (modality,) if modality in ("image", "text") else ("image", "text")
+    if channels:
+        mined = tuple(name for name, _, _ in channels)
     empty = np.flatnonzero(np.asarray(pairs.counts) == 0)
     found = np.isin(empty, store.deleted)
     for first in range(0, len(empty), _ROWS):
         part = slice(first, first + _ROWS)
-        for name, matrix in zip(("image", "text"), store.rows(empty[part]), strict=True):
-            if name in mined:
-                found[part] |= ~matrix.numpy().any(axis=1)
+        rows = dict(zip(("image", "text"), store.rows(empty[part]), strict=True))
+        for name in mined:
+            matrix = rows[name] if name in rows else store.decoded(name, empty[part])
+            found[part] |= ~matrix.numpy().any(axis=1)
     return empty[found]

@@ -29,7 +29,7 @@ from helip.store.remote_store import (
     matrix_names_of,
     written_directory,
 )
-from helip.store.store_writer import StoreWriter
+from helip.store.store_writer import StoreWriter, widths_of
 
 if TYPE_CHECKING:
     import torch
@@ -140,7 +140,7 @@ class EmbeddingStore:
         """
         core = _core.EmbeddingStoreWriter.create(
             written_directory(path), image_dim, text_dim, dtype, shard_rows, digests,
-            list((matrices or {}).items()),
+            widths_of(matrices or {}),
         )  # fmt: skip
         return StoreWriter(core, cls)
 
@@ -385,8 +385,8 @@ class EmbeddingStore:
     def _array(self, array: np.ndarray, name: str) -> np.ndarray:
         if self.dtype == "bfloat16":
             raise UnsupportedError(
-                f"NumPy has no bfloat16, and {name} is of it; use store.image_tensor, "
-                "store.text_tensor (of torch) or store.rows(...)"
+                f"NumPy has no bfloat16, and {name} is of it; use store.decoded({name!r}, rows), "
+                "or store.image_tensor and store.text_tensor of torch"
             )
         return array
 

@@ -16,6 +16,18 @@ Store = TypeVar("Store")
 _NO_DIGESTS = np.empty(0, dtype=np.uint64)
 
 
+def widths_of(matrices: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Name and width of each; InvalidArgumentError where they are no such."""
+    sound = isinstance(matrices, Mapping) and all(
+        isinstance(name, str) and hasattr(width, "__index__") for name, width in matrices.items()
+    )
+    if not sound:
+        raise InvalidArgumentError(
+            f'matrices is {matrices!r}, must have names and widths, such as {{"audio": 512}}'
+        )
+    return list(matrices.items())
+
+
 def _text_of(metadata: dict[str, Any] | None) -> str:
     return "" if metadata is None else json.dumps(metadata)
 
@@ -101,6 +113,10 @@ class StoreWriter(Generic[Store]):
                     "such as [str(key) for key in keys]"
                 )
         pair = matrix_of(image, name="image"), matrix_of(text, name="text")
+        if matrices is not None and not isinstance(matrices, Mapping):
+            raise InvalidArgumentError(
+                f"matrices is a {type(matrices).__name__}, must be a mapping of names to rows"
+            )
         others = self._others(dict(matrices or {}))
         images, captions = digests or (_NO_DIGESTS, _NO_DIGESTS)
         self._open().append(names, *pair, images, captions, others)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import helip
+from helip.pairs.unreadable import unreadable_rows
 
 ROWS, K = 2500, 12
 NAMES = ("image", "text", "audio")
@@ -144,9 +145,9 @@ def test_codes_that_are_kept_are_taken_by_the_same_channels_alone(
     [
         ({"channels": ("image", "video")}, "no matrix 'video'; it has image, text, audio"),
         ({"channels": ()}, "channels is (); name one at least"),
-        ({"channels": "audio"}, "channels is 'audio', must be a tuple, such as ('audio',)"),
+        ({"channels": "audio"}, "channels is 'audio', must be a tuple, one for each channel"),
         ({"channels": NAMES, "weights": (1.0,)}, "weights is (1.0,) and channels"),
-        ({"channels": NAMES, "weights": (1.0, 0.0, 1.0)}, "weights is 0.0, must be above 0"),
+        ({"channels": NAMES, "weights": (1.0, 0.0, 1.0)}, "weights is 0.0, must be at least 0.01"),
         ({"channels": NAMES, "maxima": (1.0, 2.0, 1.0)}, "maxima is 2.0, must be at most 1.0"),
         ({"channels": ("image", "image")}, "channel 'image' is named twice"),
         ({"weights": (1.0,)}, "weights is (1.0,) and channels None"),
@@ -155,6 +156,9 @@ def test_codes_that_are_kept_are_taken_by_the_same_channels_alone(
         ({"channels": NAMES, "method": "hnsw"}, "method is 'hnsw'"),
         ({"channels": NAMES, "device": "cuda"}, "channels is"),
         ({"channels": NAMES, "modality": "text"}, "modality is 'text'"),
+        ({"channels": {"image": 1}}, "channels is {'image': 1}, must be a tuple"),
+        ({"channels": NAMES, "weights": 3.0}, "weights is 3.0, must be a tuple"),
+        ({"channels": NAMES, "matrices": [1]}, "matrices is a list, must be a mapping"),
     ],
 )
 def test_what_does_not_go_together_is_one_error(
@@ -183,5 +187,40 @@ def test_a_store_wants_the_rows_of_each_matrix(store: helip.EmbeddingStore, tmp_
                 ["new"], image=np.ones((1, 48)), text=np.ones((1, 40)),
                 matrices={"audio": np.ones((1, 23))},
             )  # fmt: skip
+    with pytest.raises(helip.InvalidArgumentError, match="must have names and widths"):
+        helip.EmbeddingStore.create(
+            tmp_path / "s",
+            image_dim=2,
+            text_dim=2,
+            matrices={"audio": 2.5},  # type: ignore[dict-item]
+        )
     with pytest.raises(helip.InvalidArgumentError, match="two matrices 'text'"):
         helip.EmbeddingStore.create(tmp_path / "s", image_dim=2, text_dim=2, matrices={"text": 3})
+
+
+def test_a_plan_knows_channels_also_of_few_rows(store: helip.EmbeddingStore) -> None:
+    few = {"image": MATRICES["image"][:100], "matrices": {"audio": MATRICES["audio"][:100]}}
+    assert helip.plan(**few, channels=("image", "audio"), k=3).method == "exact"
+    filters = helip.plan(store, channels=NAMES, k=K).filters
+    assert set(filters["factors"]) == set(NAMES)
+    with pytest.raises(helip.UnsupportedError, match="stages are of image and text"):
+        helip.plan(store, channels=NAMES, method="partition", cluster_rows=500)
+
+
+def test_a_table_of_arrays_belongs_to_the_store_of_the_same_rows(
+    store: helip.EmbeddingStore,
+) -> None:
+    table = helip.mine(**GIVEN, channels=("audio",), k=K, progress=False).with_store(store)
+    assert unreadable_rows(table).tolist() == [17]
+
+
+def test_a_table_of_partition_by_channels_is_mined_anew(
+    store: helip.EmbeddingStore, tmp_path: Path
+) -> None:
+    table = helip.mine(
+        store, channels=NAMES, k=K, method="partition", out=tmp_path / "table", progress=False
+    )
+    with helip.EmbeddingStore.append_to(store.path) as writer:
+        writer.delete([8])
+    with pytest.raises(helip.UnsupportedError, match="was mined by channels"):
+        helip.update(table, store.path, out=tmp_path / "now", progress=False)

@@ -85,7 +85,7 @@ Rates measure_rates(const Corpus& corpus) {
                 }) /
                 (64.0 * kTileRows * kTileColumns * static_cast<double>(kMeasuredDepth) / 64.0);
 
-  const std::int64_t dimensions = corpus.image_dimensions() + corpus.text_dimensions();
+  const std::int64_t dimensions = corpus.dimensions();
   const std::vector<float> values(static_cast<std::size_t>(dimensions), 0.01F);
   volatile double sink = 0.0;
   rates.exact = seconds_per_call([&] {

@@ -82,8 +82,8 @@ inline void insert_ranked(std::vector<Scored>& best, const Scored& next, std::in
   best.insert(std::upper_bound(best.begin(), best.end(), next, ranks_before), next);
 }
 
-// The rows that are mined: of both modalities, and in place of those of the channels that options
-// name, if any.
+// The rows that are mined: of both modalities, or of the channels that options name in place of
+// them.
 struct Matrices {
   MatrixView image, text;
   std::vector<MatrixView> channels = {};

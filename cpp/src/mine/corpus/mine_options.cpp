@@ -137,9 +137,10 @@ void check_channels(const std::vector<MatrixView>& matrices, const MineOptions& 
       }
     }
     check_share(("maximum of " + name).c_str(), channel.maximum, "use 1 to keep near duplicates");
-    if (!(channel.weight > 0.0 && channel.weight <= 16.0)) {
+    // The root of a product by less would magnify how its score is rounded.
+    if (!(channel.weight >= 0.01 && channel.weight <= 16.0)) {
       refuse("weight of " + name + " is " + std::to_string(channel.weight) +
-             ", but must be above 0 and at most 16; leave out what is not to count");
+             ", but must lie in 0.01 .. 16; leave out what is not to count");
     }
     check_matrix(name.c_str(), matrices[c]);
     if (matrices[c].rows != matrices.front().rows) {
@@ -147,6 +148,12 @@ void check_channels(const std::vector<MatrixView>& matrices, const MineOptions& 
              excerpt(channels.front().name) + "' " + std::to_string(matrices.front().rows) +
              "; row i of all must belong to the same pair");
     }
+  }
+  std::int64_t dimensions = 0;
+  for (const MatrixView& matrix : matrices) dimensions += matrix.cols;
+  if (dimensions > 2 * kMaxDimensions) {
+    refuse("the channels have " + std::to_string(dimensions) + " dimensions in all, but may have " +
+           std::to_string(2 * kMaxDimensions));
   }
   const auto only = [&](bool is_used, const std::string& what) {
     if (is_used) {

@@ -54,8 +54,9 @@ OrderedJson filters_json(const FilterPlan& filters, const MineOptions& options) 
   if (options.channels.empty()) {
     json["weight"] = filters.factors.empty() ? 1.0 : filters.factors.front();
   } else {
-    for (std::size_t c = 0; c < options.channels.size(); ++c) {
-      json["factors"][options.channels[c].name] = filters.factors.at(c);
+    json["factors"] = OrderedJson::object();
+    for (std::size_t c = 0; c < filters.factors.size(); ++c) {  // none where no filter pays
+      json["factors"][options.channels[c].name] = filters.factors[c];
     }
   }
   json.update({{"high_share", filters.high_share},

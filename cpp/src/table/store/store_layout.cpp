@@ -95,9 +95,9 @@ StoreOptions store_options_of(const Manifest& manifest, const std::filesystem::p
     options.text_dim = manifest.columns[1].cols;
     for (const ColumnSpec& column : manifest.columns) {
       if (column.name == kCaptionDigestColumn) options.digests = true;
-      if (column.name.starts_with(kMatrixPrefix) && !column.name.ends_with(kScaleSuffix)) {
-        options.matrices.push_back({column.name.substr(kMatrixPrefix.size()), column.cols});
-      }
+      if (!column.name.starts_with(kMatrixPrefix)) continue;
+      const std::string name = column.name.substr(kMatrixPrefix.size());
+      if (!name.ends_with(kScaleSuffix)) options.matrices.push_back({name, column.cols});
     }
   }
   if (manifest.columns != store_columns(options)) {

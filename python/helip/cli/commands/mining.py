@@ -68,7 +68,8 @@ def plan(
         return plan(**source, **{**options, **others}).to_dict()
 
     result = planned()
-    others = [m for m in ("exact", "partition", "hnsw", "sample") if m != result["method"]]
+    methods = ("exact", "partition", "sample", *(() if options["channels"] else ("hnsw",)))
+    others = [m for m in methods if m != result["method"]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the first plan has told them
         alternatives = [

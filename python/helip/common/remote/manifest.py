@@ -21,7 +21,7 @@ INDEX = "helip.pair_index"
 #: Formats of what is copied.
 KINDS = (STORE, TABLE, PART, NEGATIVES, INDEX)
 _VERSION = 1
-_FEATURES = ("deleted_rows", "corpus")
+_FEATURES = ("deleted_rows", "corpus", "matrices")
 _CHECKSUM = b'\n "checksum": "'
 _ITEM_BYTES = {"U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I32": 4, "F32": 4, "I64": 8, "U64": 8}
 

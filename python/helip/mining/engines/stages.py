@@ -11,7 +11,13 @@ from helip.mining.call import MineJob
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.mining.engines.parts import begun_parts
 from helip.mining.options import ClusterOptions, JobOptions, MineOptions, StageOptions
-from helip.mining.stages.job import begin_mining, has_stages, in_one_cluster, stages_folder
+from helip.mining.stages.job import (
+    begin_mining,
+    has_stages,
+    in_one_cluster,
+    stages_folder,
+    why_not_channels,
+)
 from helip.pairs.hard_pairs import HardPairs
 
 NEEDS_STORE = (
@@ -59,11 +65,8 @@ class Stages:
                 f"method is {call.method!r}, and a job of method 'partition' in stages was begun; "
                 "go on with it, or remove its folder"
             )
-        if call.channels is not None:
-            return UnsupportedError(
-                f"channels is {call.channels}, and stages are of image and text; leave out "
-                "cluster_rows= and engine='local'"
-            )
+        if (reason := why_not_channels(call)) is not None:
+            return reason
         if call.parts is not None:
             return UnsupportedError(
                 f"parts is {call.parts}, of methods exact and sample; stages have units of their "

@@ -336,7 +336,19 @@ def _cut(rows: int, each: int, stages: ClusterOptions, memory: Any) -> Cut:
     )  # fmt: skip
 
 
+def why_not_channels(options: MineOptions) -> UnsupportedError | None:
+    """Stages are of image and text."""
+    if options.channels is None:
+        return None
+    return UnsupportedError(
+        f"channels is {options.channels}, and stages are of image and text; leave out "
+        "cluster_rows= and engine='local'"
+    )
+
+
 def _refuse(rows: int, options: MineOptions) -> None:
+    if (reason := why_not_channels(options)) is not None:
+        raise reason
     if options.collapse != "none":
         raise UnsupportedError(
             f"collapse is {options.collapse!r}, which looks for groups among all rows; mine in "

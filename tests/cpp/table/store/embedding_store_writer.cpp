@@ -304,14 +304,14 @@ TEST_CASE("a store has any number of matrices, of which readers must know") {
   const DType dtype = GENERATE(DType::float32, DType::int8);
   StoreOptions asked = options(dtype);
   asked.digests = GENERATE(false, true);
-  asked.matrices = {{"audio", 3}, {"video_2", 5}};
+  asked.matrices = {{"audio", 3}, {"scale", 5}};
   const std::vector<std::uint64_t> digests(asked.digests ? 9 : 0, 7);
   auto writer = EmbeddingStoreWriter::create(folder / "store", asked);
   writer.append(rows.keys, rows.image_view(), rows.text_view(), digests, digests,
                 {rows.text_view(), rows.image_view()});
   writer.delete_rows({4});
   const EmbeddingStore store = writer.commit();
-  REQUIRE(store.matrix_names() == std::vector<std::string>{"image", "text", "audio", "video_2"});
+  REQUIRE(store.matrix_names() == std::vector<std::string>{"image", "text", "audio", "scale"});
   REQUIRE((store.image_digests() != nullptr) == asked.digests);
   const auto same = [&](const MatrixView& a, const MatrixView& b) {
     REQUIRE(a.cols == b.cols);
@@ -322,9 +322,9 @@ TEST_CASE("a store has any number of matrices, of which readers must know") {
     REQUIRE((a.scale == nullptr || a.scale[8] == b.scale[8]));
   };
   same(store.matrix("audio"), store.text());
-  same(store.matrix("video_2"), store.image());
+  same(store.matrix("scale"), store.image());
   store.verify();
-  expect_error(ErrorCode::invalid_argument, "no matrix 'video'; it has image, text, audio, video_2",
+  expect_error(ErrorCode::invalid_argument, "no matrix 'video'; it has image, text, audio, scale",
                [&] { (void)store.matrix("video"); });
   expect_error(ErrorCode::invalid_argument, "rows of 1 matrices beside image and text",
                [&] { writer.append({"new"}, {}, {}, {}, {}, {rows.text_view()}); });
