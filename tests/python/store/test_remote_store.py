@@ -108,6 +108,23 @@ def test_blocks_are_those_of_the_directory(dtype, rows, server):
             assert torch.equal(mine.decoded()[0], decoded[0])
 
 
+def test_a_store_of_more_matrices_reads_the_same(server):
+    rows = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    path = server.folder / "a.store"
+    with helip.EmbeddingStore.create(
+        path, image_dim=6, text_dim=6, matrices={"audio": 6, "scale": 6}, dtype="int8"
+    ) as writer:
+        others = {"audio": rows, "scale": rows[::-1].copy()}
+        writer.append([str(row) for row in range(50)], rows, rows, matrices=others)
+    remote, local = (
+        helip.EmbeddingStore.open(f"{server.url}/a.store"),
+        helip.EmbeddingStore.open(path),
+    )
+    assert remote.matrix_names == local.matrix_names == ("image", "text", "audio", "scale")
+    assert torch.equal(remote.rows([3, 7])[0], local.rows([3, 7])[0])
+    assert torch.equal(remote.decoded("scale", [3]), local.decoded("scale", [3]))
+
+
 def test_mining_downloads_the_store_once_and_gives_the_same_table(server, tmp_path):
     remote, local = both(server)
     a = helip.mine(remote, k=5, progress=False)
