@@ -26,7 +26,7 @@ def columns_of(store: EmbeddingStore, modalities: tuple[str, ...]) -> dict[str, 
         values = getattr(store._core, name)
         columns[name] = values.view(np.int16) if store.dtype == "bfloat16" else values
         if store.dtype == "int8":
-            columns[f"{name}_scale"] = getattr(store._core, f"{name}_scale")
+            columns[f"{name}_scale"] = store._core.scale(name)
     return columns
 
 
