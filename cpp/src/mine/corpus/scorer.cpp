@@ -60,7 +60,6 @@ Verdict Scorer::verdict_of(std::int64_t query, std::int64_t candidate,
   if (std::binary_search(positives.begin(), positives.end(), candidate)) return Verdict::positive;
   if (evaluated.target != Verdict::kept) return evaluated.target;
   if (evaluated.score > corpus_.most(query)) return Verdict::margin;
-  const Rules& rules = corpus_.rules();
   for (const std::uint32_t positive : positives) {
     for (std::size_t c = 0; c < corpus_.channels().size(); ++c) {
       const Corpus::Channel& channel = corpus_.channels()[c];
