@@ -29,7 +29,7 @@ struct Rules {
   double margin = 0.0;
   // Of named channels in place of both modalities.
   bool sum = false;
-  std::vector<ChannelRule> channels;
+  std::vector<ChannelRule> channels = {};
 };
 
 Rules rules_of(const MineOptions& options);
