@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from markdown_it import MarkdownIt
 
@@ -65,6 +68,27 @@ def blocks(page: str) -> list[Block]:
         else:
             mark = None
     return found
+
+
+def run_python(page: str) -> dict[str, Any]:
+    """Runs what a page shows as Python; the names that it leaves."""
+    names: dict[str, Any] = {}
+    for block in blocks(page):
+        if block.language == "python":
+            exec(compile(block.text, page, "exec"), names)
+    return names
+
+
+def run_commands(page: str) -> list[str]:
+    """Runs each command of helip that a page shows; what they print. AssertionError: one failed."""
+    said = []
+    for block in blocks(page):
+        for words in command_lines(block.text) if block.language == "bash" else []:
+            command = [sys.executable, "-m", "helip", *(helip_words(words) or ["?"])]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            said.append(done.stdout)
+    return said
 
 
 def inline_commands(page: str) -> list[str]:

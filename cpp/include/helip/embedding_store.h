@@ -47,7 +47,7 @@ class HELIP_EXPORT EmbeddingStore {
   [[nodiscard]] MatrixView text() const noexcept;  // [N, d_text]
   // "image", "text", and those of StoreOptions::matrices.
   [[nodiscard]] std::vector<std::string> matrix_names() const;
-  // [N, d]: One of those. Throws invalid_argument for another name.
+  // One of those, [N, d]. Throws invalid_argument for another name.
   [[nodiscard]] MatrixView matrix(const std::string& name) const;
   [[nodiscard]] std::string_view key(std::int64_t row) const;  // throws invalid_argument; UTF-8
   // Rows that were deleted, ascending. They keep their numbers and their bytes; the views mark

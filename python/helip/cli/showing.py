@@ -50,6 +50,9 @@ def pairs_shown(pairs: Any, path: str) -> dict[str, Any]:
     facts = {"path": path, **{name: getattr(pairs, name) for name in names}, **stats}
     rows = pool_rows(stats)
     rows.insert(2, ("method", str(pairs.options.get("method", "?"))))
+    if channels := pairs.options.get("channels"):
+        named = (f"{name} ({weight:g})" for name, _, weight in channels)
+        rows.insert(3, (pairs.options["score"], ", ".join(named) + ", with weights"))
     if "corpus_rows" in stats:
         rows.insert(1, ("corpus", f"{stats['corpus_rows']:,} rows"))
     if found := dict(stats.get("score_quantiles") or ()):

@@ -231,6 +231,7 @@ def _existing(path: str, source: EmbeddingStore | None, call: MineCall) -> HardP
     for name in ("weights", "maxima"):
         del asked[name]
     asked["channels"] = call.channel_rules or None
+    asked["modality"] = "channels" if call.channels else call.modality
     found["channels"] = [tuple(each) for each in found.get("channels") or ()] or None
     found.setdefault("score", "product")
     # Else a table of stages is as good as one without: each says its recall.

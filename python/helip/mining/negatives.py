@@ -40,6 +40,7 @@ _EMPTY = MatrixView(0, 0, 0, "float32", 0, None)
 _UNUSED = (
     "store", "image", "text", "margin", "candidates", "refresh", "codes", "keep_codes",
     "checkpoint", "verdicts", "cluster_rows", "overlap", "keep_stages", "matrices",
+    "channels", "score", "weights", "maxima",
 )  # fmt: skip
 
 

@@ -67,8 +67,7 @@ def refuse_other_store(table: Any, store: EmbeddingStore) -> None:
             "that was mined"
         )
     modality = table.options.get("modality")
-    is_other = "filter" in table.options or bool(table.options.get("channels"))
-    if table.fingerprint or modality not in _SCORED or is_other:
+    if table.fingerprint or modality not in _SCORED or "filter" in table.options:
         return  # scores of another kind, or that a filter may have lowered
     counts = np.asarray(table.counts)
     filled = np.flatnonzero(counts > 0)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 import helip
-from support.document_blocks import blocks, command_lines, helip_words
+from support.document_blocks import run_commands, run_python
 
 PAGE = "docs/channels.md"
 
@@ -16,14 +13,8 @@ PAGE = "docs/channels.md"
 @pytest.mark.usefixtures("one_thread")
 def test_the_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    for block in blocks(PAGE):
-        if block.language == "python":
-            exec(compile(block.text, PAGE, "exec"), names)
-        for words in command_lines(block.text) if block.language == "bash" else []:
-            command = [sys.executable, "-m", "helip", *(helip_words(words) or ["?"])]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
+    names = run_python(PAGE)
+    run_commands(PAGE)
     assert names["store"].matrix_names == ("image", "text", "audio")
     rules = [["image", 0.98, 1.0], ["text", 0.98, 1.0], ["audio", 0.98, 0.5]]
     assert helip.HardPairs.open("clips-sum.pairs").options["channels"] == rules

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 import helip
-from support.document_blocks import blocks, command_lines, helip_words
+from support.document_blocks import run_commands, run_python
 
 PAGE = "docs/negatives.md"
 
@@ -17,10 +14,7 @@ PAGE = "docs/negatives.md"
 @pytest.mark.usefixtures("one_thread")
 def test_the_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    for block in blocks(PAGE):
-        if block.language == "python":
-            exec(compile(block.text, PAGE, "exec"), names)
+    names = run_python(PAGE)
     assert names["negatives"].k == 20 and len(names["data"]) > 400
     for name, rows in (("queries", names["queries"]), ("corpus", names["corpus"])):
         dims = {"image_dim": rows.shape[1], "text_dim": rows.shape[1]}
@@ -28,11 +22,6 @@ def test_the_page_runs(tmp_path, monkeypatch):
             writer.append([f"{name[0]}{row}" for row in range(len(rows))], rows, rows)
     lines = [f"q{query}\tc{row}" for query, row in enumerate(names["positives"])]
     (tmp_path / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id", *lines]))
-    for block in blocks(PAGE):
-        for words in command_lines(block.text) if block.language == "bash" else []:
-            command = [sys.executable, "-m", "helip", *(helip_words(words) or ["?"])]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-    assert "3,000 rows" in done.stdout
+    assert "3,000 rows" in run_commands(PAGE)[-1]
     opened = helip.HardNegatives.open("negatives")
     assert not (opened.ids == np.asarray(names["positives"])[:, None]).any()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import helip
+from helip.cli.showing import pairs_shown
 from helip.pairs.unreadable import unreadable_rows
 
 ROWS, K = 2500, 12
@@ -212,6 +213,8 @@ def test_a_table_of_arrays_belongs_to_the_store_of_the_same_rows(
 ) -> None:
     table = helip.mine(**GIVEN, channels=("audio",), k=K, progress=False).with_store(store)
     assert unreadable_rows(table).tolist() == [17]
+    shown = pairs_shown(table, "")["rows"]
+    assert ("product", "audio (1), with weights") in shown
 
 
 def test_a_table_of_partition_by_channels_is_mined_anew(

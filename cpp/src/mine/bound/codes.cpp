@@ -127,7 +127,6 @@ class Codes::Encoder {
         panels_(panels),
         dimensions_(corpus.dimensions()),
         reader_(corpus, plan.factors),
-        loaded_(corpus.channels().size()),
         units_(static_cast<std::size_t>(kProductRows * dimensions_)),
         weighted_(units_.size()),
         packed_(panels == nullptr ? 0 : dimensions_, corpus.kernel()),
@@ -138,12 +137,7 @@ class Codes::Encoder {
   void read(const std::uint32_t* rows, std::int64_t count) {
     for (std::int64_t r = 0; r < count; ++r) {
       float* unit = units_.data() + r * dimensions_;
-      std::int64_t first = 0;
-      for (std::size_t c = 0; c < loaded_.size(); ++c) {
-        const Rows& channel = corpus_.channels()[c].rows;
-        channel.unit(rows[r], unit + first, loaded_[c]);
-        first += channel.dimensions();
-      }
+      reader_.read_units(rows[r], unit);
       reader_.weigh(unit, weighted_.data() + r * dimensions_);
     }
     if (panels_ == nullptr) return;
@@ -291,7 +285,6 @@ class Codes::Encoder {
   const ProductPanels* panels_;
   const std::int64_t dimensions_;
   WeightedRow reader_;
-  std::vector<LoadedRow> loaded_;
   std::vector<float> units_, weighted_;
   PackedRows packed_;
   std::vector<float> coordinates_, centred_;

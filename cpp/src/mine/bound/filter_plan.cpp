@@ -276,13 +276,16 @@ WeightedRow::WeightedRow(const Corpus& corpus, const std::vector<double>& factor
 }
 
 void WeightedRow::read(std::int64_t row, float* out) {
-  float* unit = out;
+  read_units(row, out);
+  weigh(out, out);
+}
+
+void WeightedRow::read_units(std::int64_t row, float* out) {
   for (std::size_t c = 0; c < loaded_.size(); ++c) {
     const Rows& rows = corpus_.channels()[c].rows;
-    rows.unit(row, unit, loaded_[c]);
-    unit += rows.dimensions();
+    rows.unit(row, out, loaded_[c]);
+    out += rows.dimensions();
   }
-  weigh(out, out);
 }
 
 void WeightedRow::weigh(const float* units, float* out) const noexcept {
@@ -296,7 +299,6 @@ void WeightedRow::weigh(const float* units, float* out) const noexcept {
 FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team,
                           const Comparison& comparison) {
   FilterPlan plan;
-  const std::size_t channels = corpus.channels().size();
   for (const Corpus::Channel& channel : corpus.channels()) plan.factors.push_back(channel.weight);
   plan.length = corpus.total_weight();
   plan.cycles = static_cast<double>(corpus.dimensions()) / 32.0;
@@ -318,7 +320,7 @@ FilterPlan choose_filters(const Corpus& corpus, std::int64_t k, Team& team,
     plan.unit_means.push_back(mean_of(sample.values, rows, sample.dimensions, first, end));
     first = end;
   }
-  if (channels > 1) {
+  if (plan.factors.size() > 1) {
     plan.length = std::accumulate(plan.factors.begin(), plan.factors.end(), 0.0);
     read_rows(corpus, plan.factors, sample.rows, team, sample.values);
   }

@@ -80,7 +80,8 @@ class WeightedRow {
  public:
   WeightedRow(const Corpus& corpus, const std::vector<double>& factors);
   void read(std::int64_t row, float* out);
-  // Of unit vectors that were read, out likewise.
+  // In two steps: the unit vectors alone, and w of them, which may lie in the same place.
+  void read_units(std::int64_t row, float* out);
   void weigh(const float* units, float* out) const noexcept;
 
  private:

@@ -210,7 +210,7 @@ void validate(const Matrices& matrices, const MineOptions& options) {
   }
   check_share("image_max", options.image_max, "use 1 to keep near duplicates");
   check_share("text_max", options.text_max, "use 1 to keep near duplicates");
-  check_share("min_score", options.min_score, "scores are products of cosines above 0");
+  check_share("min_score", options.min_score, "use 0 to keep every positive score");
   check_at_least("skip", options.skip, 0);
   if (!(options.checkpoint >= 0.0)) {
     refuse("checkpoint is " + std::to_string(options.checkpoint) +

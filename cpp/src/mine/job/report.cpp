@@ -26,6 +26,7 @@ std::string options_json(const MineOptions& options) {
                    {"seed", options.seed},
                    {"recall", options.recall}};
   if (!options.channels.empty()) {
+    json["modality"] = "channels";  // who reads "both" takes the score for image times text
     json["score"] = name_of(options.score);
     json["channels"] = OrderedJson::array();
     for (const ChannelRule& channel : options.channels) {

@@ -52,7 +52,6 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
     const OrderedJson json = OrderedJson::parse(text);
     method = json.at("method").get<std::string>();
     options.k = integer_of(json.at("k"));
-    options.modality = modality_from_name(json.at("modality").get<std::string>());
     options.image_max = json.at("image_max").get<double>();
     options.text_max = json.at("text_max").get<double>();
     options.min_score = json.at("min_score").get<double>();
@@ -60,7 +59,9 @@ MineOptions options_of(const HardPairs& pairs, const UpdateOptions& update) {
     if (!json.at("margin").is_null()) options.margin = json.at("margin").get<double>();
     options.skip = integer_of(json.at("skip"));
     options.collapse = collapse_from_name(json.at("collapse").get<std::string>());
-    if (json.contains("channels")) {
+    if (const auto modality = json.at("modality").get<std::string>(); modality != "channels") {
+      options.modality = modality_from_name(modality);
+    } else {
       options.score = score_from_name(json.at("score").get<std::string>());
       for (const OrderedJson& channel : json.at("channels")) {
         options.channels.push_back({channel.at(0).get<std::string>(), channel.at(1).get<double>(),

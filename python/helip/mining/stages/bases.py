@@ -75,7 +75,7 @@ def mined_with(table: HardPairs) -> tuple[MineOptions, ClusterOptions]:
         why = f"was mined with skip {skip}, and the pairs that were passed over are not in it"
     elif method == "partition" and collapse not in (None, "none"):
         why = f"was mined with collapse {collapse!r}, which looks for groups among all rows"
-    elif found.get("channels"):
+    elif found.get("modality") == "channels":
         why = "was mined by channels, and what stages and new numbers of rows need knows none"
     if why:
         raise UnsupportedError(f"the table {table.path} {why}; {mend}")
