@@ -48,26 +48,30 @@ class BestOfQueries {
       first = end;
     }
     ChannelSimilarities similarities;
+    std::vector<Reached> reached;  // of one query at a time, many of which few are kept
     for (std::int64_t q = 0; q < queries; ++q) {
       std::vector<Reached>& best = best_[static_cast<std::size_t>(q)];
+      reached.assign(best.begin(), best.end());
       for (std::int64_t j = 0; j < rows; ++j) {
         const auto at = static_cast<std::size_t>(q * rows + j);
         if (own && (j == q || (corpus_.queries() > 0 && j < queries))) continue;
-        Reached reached;
+        Reached row{};
         for (std::size_t c = 0; c < channels.size(); ++c) {
-          reached.similarities[c] = products[c][at];
+          row.similarities[c] = products[c][at];
           similarities[c] = products[c][at];
         }
         const Evaluation evaluated = corpus_.evaluate(similarities);
         if (evaluated.target == Verdict::kept && evaluated.score > corpus_.rules().min_score) {
-          reached.score = static_cast<float>(evaluated.score);
-          best.push_back(reached);
+          row.score = static_cast<float>(evaluated.score);
+          reached.push_back(row);
         }
       }
-      if (static_cast<std::int64_t>(best.size()) <= rank_) continue;
-      std::nth_element(best.begin(), best.begin() + (rank_ - 1), best.end(),
-                       [](const Reached& a, const Reached& b) { return a.score > b.score; });
-      best.resize(static_cast<std::size_t>(rank_));
+      if (static_cast<std::int64_t>(reached.size()) > rank_) {
+        std::nth_element(reached.begin(), reached.begin() + (rank_ - 1), reached.end(),
+                         [](const Reached& a, const Reached& b) { return a.score > b.score; });
+        reached.resize(static_cast<std::size_t>(rank_));
+      }
+      best.assign(reached.begin(), reached.end());
     }
   }
 
