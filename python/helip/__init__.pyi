@@ -29,7 +29,7 @@ from .loading import BatchPlan, BatchSampler, HardnessSchedule, HardPairLoader, 
 from .losses import HelipLoss
 from .mining import PairIndex, StreamingMiner, merge, mine, plan, update
 from .models import ModelBundle, create_model, export, interpolate
-from .pairs import HardNegatives, HardPairs, HardPairsPart, reshard
+from .pairs import HardNegatives, HardPairs, HardPairsPart, SoftLabels, label_pairs, reshard
 from .reporting import plot, report
 from .store import EmbeddingStore, guard_mapped_files
 from .training import Recipe, Trainer, plan_training, recipes, train
@@ -59,6 +59,7 @@ __all__ = [
     "Recipe",
     "SampleError",
     "SampleIndex",
+    "SoftLabels",
     "StorageError",
     "StreamingMiner",
     "Trainer",
@@ -79,6 +80,7 @@ __all__ = [
     "forgetting",
     "guard_mapped_files",
     "interpolate",
+    "label_pairs",
     "merge",
     "mine",
     "open_dataset",

@@ -48,6 +48,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("update", "mining.update"),
     Entry("filter", "pairs.filter_pairs"),
     Entry("verdicts", "verdicts.verdicts"),
+    Entry("label", "pairs.label"),
     Entry("pack", "data.pack"),
     Entry("reshard", "data.reshard"),
     Entry("batches", "pairs.batches"),

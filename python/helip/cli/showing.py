@@ -180,6 +180,20 @@ def planned_rows(plan: Any) -> Rows:
     ]
 
 
+def label_rows(labels: Any) -> Rows:
+    """What soft labels hold."""
+    facts = labels.to_dict()
+    return [
+        (
+            "labels",
+            f"{facts['labels']:,} of {facts['rows_with_labels']:,} of {facts['rows']:,} rows",
+        ),
+        ("own weight below 1", f"{facts['rows_below_one']:,} rows"),
+        ("sources", ", ".join(facts["sources"])),
+        ("digest", labels.digest),
+    ]
+
+
 def packed_rows(result: Any) -> Rows:
     """What packing wrote."""
     kept = ", ".join(f"{n:,} {reason}" for reason, n in result.as_they_were.items())

@@ -46,6 +46,7 @@ class _Given(NamedTuple):
     target: Tensor  # int64 [b]
     groups: Tensor | None  # int64 [b, kinds]
     hard_rows: Tensor | None  # int64 [b, m]
+    soft_labels: Tensor | None  # float32 [b, b]
 
 
 class HardPairSource:
@@ -87,27 +88,32 @@ class HardPairSource:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor] | dict[str, Tensor]]:
         self._given.clear()
         for batch in itertools.islice(self.loader, len(self)):
-            given = _Given(batch["target"], groups_of(batch), batch.get("hard_rows"))
+            given = _Given(
+                batch["target"], groups_of(batch), batch.get("hard_rows"), batch.get("soft_labels")
+            )
             self._given.append(given)
             image, text = batch["image"], batch["text"]
             yield {"image": image, "text": text} if self._named else (image, text)
 
     def given(self, rows: int) -> dict[str, Tensor]:
         """Of the batches that were given last and have so many rows together ``target`` [rows], and
-        where they are known ``hard_rows`` [rows, m] and, as ``caption_group`` [rows, kinds], the
-        groups of equal captions and pictures."""
-        target, hard, groups, start = [], [], [], 0
+        where they are known ``hard_rows`` [rows, m], ``soft_labels`` [rows, rows] and, as
+        ``caption_group`` [rows, kinds], the groups of equal captions and pictures."""
+        target, hard, groups, soft, start = [], [], [], [], 0
         for part in self._last(rows):
             target.append(part.target + start)
             if part.hard_rows is not None:
                 hard.append(torch.where(part.hard_rows < 0, part.hard_rows, part.hard_rows + start))
             if part.groups is not None:
                 groups.append(part.groups)
+            if part.soft_labels is not None:
+                soft.append(part.soft_labels)
             start += len(part.target)
         most = max((part.shape[1] for part in hard), default=0)
         hard = [F.pad(part, (0, most - part.shape[1]), value=-1) for part in hard]
         found = {"target": target, "hard_rows": hard, "caption_group": groups}
-        return {name: torch.cat(parts) for name, parts in found.items() if parts}
+        given = {name: torch.cat(parts) for name, parts in found.items() if parts}
+        return given | ({"soft_labels": torch.block_diag(*soft)} if soft else {})
 
     def _last(self, rows: int) -> list[_Given]:
         """Of the batches that were given last those that have so many rows together."""

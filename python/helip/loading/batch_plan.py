@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from helip.common.errors import CorruptError, InvalidArgumentError, UnsupportedError, needed
-from helip.common.files import (
-    publish_directory,
-    publish_file,
-    read_json,
-    sha256_of,
-    storage_errors,
-    write_json,
-)
+from helip.common.array_folder import ArrayFile, ArrayFolder, files_of
+from helip.common.errors import InvalidArgumentError, needed
+from helip.common.files import publish_directory, publish_file
 from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import ProgressBar
-from helip.common.remote.urls import shown, url_of
 from helip.loading.options import BatchOptions, PlanOptions
 from helip.loading.row_facts import HardRows, padded
 from helip.loading.sampling import table_sampler
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import opened_data
+from helip.pairs.soft_labels import SoftLabels
 from helip.store.data_identity import Identity, require_same_data
 
 FORMAT = "helip.batch_plan"
 _VERSION = 1
-_HEADER = 128  # bytes of the header of an array file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +40,8 @@ class BatchPlanCall(PlanOptions, ProgressOptions):
     data: Any = None
     """The data set that was mined, or what `open_dataset` takes: compared with the table. It must
     be given with ``unique="caption"``."""
+    soft_labels: SoftLabels | str | os.PathLike[str] | None = None
+    """Soft labels of the table's data, or their path: the plan gets the weights of hard rows."""
 
 
 class PlannedRows(NamedTuple):
@@ -62,18 +56,24 @@ class PlannedRows(NamedTuple):
     in the epoch; -1 for none, of other rows and of other strategies."""
     hard_rows: np.ndarray
     """int64 [b, m]: batch rows in the pool of each, best first, -1 where there are fewer than m."""
+    own_weights: np.ndarray | None = None
+    """float32 [b]: how right the caption of each row is for itself; None without soft labels."""
+    hard_weights: np.ndarray | None = None
+    """float32 [b, m]: how right the captions of ``hard_rows`` are for each row, 0 where there are
+    fewer than m; None without soft labels."""
 
 
 @keywords(BatchPlanCall)
 def plan_batches(call: BatchPlanCall) -> BatchPlan:
     """Writes the batches of some epochs to files: those that a loader with these options draws.
 
-    Nothing is read but the table. An epoch takes 16 bytes a row and 4 for each hard pair within a
-    batch; the work takes some 65 bytes of memory a row of the data. The directory appears when it
-    is whole, or not at all. docs/batches.md has the files.
+    Nothing is read but the table and soft labels. An epoch takes 16 bytes a row and 4 for each hard
+    pair within a batch, with soft labels 2 more of each; the work takes some 65 bytes of memory a
+    row of the data. The directory appears when it is whole, or not at all. docs/batches.md has the
+    files.
 
     Raises:
-        MismatchError: the table belongs to other data than ``data``.
+        MismatchError: the table, or the soft labels, belong to other data.
         InvalidArgumentError: an option out of its bound or of another strategy; ``out`` exists.
         StorageError: the disk is full or refuses; nothing is left in ``out``.
     """
@@ -81,6 +81,10 @@ def plan_batches(call: BatchPlanCall) -> BatchPlan:
     table, sampler, identity = table_sampler(
         call.pairs, call.data, BatchOptions.of(call), seed=call.seed, world_size=call.world_size
     )
+    labels = SoftLabels.opened(call.soft_labels)
+    if labels is not None:
+        labels.require_data(table)
+        identity["soft_labels"] = labels.digest
     batches = int(sampler.batches_per_epoch) * call.world_size
     epochs = []
     with (
@@ -89,16 +93,14 @@ def plan_batches(call: BatchPlanCall) -> BatchPlan:
         as bar,
     ):  # fmt: skip
         for epoch in range(call.epochs):
-            epochs.append(_write_epoch(folder, epoch, sampler, table, call.world_size, bar))
+            epochs.append(_write_epoch(folder, epoch, sampler, table, labels, call.world_size, bar))
         contents = {
             "options": {**identity, "world_size": call.world_size},
             "skipped_targets": int(sampler.skipped_targets),
             "epochs": epochs,
+            "files": files_of(sorted(folder.iterdir())),
         }
-        write_json(
-            folder / "manifest.json",
-            {"format": FORMAT, "version": _VERSION, **contents, "digest": _digest(contents)},
-        )
+        ArrayFolder.finish(folder, FORMAT, _VERSION, contents)
     return BatchPlan.open(out)
 
 
@@ -110,12 +112,12 @@ class BatchPlan:
     (short ones that are no targets), ``digest`` (of options and batches).
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        self.path = path
-        self._manifest = manifest
+    def __init__(self, folder: ArrayFolder) -> None:
+        self._folder, manifest = folder, folder.contents
+        self.path = folder.path
         self._held: tuple[int | None, Any] = None, None  # the epoch that was asked for last
         self.options: dict[str, Any] = manifest["options"]
-        self.digest: str = manifest["digest"]
+        self.digest = folder.digest
         self.rows = int(self.options["rows"])
         self.epochs = len(manifest["epochs"])
         self.world_size = int(self.options["world_size"])
@@ -134,35 +136,13 @@ class BatchPlan:
             StorageError: no plan there. CorruptError: a file is cut short or missing.
             UnsupportedError: it is newer. MismatchError: it is of other data.
         """
-        if url_of(path) is not None:
-            raise UnsupportedError(
-                f"{shown(path)} is a URL, and a plan is read from a directory; copy it here first"
-            )
-        path = Path(path)
-        manifest = read_json(path / "manifest.json")
-        if manifest.get("format") != FORMAT:
-            raise InvalidArgumentError(
-                f"{path} is no plan of batches but a {manifest.get('format', 'folder')}; give what "
-                "helip batches wrote"
-            )
-        if manifest.get("version") != _VERSION:
-            raise UnsupportedError(
-                f"{path} is a plan of version {manifest.get('version')}, this helip reads "
-                f"{_VERSION}; plan again, or open it with a newer helip"
-            )
+        folder = ArrayFolder.open(
+            path, form=FORMAT, version=_VERSION, what="a plan of batches", again="plan again"
+        )
         try:
-            if manifest["digest"] != _digest(manifest):
-                raise CorruptError(
-                    f"{path}/manifest.json was changed; copy it again, or plan again"
-                )
-            plan = cls(path, manifest)
-            for epoch in manifest["epochs"]:
-                for name, column in epoch["files"].items():
-                    _check_size(path / name, int(column["bytes"]))
+            plan = cls(folder)
         except (KeyError, TypeError, ValueError) as error:
-            raise CorruptError(
-                f"{path}/manifest.json is damaged ({type(error).__name__}: {error}); plan again"
-            ) from error
+            raise folder.damaged(error) from error
         if data is not None:
             plan.require_data(opened_data(data))
         return plan
@@ -177,12 +157,7 @@ class BatchPlan:
 
     def verify(self) -> None:
         """Reads every byte; CorruptError where a file differs from its checksum."""
-        for epoch in self._manifest["epochs"]:
-            for name, column in epoch["files"].items():
-                with storage_errors("read", self.path / name):
-                    same = sha256_of(self.path / name) == column["sha256"]
-                if not same:
-                    raise CorruptError(f"{self.path / name} is damaged; plan again")
+        self._folder.verify()
 
     def batches_of(self, epoch: int) -> int:
         """How many batches an epoch has, of all ranks together."""
@@ -204,7 +179,14 @@ class BatchPlan:
             column[here].astype(np.int64)
             for column in (columns.rows, columns.target, columns.community)
         )
-        return PlannedRows(rows, target, community, padded(columns.hard_counts[here], hard))
+        counts = columns.hard_counts[here]
+        own = weights = None
+        if columns.hard_weights is not None:
+            assert columns.own_weights is not None
+            own = columns.own_weights[here].astype(np.float32)
+            given = columns.hard_weights[slice(*columns.hard_starts[number : number + 2].tolist())]
+            weights = padded(counts, given.astype(np.float32), 0)
+        return PlannedRows(rows, target, community, padded(counts, hard), own, weights)
 
     def batch_rows(self, epoch: int, number: int) -> np.ndarray:
         """The rows of that batch alone, int64 [b]."""
@@ -234,7 +216,7 @@ class BatchPlan:
         """What the batches hold, over all epochs: ``batches``, ``rows``, ``smallest`` and
         ``largest`` batch, ``hard_rows`` (rows of a batch in the pool of another, each counted by
         that other), ``rows_with_hard_rows`` and ``communities``."""
-        epochs = [each["counts"] for each in self._manifest["epochs"]]
+        epochs = self._folder.contents["epochs"]
         extremes = {"smallest": min, "largest": max}
         return {name: extremes.get(name, sum)(each[name] for each in epochs) for name in epochs[0]}
 
@@ -247,7 +229,8 @@ class BatchPlan:
 
     def to_parquet(self, path: str | os.PathLike[str], epoch: int) -> None:
         """Writes an epoch as a table of Parquet: ``batch``, ``row``, ``target``, ``community``
-        and ``hard_rows``, a list; in bounded memory.
+        and ``hard_rows``, a list; with soft labels ``own_weight`` and ``hard_weights``, a list; in
+        bounded memory.
 
         Raises UnsupportedError where pyarrow is absent, InvalidArgumentError where ``path`` exists.
         """
@@ -257,6 +240,9 @@ class BatchPlan:
             [("batch", pa.int64()), ("row", pa.int64()), ("target", pa.int32()),
              ("community", pa.int32()), ("hard_rows", pa.list_(pa.int32()))]
         )  # fmt: skip
+        if columns.hard_weights is not None:
+            schema = schema.append(pa.field("own_weight", pa.float32()))
+            schema = schema.append(pa.field("hard_weights", pa.list_(pa.float32())))
         note = json.dumps({"digest": self.digest, "epoch": epoch, "options": self.options})
         with (
             publish_file(Path(path)) as temporary,
@@ -268,14 +254,20 @@ class BatchPlan:
                 here = slice(int(starts[0]), int(starts[-1]))
                 offsets = np.concatenate([[0], np.cumsum(columns.hard_counts[here])])
                 batch = np.repeat(np.arange(first, first + len(starts) - 1), np.diff(starts))
-                hard = columns.hard_rows[int(hard_starts[0]) : int(hard_starts[-1])]
-                lists = pa.ListArray.from_arrays(offsets.astype(np.int32), pa.array(hard))
-                values = [
+                pairs = slice(int(hard_starts[0]), int(hard_starts[-1]))
+                arrays = [pa.array(value) for value in (
                     batch, columns.rows[here].astype(np.int64), columns.target[here],
                     columns.community[here],
-                ]  # fmt: skip
-                arrays = [pa.array(value) for value in values]
-                writer.write_table(pa.Table.from_arrays([*arrays, lists], schema=schema))
+                )]  # fmt: skip
+                lists = [columns.hard_rows[pairs]]
+                if columns.hard_weights is not None:
+                    lists.append(columns.hard_weights[pairs].astype(np.float32))
+                ends = offsets.astype(np.int32)
+                listed = [pa.ListArray.from_arrays(ends, pa.array(values)) for values in lists]
+                if columns.own_weights is not None:
+                    listed.insert(1, pa.array(columns.own_weights[here].astype(np.float32)))
+                table = pa.Table.from_arrays([*arrays, *listed], schema=schema)
+                writer.write_table(table)
 
     def _place(self, epoch: int, number: int) -> tuple[_Columns, slice]:
         """The arrays of an epoch, and where a batch lies in them."""
@@ -303,15 +295,14 @@ class BatchPlan:
                 f"epoch {epoch} is not in {self.path}, which has the epochs 0 .. "
                 f"{self.epochs - 1}; plan more with epochs=, or begin again with epoch 0"
             )
-        arrays = []
-        for name in _Columns._fields:
-            path = self.path / _file_of(epoch, name)
-            with storage_errors("read", path):
-                try:
-                    arrays.append(np.load(path, mmap_mode="r"))
-                except (ValueError, EOFError) as error:
-                    raise CorruptError(f"{path} is damaged ({error}); plan again") from error
-        return _Columns(*arrays)
+        files = self._folder.contents["files"]
+        return _Columns(
+            **{
+                name: self._folder.array(_file_of(epoch, name))
+                for name in _Columns._fields
+                if _file_of(epoch, name) in files or name not in _Columns._field_defaults
+            }
+        )
 
 
 class _Columns(NamedTuple):
@@ -324,6 +315,8 @@ class _Columns(NamedTuple):
     hard_rows: np.ndarray  # int32 [all hard rows]: those of a row, then those of the next
     starts: np.ndarray  # int64 [batches + 1], of rows
     hard_starts: np.ndarray  # int64 [batches + 1], of hard_rows
+    own_weights: np.ndarray | None = None  # float16 [n]; with soft labels
+    hard_weights: np.ndarray | None = None  # float16 [all hard rows]; with soft labels
 
 
 def _file_of(epoch: int, name: str) -> str:
@@ -338,38 +331,27 @@ def arrow() -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
-def _digest(contents: Mapping[str, Any]) -> str:
-    """Of options, counts, and the sizes and checksums of all files."""
-    of = {name: contents[name] for name in ("options", "skipped_targets", "epochs")}
-    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
-
-
-def _check_size(path: Path, expected: int) -> None:
-    try:
-        found = path.stat().st_size
-    except FileNotFoundError:
-        raise CorruptError(f"{path} is missing; plan again") from None
-    if found != expected:
-        raise CorruptError(
-            f"{path} has {found:,} bytes in place of {expected:,}; copy it again, or plan again"
-        )
-
-
 def _write_epoch(
-    folder: Path, epoch: int, sampler: Any, table: HardPairs, world_size: int, bar: ProgressBar
+    folder: Path,
+    epoch: int,
+    sampler: Any,
+    table: HardPairs,
+    labels: SoftLabels | None,
+    world_size: int,
+    bar: ProgressBar,
 ) -> dict[str, Any]:
-    """Writes the arrays of an epoch; their part of the manifest."""
+    """Writes the arrays of an epoch; counts of what they hold."""  # fmt: skip
     sampler.set_epoch(epoch)
     index_type = np.dtype(np.int32 if len(table) < 2**31 else np.int64)
     find = HardRows(table)
     starts, hard_starts, with_hard, communities, sizes = [0], [0], 0, 0, []
     with contextlib.ExitStack() as stack:
         streams = {
-            name: stack.enter_context(_ArrayFile(folder / _file_of(epoch, name), dtype))
+            name: stack.enter_context(ArrayFile(folder / _file_of(epoch, name), dtype))
             for name, dtype in (
-                ("rows", index_type), ("target", np.dtype(np.int32)),
-                ("community", np.dtype(np.int32)), ("hard_counts", np.dtype(np.int32)),
-                ("hard_rows", np.dtype(np.int32)),
+                ("rows", index_type), ("target", np.int32), ("community", np.int32),
+                ("hard_counts", np.int32), ("hard_rows", np.int32),
+                *((("own_weights", np.float16), ("hard_weights", np.float16)) if labels else ()),
             )
         }  # fmt: skip
         for step in range(int(sampler.batches_per_epoch)):
@@ -379,7 +361,11 @@ def _write_epoch(
                 if len(community) == 0:
                     community = np.full(len(index), -1, np.int32)
                 counts, hard = find(index, int(first), int(last))
-                columns = (index, target, community, counts, hard)
+                columns = [index, target, community, counts, hard]
+                if labels is not None:
+                    weights = labels.of(index).numpy()
+                    own = np.repeat(np.arange(len(index)), counts)
+                    columns += [weights.diagonal(), weights[own, hard]]
                 for name, values in zip(streams, columns, strict=True):
                     streams[name].add(values)
                 communities = max(communities, int(community.max()) + 1)
@@ -390,36 +376,7 @@ def _write_epoch(
                 bar.update()
     for name, values in (("starts", starts), ("hard_starts", hard_starts)):
         np.save(folder / _file_of(epoch, name), np.array(values, dtype=np.int64))
-    paths = [folder / _file_of(epoch, name) for name in _Columns._fields]
     return {
-        "counts": {
-            "batches": len(sizes), "rows": starts[-1], "smallest": min(sizes),
-            "largest": max(sizes), "hard_rows": hard_starts[-1], "rows_with_hard_rows": with_hard,
-            "communities": communities,
-        },
-        "files": {
-            path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths
-        },
+        "batches": len(sizes), "rows": starts[-1], "smallest": min(sizes), "largest": max(sizes),
+        "hard_rows": hard_starts[-1], "rows_with_hard_rows": with_hard, "communities": communities,
     }  # fmt: skip
-
-
-class _ArrayFile(contextlib.AbstractContextManager["_ArrayFile"]):
-    """An array of one dimension that is written to a ``.npy`` file piece by piece."""
-
-    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
-        self._dtype, self._size = dtype, 0
-        self._file = path.open("wb")
-        self._file.write(bytes(_HEADER))
-
-    def add(self, values: np.ndarray) -> None:
-        self._file.write(values.astype(self._dtype, copy=False).data)
-        self._size += len(values)
-
-    def __exit__(self, *_: object) -> None:
-        with self._file:
-            self._file.seek(0)
-            np.lib.format.write_array_header_1_0(
-                self._file,
-                {"descr": self._dtype.str, "fortran_order": False, "shape": (self._size,)},
-            )
-            assert self._file.tell() == _HEADER

@@ -34,6 +34,7 @@ from helip.loading.strategy import STRATEGIES, hard_pairs_of, with_strategy
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import opened_data
+from helip.pairs.soft_labels import SoftLabels
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.verdicts import Source, exclusions_of
 
@@ -74,6 +75,9 @@ class LoaderCall(BatchOptions, ReadOptions):
     no hard pair, and ``batch["verdict_group"]`` keeps the losses from pushing it apart where it
     meets by chance."""
 
+    soft_labels: SoftLabels | str | os.PathLike[str] | None = None
+    """Soft labels of that data set, or their path, as `label_pairs` writes them."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.pairs is None and self.hard_per_target != 0:
@@ -95,7 +99,8 @@ class HardPairLoader:
     ``image_embedding`` and, where each row of the batch has one caption, ``caption_embedding``
     (float32 [b, d]): a store has one text embedding a row. With ``verdicts`` there is
     ``verdict_group`` (int64 [b, m]): two rows with one number, not 0, in one column were decided to
-    be a false negative or near duplicate of each other. Of a row with several captions
+    be a false negative or near duplicate of each other. ``soft_labels`` (float32 [b, b]) are those
+    that were given: how right the caption of each row is for each. Of a row with several captions
     each epoch takes one, and each comes as often as the others.
 
     With a table and no other wish, batches are made of *communities*, small groups of hard pairs:
@@ -160,6 +165,7 @@ class HardPairLoader:
         if call.verdicts is not None:
             exclusions = exclusions_of(call.verdicts, len(data), data.fingerprint or "")
         self._exclusions, self._store = exclusions, call.store
+        self._soft_labels = SoftLabels.opened(call.soft_labels)
         self._rank, self._world_size = distributed_place(call.rank, call.world_size)
         # What a state may bring.
         self._open = [name for name in ("community_rows", "short") if getattr(call, name) is None]
@@ -196,7 +202,9 @@ class HardPairLoader:
         self._pool_sizes = pool_sizes  # of what was mined: by it rows not embedded are told
         gives = STRATEGIES[self._options.strategy].gives_hard_rows
         pools = table if gives else None
-        self._row_facts = RowFacts(self._data, self._store, pools, self._exclusions)
+        self._row_facts = RowFacts(
+            self._data, self._store, pools, self._exclusions, self._soft_labels
+        )
 
     def _sampler_of(
         self, table: HardPairs | GrowingPairs, options: BatchOptions

@@ -12,14 +12,15 @@ from helip.common.errors import InvalidArgumentError
 from helip.data.dataset import Dataset
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.soft_labels import SoftLabels
 from helip.store.data_identity import Identity, require_same_data
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.exclusions import Exclusions
 
 
 class RowFacts:
-    """The groups of pictures of a data set, the embeddings of its rows in a store, and which rows
-    of a batch are hard pairs of each other, or were taken out by people."""
+    """The groups of pictures of a data set, the embeddings of its rows in a store, their soft
+    labels, and which rows of a batch are hard pairs of each other, or were taken out by people."""
 
     def __init__(
         self,
@@ -27,11 +28,15 @@ class RowFacts:
         store: EmbeddingStore | None,
         table: HardPairs | GrowingPairs | None,
         exclusions: Exclusions | None = None,
+        soft_labels: SoftLabels | None = None,
     ) -> None:
         """table: of batches whose rows are all targets, and hard pairs of each other.
 
         exclusions: pairs that people took out.
         """
+        if soft_labels is not None:
+            soft_labels.require_data(data)
+        self._soft_labels = soft_labels
         if store is not None:
             require_rows_of(data, store)
         self._store = store
@@ -53,6 +58,8 @@ class RowFacts:
             found["image_group"] = torch.from_numpy(self._pictures[rows])
         if self._exclusions is not None:
             found["verdict_group"] = torch.from_numpy(self._exclusions.groups(rows))
+        if self._soft_labels is not None:
+            found["soft_labels"] = self._soft_labels.of(rows)
         if self._store is not None:
             found["image_embedding"], text = self._store.rows(rows)
             if not drawn:
@@ -87,9 +94,11 @@ class HardRows:
         return padded(*self(index, first, last))
 
 
-def padded(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Rows of ``counts`` values each, int64 [rows, largest count or 1], -1 beyond a row's own."""
-    padded = np.full((len(counts), max(int(counts.max(initial=0)), 1)), -1, dtype=np.int64)
+def padded(counts: np.ndarray, values: np.ndarray, filling: int = -1) -> np.ndarray:
+    """Rows of ``counts`` values each, [rows, largest count or 1], ``filling`` beyond a row's own;
+    of whole numbers int64."""
+    dtype = np.int64 if values.dtype.kind in "iu" else values.dtype
+    padded = np.full((len(counts), max(int(counts.max(initial=0)), 1)), filling, dtype=dtype)
     padded[np.arange(padded.shape[1]) < counts[:, None]] = values
     return padded
 

@@ -101,21 +101,51 @@ def itself(like: Tensor, everyone: Everyone) -> Tensor:
     return rows[:, None] == torch.arange(total, device=like.device)[None, :]
 
 
-def cross_entropy(
-    logits: Tensor, equal: Tensor | None, options: EqualOptions, everyone: Everyone
-) -> Tensor:
-    """The mean over own rows [b, all] of the cross entropy towards the row itself.
+def label_weights(
+    soft: Tensor | None,
+    like: Tensor,
+    equal: Tensor | None,
+    options: EqualOptions,
+    everyone: Everyone,
+) -> Tensor | None:
+    """How right each of all rows is for each own row, [b, all rows] in 0 .. 1, in the dtype of
+    ``like``; None where each row is right for itself alone.
 
-    Equal rows are left out of the softmax, or share the target evenly with the row itself.
-    """
-    labels = torch.arange(logits.shape[0], device=logits.device) + everyone.first
+    soft: [b, b] among own rows, with a row's own weight on the diagonal, or None. Equal rows have
+    no weight, or that of the row itself.
+    """  # fmt: skip
+    if soft is None and (equal is None or options.equal_captions == "mask"):
+        return None
+    positive = itself(like, everyone)
+    if soft is None:
+        weights = positive.to(like.dtype)
+    else:
+        around = (everyone.first, everyone.total - everyone.first - everyone.own)
+        weights = F.pad(soft.to(like), around)
     if equal is None:
-        return F.cross_entropy(logits, labels)
+        return weights
     if options.equal_captions == "mask":
-        return F.cross_entropy(logits.masked_fill(equal, -torch.inf), labels)
-    right = equal | itself(equal, everyone)
-    chance = F.log_softmax(logits, dim=1).masked_fill(~right, 0.0)
-    return -(chance.sum(dim=1) / right.sum(dim=1)).mean()
+        return weights.masked_fill(equal, 0.0)
+    own = weights.masked_fill(~positive, 0.0).sum(dim=1, keepdim=True)
+    return torch.where(equal, own, weights)
+
+
+def cross_entropy(
+    logits: Tensor, equal: Tensor | None, weights: Tensor | None, everyone: Everyone
+) -> Tensor:
+    """The mean over own rows [b, all] of the cross entropy towards what is right for each.
+
+    equal: rows to leave out of the softmax. weights: of `label_weights`; a row's share evenly what
+    is above 1, so that with a sum below 1 the row counts for less.
+    """
+    if equal is not None:
+        logits = logits.masked_fill(equal, -torch.inf)
+    if weights is None:
+        labels = torch.arange(logits.shape[0], device=logits.device) + everyone.first
+        return F.cross_entropy(logits, labels)
+    chance = F.log_softmax(logits, dim=1).masked_fill(weights == 0, 0.0)
+    shares = weights / weights.sum(dim=1, keepdim=True).clamp(min=1.0)
+    return -(chance * shares).sum(dim=1).mean()
 
 
 def _of_everyone(rows: Tensor, everyone: Everyone) -> Tensor:

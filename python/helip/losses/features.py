@@ -50,6 +50,30 @@ def check_hard_rows(hard_rows: Tensor, rows: int) -> None:
     _check_batch_rows(hard_rows, "hard_rows", f"({rows}, m): the hard rows of each", 2, -1, rows)
 
 
+def check_soft_labels(soft_labels: Tensor, rows: int) -> None:
+    """Raise InvalidArgumentError unless ``soft_labels`` is floating [rows, rows], in 0 .. 1.
+
+    Values are read as in `check_target`.
+    """
+    if not isinstance(soft_labels, Tensor) or not soft_labels.is_floating_point():
+        kind = soft_labels.dtype if isinstance(soft_labels, Tensor) else type(soft_labels).__name__
+        raise InvalidArgumentError(
+            f"soft_labels is {kind}, must be a floating tensor; pass the loader's "
+            "batch['soft_labels'], or SoftLabels.of(rows)"
+        )
+    if soft_labels.shape != (rows, rows):
+        raise InvalidArgumentError(
+            f"soft_labels has shape {tuple(soft_labels.shape)}, must be ({rows}, {rows}): how "
+            "right the caption of each row is for each"
+        )
+    if torch.compiler.is_compiling() or soft_labels.device.type != "cpu":
+        return
+    for place in (~((soft_labels >= 0) & (soft_labels <= 1))).nonzero()[:1].tolist():
+        raise InvalidArgumentError(
+            f"soft_labels{place} is {float(soft_labels[tuple(place)])}, must be in 0 .. 1"
+        )
+
+
 def _check_batch_rows(
     values: Tensor, name: str, shape: str, dims: int, least: int, rows: int
 ) -> None:

@@ -25,6 +25,11 @@ Rows of a batch whose captions or pictures are equal are no negatives of each ot
 (``equal_captions``, see `helip.losses.equal`); none of them counts as an ordinary or a hard row of
 the other in the margin loss.
 
+``soft_labels`` say how right the caption of each row is for each other, w_ij in 0 .. 1, and for the
+row itself, w_ii. They take the place of the one right caption in ``clip``, both ways: row i aims at
+w_ij / max(1, sum over j of w_ij). So a row without labels has w_ii = 1, and one whose weights are
+all 0 has no term. The margin loss has no part in them.
+
 Which rows are hard rows of which target, ``target`` says: each row serves one. Where every row is a
 target and hard pairs of each other are many, as in a loader's batches of communities, ``hard_rows``
 says it in its place: H_i is then all rows of the batch that stand in the pool of i.
@@ -45,8 +50,14 @@ from torch import Tensor, nn
 from helip.common.collectives import Everyone, gather_pairs
 from helip.common.options import keywords, method_keywords
 from helip.common.unit_rows import unit_rows
-from helip.losses.equal import cross_entropy, equal_rows
-from helip.losses.features import check_features, check_hard_rows, check_target, one_number
+from helip.losses.equal import cross_entropy, equal_rows, label_weights
+from helip.losses.features import (
+    check_features,
+    check_hard_rows,
+    check_soft_labels,
+    check_target,
+    one_number,
+)
 from helip.losses.margin import Margin, Similarities, among, margin_loss, served, similarities
 from helip.losses.options import LossOptions, MarginOptions
 
@@ -99,12 +110,14 @@ class HelipLoss(nn.Module):
         groups: Tensor | None = None,  # int64 [b] or [b, m], such as batch["caption_group"]
         embeddings: Mapping[str, Tensor] | None = None,  # "caption", "image": [b, d], of a store
         rank_rows: Sequence[int] | None = None,  # b of each process, saves asking for it
+        soft_labels: Tensor | None = None,  # [b, b] in 0 .. 1, such as batch["soft_labels"]
     ) -> dict[str, Tensor]:
         """Return scalars: ``loss`` (with graph) and, detached, ``clip``, ``margin`` and others.
 
         Rows with the same number in a column of ``groups`` are equal; 0 is equal to nothing.
         ``embeddings`` are compared where similar_captions or similar_images give a bound. Either
-        adds ``equal_rows``: the share of rows that have an equal one in the batch.
+        adds ``equal_rows``: the share of rows that have an equal one in the batch. ``soft_labels``
+        add ``soft_rows``: the share of rows that do not aim at themselves alone.
 
         ``violated`` is the rate of the hinge terms that are above zero; ``hard_similarity`` and
         ``ordinary_similarity`` are what HNML compares, averaged over targets and both directions.
@@ -127,11 +140,17 @@ class HelipLoss(nn.Module):
         space, direction = self.options.space, self.options.direction
         crossed = similarities(image, text, everyone, "cross")
         equal = equal_rows(groups, embeddings, self.options, everyone)
-        clip = self.contrast(crossed, everyone, logit_scale, logit_bias, equal)
-        told = {}
+        if soft_labels is not None:
+            check_soft_labels(soft_labels, image_features.shape[0])
+        weights = label_weights(soft_labels, crossed.from_image, equal, self.options, everyone)
+        masked = equal if self.options.equal_captions == "mask" else None
+        clip = self.contrast(crossed, everyone, logit_scale, logit_bias, masked, weights)
+        told, share = {}, everyone.processes / everyone.total
         if equal is not None:
-            share = everyone.processes / everyone.total
             told["equal_rows"] = equal.any(dim=1).sum().to(clip.dtype) * share
+        if soft_labels is not None:
+            plain = ((soft_labels > 0).sum(dim=1) == 1) & (soft_labels.diagonal() == 1)
+            told["soft_rows"] = (~plain).sum().to(clip) * share
         if hard is None:
             nothing = dict.fromkeys(Margin._fields[1:], clip.new_zeros(()))
             return (
@@ -156,7 +175,8 @@ class HelipLoss(nn.Module):
         everyone: Everyone,
         logit_scale: Tensor | float,
         logit_bias: Tensor | float | None,
-        equal: Tensor | None,  # bool [b, all rows]
+        masked: Tensor | None,  # bool [b, all rows]: without a term
+        weights: Tensor | None,  # [b, all rows]: how right each is; None: each row for itself
     ) -> Tensor:
         """This process's share of the contrastive term, a scalar with a graph."""
         dtype = seen.from_image.dtype
@@ -164,8 +184,7 @@ class HelipLoss(nn.Module):
         with torch.autocast(device_type=seen.from_image.device.type, enabled=False):
             # The relation is symmetric: what holds of images to captions holds the other way.
             from_image, from_text = (
-                cross_entropy(similarity * scale, equal, self.options, everyone)
-                for similarity in seen
+                cross_entropy(similarity * scale, masked, weights, everyone) for similarity in seen
             )
             # The mean over own rows, weighted with their part of all rows.
             weight = seen.from_image.shape[0] * everyone.processes / everyone.total

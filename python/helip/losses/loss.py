@@ -26,7 +26,7 @@ from helip.losses.options import LOSSES, LossOptions, loss_name, original
 
 _CALL = "loss(image_features, text_features, logit_scale, target, *, hard_rows, groups)"
 _ALWAYS = ("hard_rows", "groups")
-_ASKED = ("logit_bias", "embeddings", "rank_rows")  # given where the call names them
+_ASKED = ("logit_bias", "embeddings", "rank_rows", "soft_labels")  # given where the call names them
 #: Names of a line of metrics that a loss cannot give its own numbers.
 _TAKEN = {
     "step", "epoch", "event", "lr", "grad_norm", "logit_scale", "temperature", "loss_factor",
@@ -74,7 +74,8 @@ class Loss(Protocol):
 
         A call that names them is also given ``logit_bias``, of a model that has one, else None;
         ``embeddings``, a dict of "caption" and "image" [b, d] with the rows of a store that the
-        loader knows; and ``rank_rows``, how many rows each process has, for one that gathers.
+        loader knows; ``soft_labels`` [b, b], of a loader that has them, else None; and
+        ``rank_rows``, how many rows each process has, for one that gathers.
         """
 
 
@@ -164,7 +165,13 @@ class BatchLoss:
             "hard_rows": batch.get("hard_rows"),
             "groups": groups_of(batch),
             "embeddings": embeddings_of(batch),
+            "soft_labels": batch.get("soft_labels"),
         }
+        if given["soft_labels"] is not None and "soft_labels" not in self._names:
+            raise InvalidArgumentError(
+                f"the loader has soft labels, and {loss_name(self.loss)} takes none; give its call "
+                "a parameter soft_labels, or leave them out"
+            )
         if self._gathers:
             given = _of_all_processes(given, rank_rows)
         bias = encoded.get("logit_bias")
@@ -324,7 +331,11 @@ def _of_all_processes(given: Mapping[str, Any], rank_rows: Sequence[int] | None)
     def rows_of_all(rows: Tensor) -> Tensor:
         return gather_rows(rows, everyone.counts)
 
-    hard, groups, embeddings = (given[name] for name in ("hard_rows", "groups", "embeddings"))
+    names = ("hard_rows", "groups", "embeddings", "soft_labels")
+    hard, groups, embeddings, soft = (given[name] for name in names)
+    if soft is not None:  # among the rows of one process
+        own = everyone.own
+        soft = F.pad(soft, (everyone.first, everyone.total - everyone.first - own))
     if hard is not None:
         most = max(row_counts(hard.shape[1], device))  # batches have as many columns as they need
         hard = F.pad(torch.where(hard < 0, hard, hard + everyone.first), (0, most - hard.shape[1]),
@@ -335,6 +346,7 @@ def _of_all_processes(given: Mapping[str, Any], rank_rows: Sequence[int] | None)
         "target": rows_of_all(given["target"][:, None] + everyone.first)[:, 0],
         "hard_rows": None if hard is None else rows_of_all(hard),
         "groups": None if groups is None else rows_of_all(groups),
+        "soft_labels": None if soft is None else rows_of_all(soft),
         "embeddings": {kind: rows_of_all(embeddings[kind]) for kind in _known(embeddings, device)},
     }
 

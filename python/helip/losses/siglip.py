@@ -4,7 +4,8 @@
 
 for images i and captions j, with z_ij = 1 for i = j and -1 otherwise. It stands where the CLIP loss
 stands in `HelipLoss`; the margin loss is the same. Between equal rows (`helip.losses.equal`) z_ij
-is 1, or there is no term.
+is 1, or there is no term. Soft labels w_ij in 0 .. 1 make a term of both:
+w_ij log sigmoid(z) + (1 - w_ij) log sigmoid(-z), of z = scale sim(I_i, T_j) + bias.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class HelipSigmoidLoss(HelipLoss):
         everyone: Everyone,
         logit_scale: Tensor | float,
         logit_bias: Tensor | float | None,
-        equal: Tensor | None,
+        masked: Tensor | None,
+        weights: Tensor | None,
     ) -> Tensor:
         similarity = seen.from_image
         dtype, device = similarity.dtype, similarity.device
@@ -40,13 +42,14 @@ class HelipSigmoidLoss(HelipLoss):
         bias = 0.0 if logit_bias is None else logit_bias
         bias = one_number(bias, "logit_bias", "model.logit_bias", dtype)
         with torch.autocast(device_type=device.type, enabled=False):
-            positive = itself(similarity, everyone)
-            mask = equal if self.options.equal_captions == "mask" else None
-            if equal is not None and mask is None:
-                positive = positive | equal
             logits = similarity * scale + bias
-            terms = F.logsigmoid(torch.where(positive, logits, -logits))
-            if mask is not None:
-                terms = terms.masked_fill(mask, 0.0)
+            if weights is None:
+                weights = itself(similarity, everyone)
+            if weights.dtype == torch.bool:
+                terms = F.logsigmoid(torch.where(weights, logits, -logits))
+            else:
+                terms = torch.lerp(F.logsigmoid(-logits), F.logsigmoid(logits), weights)
+            if masked is not None:
+                terms = terms.masked_fill(masked, 0.0)
             # Of all images, those of this process; the mean over processes makes the sum.
             return -terms.sum() * (everyone.processes / everyone.total)

@@ -5,8 +5,9 @@ from .hard_negatives import HardNegatives
 from .hard_pairs import HardPairs
 from .hard_pairs_part import HardPairsPart
 from .opening import open_together
-from .options import FilterOptions, FilterRules, JoinOptions, ReshardOptions
+from .options import FilterOptions, FilterRules, JoinOptions, ReshardOptions, SoftLabelOptions
 from .resharding import Resharded, reshard
+from .soft_labels import SoftLabels, label_pairs
 from .target_pool import TargetPool
 from .unreadable import unreadable_rows
 
@@ -23,7 +24,10 @@ __all__ = [
     "Pools",
     "ReshardOptions",
     "Resharded",
+    "SoftLabelOptions",
+    "SoftLabels",
     "TargetPool",
+    "label_pairs",
     "open_together",
     "reshard",
     "unreadable_rows",

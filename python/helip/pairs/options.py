@@ -72,3 +72,12 @@ class ReshardOptions(Options):
     """Only the best so many of each pool count, for a loader that draws from these."""
     seed: Seed = 0
     """Of the row that the order begins with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftLabelOptions(Options):
+    """How a teacher's similarities become weights."""
+
+    temperature: Annotated[float, Gt(0)] = 0.01
+    """Of the teacher: a caption whose cosine is lower by this has a weight smaller by e. CLIP
+    models end at 0.01."""

@@ -42,6 +42,7 @@ from helip.models.options import ModelOptions
 from helip.models.run_folder import CHECKPOINTS
 from helip.models.slip import has_ssl_head
 from helip.pairs.hard_pairs import HardPairs
+from helip.pairs.soft_labels import SoftLabels
 from helip.store.embedding_store import EmbeddingStore, store_of
 from helip.training.measuring.wise_ft import WiseFt
 from helip.training.named_recipes import recipe_named, with_recipe
@@ -83,6 +84,9 @@ class TrainCall(ModelOptions, BatchOptions, ReadOptions, Recipe, OwnPoolOptions,
     verdicts: Source | None = None
     """What people said of pairs of the data, or the path of their file: what they took out is no
     hard pair, and the losses do not push it apart where it meets in a batch by chance."""
+    soft_labels: SoftLabels | str | os.PathLike[str] | None = None
+    """Soft labels of the data, or their path, that the loss takes in place of one right caption a
+    row; the control has them, too."""
     control: bool = False
     """The fair comparison: as many steps with as many rows, without hard pairs or margin loss."""
     wise_ft: float | None = None
@@ -125,9 +129,9 @@ def train(call: TrainCall) -> TrainResult:
     A model with SLIP's head is trained with CLIP + ssl_scale x SSL + gamma x HNML. A run whose
     options have changed is refused, naming them.
 
-    Raises MismatchError for a table or verdicts of another data set or a changed option,
-    NonFiniteLossError when the loss is NaN, OutOfMemoryError when a step does not fit on the
-    device, CancelledError when stopped.
+    Raises MismatchError for a table, verdicts or soft labels of another data set or a changed
+    option, NonFiniteLossError when the loss is NaN, OutOfMemoryError when a step does not fit on
+    the device, CancelledError when stopped.
     """
     with join_processes(call.device) as device:
         trainer, mixture = make_trainer(dataclasses.replace(call, device=str(device)))
@@ -163,6 +167,8 @@ def make_trainer(
     if call.pools is not None:
         table = no_pools_yet(call, dataset)
     exclusions = _exclusions(call.verdicts, dataset)
+    labels = SoftLabels.opened(call.soft_labels)
+    call = dataclasses.replace(call, soft_labels=labels)
     whole = isinstance(table, HardPairs)
     call = with_strategy(call, whole_table=whole, rows=len(dataset), step_rows=call.batch_size)
     hard = table is not None and not call.control
@@ -194,6 +200,7 @@ def make_trainer(
             "pairs": _digest(table) if isinstance(table, HardPairs) and not pools else None,
             **OwnPoolOptions.of(call).plain(),
             "verdicts": None if exclusions is None else exclusions.digest,
+            "soft_labels": None if labels is None else labels.digest,
             **(mixture.identity() if mixture else {}),
         },
         should_stop=call.should_stop,
@@ -224,6 +231,7 @@ def _loader(
         "tokenizer": call.tokenizer or bundle.tokenizer,
         "store": _store(call, dataset),
         "verdicts": exclusions,
+        "soft_labels": call.soft_labels,
     }
     plain: dict[str, Any] = {name: getattr(call, name) for name in ("order", "block", "unique")} | {
         "hard_per_target": 0

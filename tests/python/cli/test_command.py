@@ -22,6 +22,7 @@ from helip.mining.miner import MineCall
 from helip.mining.planning import PlanCall
 from helip.mining.updating import UpdateCall
 from helip.pairs.resharding import ReshardCall
+from helip.pairs.soft_labels import SoftLabelCall
 from helip.reporting.page import ReportCall
 from helip.training.fine_tuning import TrainCall
 
@@ -41,6 +42,7 @@ CALLS = [
     (data.pack, PackCall, helip.pack),
     (data.reshard, ReshardCall, helip.reshard),
     (pairs.batches, BatchPlanCall, helip.plan_batches),
+    (pairs.label, SoftLabelCall, helip.label_pairs),
     (training.train, TrainCall, helip.train),
     (evaluation.evaluate, EvaluateCall, helip.evaluate),
     (reporting.report, ReportCall, helip.report),

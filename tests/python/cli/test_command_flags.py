@@ -34,6 +34,7 @@ CALLS = {
     "update": "p --store s --out new",
     "filter": "p --max-score 0.9 --out new",
     "verdicts": "show v",
+    "label": "p --verdicts v --out new",
     "pack": "d.tar --out new",
     "reshard": "d.tar --pairs p --out new",
     "batches": "p --batch-size 4 --out new",

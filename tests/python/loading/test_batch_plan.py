@@ -159,14 +159,18 @@ def test_what_it_does_not_have_is_refused_with_what_it_has(tmp_path, plan):
         plan.batch(2, 0)
     with pytest.raises(InvalidArgumentError, match=r"epoch -1 is not in"):
         helip.BatchPlan.open(plan.path).batches_of(-1)
-    with pytest.raises(UnsupportedError, match="is a URL, and a plan is read from a directory"):
+    with pytest.raises(
+        UnsupportedError, match="is a URL, and a plan of batches is read from a directory"
+    ):
         helip.BatchPlan.open("https://some.host/plan")
     with pytest.raises(InvalidArgumentError, match=r"batch 9 of epoch 0 is none of 0 \.\. 8"):
         plan.batch(0, 9)
     with pytest.raises(InvalidArgumentError, match="exists already"):
         planned(plan.path)
     (tmp_path / "manifest.json").write_text('{"format": "helip.hard_pairs"}')
-    with pytest.raises(InvalidArgumentError, match=r"no plan of batches but a helip\.hard_pairs"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"not a plan of batches but a helip\.hard_pairs"
+    ):
         helip.BatchPlan.open(tmp_path)
 
 
@@ -198,5 +202,27 @@ def test_a_damaged_plan_is_refused(tmp_path, plan):
     with pytest.raises(UnsupportedError, match="version 2"):
         helip.BatchPlan.open(tmp_path / "newer")
     manifest.write_text('{"format": "helip.batch_plan", "version": 1}')
-    with pytest.raises(CorruptError, match=r"manifest\.json is damaged"):
+    with pytest.raises(CorruptError, match=r"manifest\.json was changed"):
         helip.BatchPlan.open(tmp_path / "newer")
+
+
+def test_with_soft_labels_it_has_the_weights_of_hard_rows(tmp_path):
+    weights = np.random.default_rng(1).random((ROWS, K))
+    labels = helip.label_pairs(TABLE, out=tmp_path / "labels", weights=weights, progress=False)
+    plan = planned(tmp_path / "plan", soft_labels=labels.path)
+    assert plan.options["soft_labels"] == labels.digest
+    assert plan.digest != planned(tmp_path / "without").digest
+    for batch in plan.batches(1):
+        dense = labels.of(batch.rows).numpy()
+        assert batch.own_weights.tolist() == dense.diagonal().tolist()
+        for i, hard in enumerate(batch.hard_rows.tolist()):
+            expected = [dense[i, other] if other >= 0 else 0.0 for other in hard]
+            assert batch.hard_weights[i].tolist() == expected
+    plan.to_parquet(tmp_path / "epoch.parquet", 0)
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = parquet.read_table(tmp_path / "epoch.parquet").to_pydict()
+    first = plan.batch(0, 0)
+    assert columns["own_weight"][: len(first.rows)] == first.own_weights.tolist()
+    counts = (first.hard_rows >= 0).sum(axis=1)
+    assert columns["hard_weights"][0] == first.hard_weights[0][: counts[0]].tolist()
+    plan.verify()

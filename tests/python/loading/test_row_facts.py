@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from helip.common.errors import Error
+import helip
+from helip.common.errors import Error, MismatchError
 from helip.loading.loader import HardPairLoader
 from helip.loading.row_facts import HardRows
 from support.loader_samples import FakeData, random_pools, table_of, to_tensor
@@ -114,3 +115,21 @@ def test_a_batch_in_which_no_row_has_one_has_one_empty_column():
     hard_rows = HardRows(table)
     assert hard_rows.padded(np.array([3, 1]), 0, 1).tolist() == [[-1], [-1]]
     assert hard_rows.padded(np.array([1, 3, 0]), 0, 1).tolist() == [[2], [-1], [0]]
+
+
+def test_soft_labels_of_a_batch_are_those_of_its_rows(tmp_path):
+    pools = random_pools(ROWS, K, seed=6)
+    weights = np.random.default_rng(1).random((ROWS, K))
+    labels = helip.label_pairs(
+        table_of(pools, K), out=tmp_path / "labels", weights=weights, progress=False
+    )
+    for given in (labels, labels.path):
+        for batch in loader_of(SomeMissing(ROWS), pools, soft_labels=given):
+            rows = batch["index"].tolist()
+            for i, row in enumerate(rows):
+                expected = dict(zip((other for other, _ in pools[row]), weights[row], strict=False))
+                expected[row] = 1.0
+                found = [expected.get(other, 0.0) for other in rows]
+                np.testing.assert_allclose(batch["soft_labels"][i].numpy(), found, atol=1e-3)
+    with pytest.raises(MismatchError, match="label the pairs of this one"):
+        loader_of(FakeData(ROWS + 1), [*pools, []], soft_labels=labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -191,3 +192,87 @@ def test_a_bound_without_embeddings_is_refused():
 def test_options_are_checked_when_the_loss_is_made(options, message):
     with pytest.raises(InvalidArgumentError, match=message):
         HelipLoss(**options)
+
+
+def make_soft(rows: int, seed: int) -> torch.Tensor:
+    """float64 [rows, rows] in 0 .. 1, many of them 0; some rows have no weight at all."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    soft = torch.rand(rows, rows, generator=generator, dtype=torch.float64)
+    soft *= torch.rand(rows, rows, generator=generator) < 0.4
+    soft.diagonal()[:] = torch.where(torch.rand(rows, generator=generator) < 0.7, 1.0, 0.3)
+    soft[torch.rand(rows, generator=generator) < 0.2] = 0.0
+    return soft
+
+
+def reference_soft(image, text, soft, groups, handling, *, sigmoid):
+    """The loss with soft labels, both ways, by a plain double loop."""
+    x, y = (rows / rows.norm(dim=1, keepdim=True) for rows in (image, text))
+    rows, total = len(x), 0.0
+    for first, second in ((x, y), (y, x)):
+        for i in range(rows):
+            alike = [handling != "separate" and equal(i, j, groups) for j in range(rows)]
+            weights = [
+                (soft[i, i] if handling == "positive" else 0.0) if alike[j] else soft[i, j]
+                for j in range(rows)
+            ]
+            seen = [j for j in range(rows) if not (alike[j] and handling == "mask")]
+            logits = {j: SCALE * (first[i] @ second[j]) for j in seen}
+            if sigmoid:
+                z = {j: logits[j] + BIAS for j in seen}
+                total = total - sum(
+                    weights[j] * F.logsigmoid(z[j]) + (1 - weights[j]) * F.logsigmoid(-z[j])
+                    for j in seen
+                ) / rows  # fmt: skip
+                continue
+            norm = torch.logsumexp(torch.stack([logits[j] for j in seen]), dim=0)
+            total = total - sum(weights[j] * (logits[j] - norm) for j in seen) / (
+                max(1.0, float(sum(weights))) * 2 * rows
+            )
+        if sigmoid:
+            break  # from each image alone
+    return total
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 9),
+    seed=st.integers(0, 10_000),
+    handling=st.sampled_from(HANDLINGS),
+    sigmoid=st.booleans(),
+)
+def test_soft_labels_equal_the_double_loop(rows, seed, handling, sigmoid):
+    soft, groups = make_soft(rows, seed), make_groups(rows, seed)
+    image, text = (x.requires_grad_() for x in features(rows, seed=seed))
+    loss = (HelipSigmoidLoss if sigmoid else HelipLoss)(equal_captions=handling)
+    bias = {"logit_bias": BIAS} if sigmoid else {}
+    out = loss(image, text, SCALE, groups=groups, soft_labels=soft, **bias)
+    expected = reference_soft(image, text, soft, groups, handling, sigmoid=sigmoid)
+    if torch.is_tensor(expected) and expected.requires_grad:
+        assert_equal_to(out, expected, image, text)
+    plain = [soft[i].count_nonzero() == 1 and soft[i, i] == 1 for i in range(rows)]
+    assert float(out["soft_rows"]) == pytest.approx(1 - sum(map(bool, plain)) / rows)
+
+
+def test_labels_of_the_rows_themselves_alone_are_the_plain_loss():
+    image, text = features(7, seed=3)
+    for make in (HelipLoss, HelipSigmoidLoss):
+        plain = make()(image, text, SCALE)
+        soft = make()(image, text, SCALE, soft_labels=torch.eye(7))
+        torch.testing.assert_close(soft["loss"], plain["loss"])
+        assert float(soft["soft_rows"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("soft", "message"),
+    [
+        (torch.ones(4, 3), r"soft_labels has shape \(4, 3\), must be \(4, 4\)"),
+        (torch.ones(4, 4, dtype=torch.int64), "soft_labels is torch.int64, must be a floating"),
+        ([[1.0]], "soft_labels is list"),
+        (torch.full((4, 4), 1.5), r"soft_labels\[0, 0\] is 1.5, must be in 0 .. 1"),
+        (torch.full((4, 4), torch.nan), r"soft_labels\[0, 0\] is nan"),
+    ],
+)
+def test_soft_labels_that_do_not_fit_are_refused(soft, message):
+    image, text = features(4, seed=1)
+    with pytest.raises(InvalidArgumentError, match=message):
+        HelipLoss()(image, text, SCALE, soft_labels=soft)

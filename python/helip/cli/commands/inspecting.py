@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from helip.cli.command import Done, command, text
-from helip.cli.showing import figure, index_shown, pairs_shown, planned_rows, pool_shown
+from helip.cli.showing import (
+    figure,
+    index_shown,
+    label_rows,
+    pairs_shown,
+    planned_rows,
+    pool_shown,
+)
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.files import read_json
 from helip.common.remote.urls import shown, url_of
 
 _PAIR_INDEX = "helip.pair_index"
 _BATCH_PLAN = "helip.batch_plan"
+_SOFT_LABELS = "helip.soft_labels"
 _NO_TABLE = (
     "helip.sample_index", "helip.embedding_store", "helip.hard_pairs_part", _PAIR_INDEX,
     _BATCH_PLAN,
@@ -22,16 +30,17 @@ _NO_TABLE = (
 
 @command()
 def inspect(
-    path: Annotated[Path, text("A store, an index, a table, a part, or its URL; a plan.")],
+    path: Annotated[Path, text("A store, index, table, part, or its URL; plan, soft labels.")],
     /,
     *,
     row: Annotated[int | None, text("A table: show the hard pairs of this target.")] = None,
     key: Annotated[str | None, text("The target by its key; with --store.")] = None,
     store: Annotated[Path | None, text("The store that was mined: keys and similarities.")] = None,
 ) -> Done:
-    """Show what a store, an index, a table of hard pairs or a plan of batches holds."""
+    """Show what a store, an index, a table, a plan of batches or soft labels hold."""
     from helip.data.sample_index import SampleIndex
     from helip.loading.batch_plan import BatchPlan
+    from helip.pairs.soft_labels import SoftLabels
     from helip.store.embedding_store import EmbeddingStore
 
     if row is not None or key is not None or store is not None:
@@ -42,6 +51,9 @@ def inspect(
         return Done(**pairs_shown(table, shown(path)))
     if _format_of(path) == _PAIR_INDEX:
         return _facts_shown(_facts_of_pair_index(path), "options")
+    if _format_of(path) == _SOFT_LABELS:
+        labels = SoftLabels.open(path)
+        return Done(facts=labels.to_dict(), rows=label_rows(labels))
     if _format_of(path) == _BATCH_PLAN:
         plan = BatchPlan.open(path)
         return Done(facts=plan.to_dict(), rows=planned_rows(plan))
@@ -65,7 +77,7 @@ def inspect(
 
 @command()
 def verify(
-    path: Annotated[Path, text("A store, an index, a table, a part, or its URL; a plan.")],
+    path: Annotated[Path, text("A store, index, table, part, or its URL; plan, soft labels.")],
     /,
     *,
     contents: Annotated[bool, text("An index: also every byte of its shards.")] = False,
@@ -76,6 +88,7 @@ def verify(
     from helip.data.sample_index import SampleIndex
     from helip.loading.batch_plan import BatchPlan
     from helip.mining.pair_index import PairIndex
+    from helip.pairs.soft_labels import SoftLabels
     from helip.store.embedding_store import EmbeddingStore
 
     if (url := url_of(path)) is not None:
@@ -90,6 +103,8 @@ def verify(
         PairIndex.open(path)  # compares every checksum
     elif _format_of(path) == _BATCH_PLAN:
         BatchPlan.open(path).verify()
+    elif _format_of(path) == _SOFT_LABELS:
+        SoftLabels.open(path).verify()
     else:
         EmbeddingStore.open(path).verify(progress=not quiet)
     facts = {"path": shown(path), "format": _format_of(path), "whole": True}

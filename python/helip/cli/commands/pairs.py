@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from helip.cli.command import Done, command, text
 from helip.cli.commands.data import open_data, opening_of
 from helip.cli.commands.mining import use_of
-from helip.cli.showing import filtered_rows, planned_rows
+from helip.cli.showing import filtered_rows, label_rows, planned_rows
 from helip.cli.wording import line_of
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import ThreadOptions, hints_of
@@ -19,7 +19,7 @@ from helip.data.options import OpenOptions
 from helip.diagnosis.options import DiagnoseOptions
 from helip.encoders.options import EmbedOptions
 from helip.loading.options import PlanOptions
-from helip.pairs.options import FilterOptions
+from helip.pairs.options import FilterOptions, SoftLabelOptions
 
 
 @command(FilterOptions, OpenOptions, name="filter", usual=tuple(hints_of(FilterOptions)))
@@ -74,6 +74,7 @@ def batches(
     *,
     out: Annotated[Path, text("The folder to write: a plan for any trainer.")],
     data: Annotated[str | None, text("The data set that was mined; for --unique.")] = None,
+    soft_labels: Annotated[Path | None, text("What helip label wrote.")] = None,
     parquet: Annotated[bool, text("Write each epoch as Parquet as well.")] = False,
     **options: Any,
 ) -> Done:
@@ -83,11 +84,38 @@ def batches(
     if parquet:
         arrow()  # before the plan, which is then there
     dataset, options = open_data(data, options)
-    plan = plan_batches(pairs, out=out, data=dataset, **options)
+    plan = plan_batches(pairs, out=out, data=dataset, soft_labels=soft_labels, **options)
     if parquet:
         for epoch in range(plan.epochs):
             plan.to_parquet(out / f"epoch-{epoch:05}.parquet", epoch)
     return Done(out, line_of("inspect", path=out), facts=plan.to_dict(), rows=planned_rows(plan))
+
+
+@command(SoftLabelOptions)
+def label(
+    pairs: Annotated[Path, text("Table of hard pairs.")],
+    /,
+    *,
+    out: Annotated[Path, text("The folder to write: soft labels.")],
+    teacher: Annotated[
+        Path | None, text("A store of the same rows by both towers of one model.")
+    ] = None,
+    weights: Annotated[
+        Path | None, text(".npy [rows, k], or .parquet of target, hard, weight.")
+    ] = None,
+    verdicts: Annotated[Path | None, text("A file of what people said of the pairs.")] = None,
+    **options: Any,
+) -> Done:
+    """Weigh how right the caption of a hard pair is for its target: soft labels for the loss."""
+    from helip.pairs.soft_labels import label_pairs
+
+    found = label_pairs(
+        pairs, out=out, teacher=teacher, weights=weights, verdicts=verdicts, **options
+    )
+    following = line_of(
+        "train", data="DATA", model="MODEL", pairs=pairs, soft_labels=out, out="RUN"
+    )
+    return Done(out, following, facts=found.to_dict(), rows=label_rows(found))
 
 
 _DIAGNOSE_USUAL = (

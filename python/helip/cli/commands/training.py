@@ -46,6 +46,7 @@ def train(
     pairs: Annotated[Path | None, text("Table of hard pairs.")] = None,
     store: Annotated[Path | None, text("Embeddings of DATA, for --similar-captions.")] = None,
     verdicts: Annotated[Path | None, text("What people said of pairs: none they took out.")] = None,
+    soft_labels: Annotated[Path | None, text("What helip label wrote of DATA.")] = None,
     stream: Annotated[int | None, text("No table: mine while training, from so many rows.")] = None,
     control: Annotated[bool, text("As many steps, no hard pairs, no margin loss.")] = False,
     wise_ft: Annotated[float | None, Gt(0), Lt(1), text("Also write that mixture.")] = None,
@@ -92,6 +93,7 @@ def train(
     call: dict[str, Any] = {
         "model": bundle, "data": dataset, "store": store, "out": out, "control": control,
         "wise_ft": wise_ft, "recipe": recipe, "teacher": teacher,
+        "soft_labels": soft_labels,
         "verdicts": verdicts and _taken_out(verdicts, dataset),
         "pairs": pairs if stream is None else StreamingMiner(memory=stream),
         "validate": eval_data and Validation(eval_data, device=options["device"]),
