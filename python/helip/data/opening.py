@@ -16,6 +16,7 @@ from helip.common.errors import InvalidArgumentError, UnsupportedError
 from helip.common.options import keywords
 from helip.common.patterns import existing_paths, is_url, natural
 from helip.common.yaml_files import load_yaml
+from helip.data.caption_rows import CaptionRows
 from helip.data.dataset import ACCEPTED, Dataset
 from helip.data.formats import hugging_face
 from helip.data.formats.folder import FolderDataset
@@ -29,7 +30,7 @@ from helip.data.selection import selected
 # Of a file that describes a data set: its endings, and what counts from its folder.
 _SUFFIXES = (".yaml", ".yml")
 _PATHS = ("source", "root", "subset", "cache")
-_OF_ANY_SOURCE = ("subset", "limit")
+_OF_ANY_SOURCE = ("row_per", "subset", "limit")
 _SHOWN = 12
 # Files that may hold one split each, in the order of preference.
 _BY_NAME = (".tar", ".parquet", ".csv", ".tsv", ".jsonl")
@@ -63,11 +64,15 @@ def open_dataset(call: OpenCall) -> Dataset:
     if isinstance(call.source, Dataset):
         others = [name for name in OpenOptions.of(call).as_dict() if name not in _OF_ANY_SOURCE]
         call.refuse([*others, "keys"], "an open data set")
-        return selected(call.source, call)
+        return _chosen_rows(call.source, call)
     with described(call) as call:
         if call.split is not None:
             call = replace(call, source=source_of_split(call.source, call.split))
-        return selected(_open_source(call), call)
+        return _chosen_rows(_open_source(call), call)
+
+
+def _chosen_rows(data: Dataset, call: OpenCall) -> Dataset:
+    return selected(CaptionRows(data) if call.row_per == "caption" else data, call)
 
 
 def _open_source(call: OpenCall) -> Dataset:

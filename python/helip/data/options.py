@@ -49,6 +49,9 @@ class OpenOptions(Options):
     """A picture that takes longer to decode is quarantined as too_slow; inf sets no limit."""
     split: str | None = None
     """Of a source that holds several: its subfolder, files named after it, a DatasetDict's."""
+    row_per: Literal["picture", "caption"] = "picture"
+    """caption: a row for each caption of a picture, with the key KEY#0, KEY#1, …; subset and limit
+    choose among these."""
     subset: str | os.PathLike[str] | Collection[Any] | None = None
     """Only these rows: a file of keys, one a line, a .npy of bools or row numbers, a keep list of
     helip curate; in Python also a list or array."""
@@ -98,7 +101,7 @@ class OpenCall(OpenOptions):
     az), an index of them, a table
     (.csv, .tsv, .jsonl, .parquet), a folder of pictures, a Hugging Face datasets.Dataset or its
     saved folder, or any map-style torch Dataset. A Dataset is returned
-    as it is, or those of its rows that subset and limit leave."""
+    as it is, or as row_per, subset and limit ask for it."""
     keys: Sequence[str] | None = None
     """Unique keys, one a row, for sources that have no columns (torch data sets)."""
     progress: bool = True

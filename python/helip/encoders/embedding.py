@@ -1,9 +1,10 @@
 """Embedding a data set: pictures and captions become the rows of an EmbeddingStore.
 
-Row i of the store is row i of the data set. Of several captions of a row the first is embedded. A
-sample that cannot be read becomes a zero row in both modalities, so that the numbering stays and
-mining treats it as an outlier; it is listed in ``quarantine.jsonl`` beside the store's files and
-counted in the store's metadata.
+Row i of the store is row i of the data set. Of a row with several captions the store has the mean
+of the embeddings of all, each of length 1, unless the first alone is asked for. A sample that
+cannot be read becomes a zero row in both modalities, so that the numbering stays and mining treats
+it as an outlier; it is listed in ``quarantine.jsonl`` beside the store's files and counted in the
+store's metadata.
 
 The store is committed at every shard boundary, which no batch crosses, and after a minute of
 work: a job that was killed goes on after its last commit, to the rows of one that was not. One
@@ -61,8 +62,8 @@ def embed(call: EmbedCall) -> EmbeddingStore:
 
     The store's metadata: ``image_encoder``, ``text_encoder``, ``image_weights`` and
     ``text_weights`` {digest, files} where known, ``image_engine`` and ``text_engine`` {engine,
-    precision, why, lowest_cosine …}, ``reader``, ``shard_rows``, ``source`` {fingerprint, rows},
-    ``quarantined`` {reason: count} and ``complete``.
+    precision, why, lowest_cosine …}, ``reader``, ``captions``, ``shard_rows``, ``source``
+    {fingerprint, rows}, ``quarantined`` {reason: count} and ``complete``.
 
     A job can be split over processes and machines that share a file system: by ``part`` (any
     scheduler), ``launcher="torchrun"`` (all processes call it) or ``launcher="ray"``. The store has
@@ -97,6 +98,7 @@ def embed(call: EmbedCall) -> EmbeddingStore:
     request = {
         "image_encoder": name_of(images),
         "text_encoder": name_of(texts),
+        "captions": call.captions,
         "shard_rows": call.shard_rows,
         "source": source_of(data),
     }

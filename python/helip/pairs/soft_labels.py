@@ -365,7 +365,8 @@ def _check_weights(rows: np.ndarray, others: np.ndarray, weights: np.ndarray) ->
     with np.errstate(invalid="ignore"):
         wrong = ~((weights >= 0) & (weights <= 1))
     for place in np.flatnonzero(wrong)[:1].tolist():
-        require(False, f"weight of the pair ({rows[place]}, {others[place]})", float(weights[place]),
+        pair = f"({rows[place]}, {others[place]})"
+        require(False, f"weight of the pair {pair}", float(weights[place]),
                 "in 0 .. 1: how right the caption of the second row is for the first")  # fmt: skip
 
 

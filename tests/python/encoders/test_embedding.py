@@ -74,12 +74,46 @@ def test_metadata_names_encoders_source_and_what_was_quarantined(tmp_path):
         "image_encoder": "own:colours",
         "text_encoder": "own:numbers",
         "reader": "pillow",
+        "captions": "mean",
         "shard_rows": SHARD,
         "source": {"fingerprint": data.fingerprint, "rows": LARGE},
         "quarantined": {"io": 2, "missing_caption": 1, "missing_image": 1, "unreadable_image": 2},
         "complete": True,
     }
     assert store.data_fingerprint == data.fingerprint
+
+
+class Several(Numbered):
+    """Row i has captions of 1 + i % 3 numbers: i, i + 1000, i + 2000."""
+
+    def _read_captions(self, row):
+        return [str(row + 1000 * place) for place in range(1 + row % 3)]
+
+
+@pytest.mark.parametrize("captions", ["mean", "first"])
+def test_of_several_captions_the_store_has_the_mean_or_the_first(tmp_path, captions):
+    class Angles(Numbers):
+        """The number as an angle, at a length of its own."""
+
+        dim = 2
+
+        def encode(self, texts):
+            angles = torch.tensor([float(text) for text in texts]) / 1000
+            rows = torch.stack([angles.cos(), angles.sin()], dim=1)
+            return rows * (1 + angles[:, None])
+
+    store = run(
+        Several(40), tmp_path / "s", text_encoder=Angles(), captions=captions, dtype="float32"
+    )
+    for row in range(40):
+        count = 1 + row % 3 if captions == "mean" else 1
+        angles = (row + 1000 * np.arange(count)) / 1000
+        expected = np.stack([np.cos(angles), np.sin(angles)]).mean(axis=1)
+        expected *= 1 + angles[0] if count == 1 else 1
+        np.testing.assert_allclose(store.text[row], expected, atol=1e-5)
+    with pytest.raises(MismatchError, match="captions is"):
+        other = "first" if captions == "mean" else "mean"
+        run(Several(40), tmp_path / "s", text_encoder=Angles(), captions=other, dtype="float32")
 
 
 def test_every_bad_sample_is_listed_with_its_row_key_reason_and_message(tmp_path):
@@ -347,7 +381,7 @@ def test_blocks_cover_a_batch_from_where_it_goes_on(pictures, skip):
     read = [place for place in range(40) if place not in lost]
     error = SampleError("x", key="k", reason="io")
     batch = Batch(
-        read, torch.tensor(read)[:, None].float(), [str(place) for place in read],
+        read, torch.tensor(read)[:, None].float(), [(str(place),) for place in read],
         [(place, error) for place in sorted(lost)],
     )  # fmt: skip
     blocks = list(blocks_of(batch, 40, pictures, skip))
@@ -355,7 +389,7 @@ def test_blocks_cover_a_batch_from_where_it_goes_on(pictures, skip):
     for block in blocks:
         places = [block.first + place for place in block.batch.read]
         pixels = [] if block.batch.images is None else block.batch.images[:, 0].tolist()
-        assert places == pixels == [int(text) for text in block.batch.texts]
+        assert places == pixels == [int(text) for (text,) in block.batch.captions]
         gone = [block.first + place for place, _ in block.batch.failures]
         assert sorted(places + gone) == list(range(block.first, block.last))
         assert len(places) <= (pictures or 40)

@@ -216,12 +216,13 @@ def _look(trials: list[_Trial], samples: Samples, *, all_of_them: bool) -> None:
 
 
 def _spread(samples: Samples, count: int) -> Iterator[tuple[torch.Tensor, str]]:
-    """Samples that can be read, of at most ``count`` rows spread over the data."""
+    """Samples that can be read, with their first captions, of at most ``count`` rows spread over
+    the data."""
     rows = len(samples.data)
     for row in np.unique(np.linspace(0, rows - 1, min(count, rows), dtype=np.int64)):
         sample = samples[int(row)]
         if not isinstance(sample, SampleError):
-            yield sample
+            yield sample[0], sample[1][0]
 
 
 def _calibration(source: Source, samples: Samples) -> list[Inputs]:

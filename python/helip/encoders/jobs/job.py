@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +18,7 @@ import torch
 
 from helip.common.errors import Error, OutOfMemoryError, SampleError, StorageError
 from helip.common.progress import ProgressBar
+from helip.common.unit_rows import unit_rows
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
 from helip.data.picture_reader import PictureReader, chosen_core
@@ -102,7 +103,7 @@ class Job:
                 with self._spent.on("text encoder"):
                     texts = self._captions(batch, rows)
                 skip = max(done - rows.start, 0)
-                for block, images in self._pictures(batch, len(rows), skip):
+                for block, images in self._pictures(batch, rows, skip):
                     own = rows[block.first : block.last]
                     self._append(writer, quarantine, block, own, images, texts)
                     self._whole = own.stop
@@ -174,8 +175,17 @@ class Job:
         """Features [batch, dim] of the captions of a batch."""
         if self._core is not None and isinstance(self.text, NetworkTextEncoder):
             self._look_ahead(rows)
-        features = self.text.encode(batch.texts) if batch.read else None
+        features = None
+        if batch.read:
+            captions = [self._embedded(each) for each in batch.captions]
+            features = self.text.encode([text for each in captions for text in each])
+            if any(len(each) > 1 for each in captions):
+                features = mean_rows(features, list(map(len, captions)))
         return self._placed(self.text, features, batch, rows)
+
+    def _embedded(self, captions: Sequence[str]) -> Sequence[str]:
+        """Those of the captions of a row that are embedded."""
+        return captions[:1] if self.options.captions == "first" else captions
 
     def _look_ahead(self, rows: range) -> None:
         """Encode captions of many batches at once; the encoder knows them when their batch comes.
@@ -185,28 +195,52 @@ class Job:
         if rows.stop <= self._ahead.stop:
             return
         self._ahead = range(rows.start, min(rows.start + _CAPTIONS_AHEAD, len(self.data)))
-        texts = []
+        texts: list[str] = []
         for row in self._ahead:
             with contextlib.suppress(SampleError):  # which its batch is going to say
-                texts.append(self.data.caption(row))
+                texts += self._embedded(self.data.captions(row))
         self.text.encode(texts)
 
     def _pictures(
-        self, batch: Batch, size: int, skip: int
+        self, batch: Batch, rows: range, skip: int
     ) -> Iterator[tuple[Block, torch.Tensor | None]]:
-        """The blocks of a batch with the features of their pictures; None where none was read."""
+        """The blocks of a batch with the features of their pictures; None where none was read.
+
+        A picture that stands at rows that follow each other is encoded once.
+        """
         encoded: Generator[torch.Tensor, None, None]
-        blocks = list(blocks_of(batch, size, self._block_pictures, skip))
-        readable = [block.batch.images for block in blocks if block.batch.images is not None]
+        blocks = list(blocks_of(batch, len(rows), self._block_pictures, skip))
+        firsts = [self._first_of_pictures(rows[each.first :], each.batch) for each in blocks]
+        readable = [
+            block.batch.images if first.all() else block.batch.images[first]
+            for block, first in zip(blocks, firsts, strict=True)
+            if block.batch.images is not None
+        ]
         if isinstance(self.image, NetworkImageEncoder):
             encoded = self.image.encode_ahead(readable)
         else:
             encoded = (self.image.encode(images) for images in readable)
         with closing(encoded):
-            for block in blocks:
-                with self._spent.on("image encoder"):
-                    features = next(encoded) if block.batch.images is not None else None
+            for block, first in zip(blocks, firsts, strict=True):
+                features = None
+                if block.batch.images is not None:
+                    with self._spent.on("image encoder"):
+                        features = next(encoded)
+                    if not first.all():
+                        features = torch.as_tensor(features)[first.cumsum(0) - 1]
                 yield block, features
+
+    def _first_of_pictures(self, rows: range, batch: Batch) -> torch.Tensor:
+        """bool [read]: which of what was read shows another picture than the one before."""
+        first = torch.ones(len(batch.read), dtype=torch.bool)
+        if self._image_groups is not None and len(first):
+            shown = torch.from_numpy(self._image_groups[[rows[place] for place in batch.read]])
+            first[1:] = shown[1:] != shown[:-1]
+        return first
+
+    @cached_property
+    def _image_groups(self) -> np.ndarray | None:
+        return self.data.image_groups()
 
     def _append(
         self,
@@ -297,6 +331,19 @@ class Job:
             f"allow a larger share: {quarantine.path} lists them, and the same call goes on after "
             "the last shard"
         )
+
+
+def mean_rows(features: Any, counts: Sequence[int]) -> torch.Tensor:
+    """float32 [rows, dim] of ``features`` [sum of counts, dim]: of each row the mean of its so many
+    next ones, scaled to length 1 before; of a single one that itself."""
+    rows = torch.as_tensor(features).detach().float().cpu()
+    of_row = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    if len(rows) != len(of_row):
+        return rows  # refused by its shape
+    several = torch.tensor(counts)[of_row] > 1
+    rows = torch.where(several[:, None], unit_rows(rows), rows)
+    sums = torch.zeros(len(counts), rows.shape[1]).index_add_(0, of_row, rows)
+    return sums / torch.tensor(counts)[:, None]
 
 
 class StageTimes:

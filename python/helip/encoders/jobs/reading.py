@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -28,21 +28,23 @@ class Batch(NamedTuple):
 
     read: list[int]
     images: torch.Tensor | None  # float32 [len(read), 3, H, W]; None where nothing could be read
-    texts: list[str]
+    captions: list[Sequence[str]]  # those of each that was read
     failures: list[tuple[int, SampleError]]
 
 
 @dataclass(frozen=True)
 class Samples(torch.utils.data.Dataset[Any]):
-    """Rows, each read and preprocessed to (image tensor, caption), or why that failed."""
+    """Rows, each read and preprocessed to (image tensor, captions), or why that failed."""
 
     data: Dataset
     preprocess: Any
 
-    def __getitems__(self, rows: list[int]) -> list[tuple[torch.Tensor, str] | SampleError]:
+    def __getitems__(
+        self, rows: list[int]
+    ) -> list[tuple[torch.Tensor, Sequence[str]] | SampleError]:
         return [self[row] for row in read_ahead(self.data, rows)]
 
-    def __getitem__(self, row: int) -> tuple[torch.Tensor, str] | SampleError:
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, Sequence[str]] | SampleError:
         try:
             sample = self.data[row]
         except SampleError as error:
@@ -62,14 +64,14 @@ class Samples(torch.utils.data.Dataset[Any]):
                 f"the picture is {width} x {height}; one side may be {_MAX_ASPECT} times the other",
             )
         try:
-            return self.preprocess(image), sample["text"]
+            return self.preprocess(image), sample["captions"]
         except MemoryError:
             raise
         except Exception as error:
             return SampleError.of(key, "preprocess_failed", f"{type(error).__name__}: {error}")
 
 
-def _collate(samples: list[tuple[torch.Tensor, str] | SampleError]) -> Batch:
+def _collate(samples: list[tuple[torch.Tensor, Sequence[str]] | SampleError]) -> Batch:
     batch = Batch([], None, [], [])
     images = []
     for place, sample in enumerate(samples):
@@ -78,7 +80,7 @@ def _collate(samples: list[tuple[torch.Tensor, str] | SampleError]) -> Batch:
         else:
             batch.read.append(place)
             images.append(sample[0])
-            batch.texts.append(sample[1])
+            batch.captions.append(sample[1])
     shapes = {tuple(pixels.shape) for pixels in images}
     if len(shapes) > 1:
         raise Error(
@@ -116,7 +118,7 @@ def blocks_of(batch: Batch, size: int, pictures: int | None, skip: int) -> Itera
             Batch(
                 [place - first for place in batch.read[part]],
                 None if batch.images is None or part.start == stop else batch.images[part],
-                batch.texts[part],
+                batch.captions[part],
                 [(p - first, error) for p, error in batch.failures if first <= p < last],
             ),
         )
@@ -158,10 +160,10 @@ def read_batches_by_core(
 
 
 def _batch_of(data: Dataset, reader: PictureReader, rows: range, begun: Pictures) -> Batch:
-    texts, failed = {}, {}
+    captions, failed = {}, {}
     for place, row in enumerate(rows):
         try:
-            texts[place] = data.caption(row)
+            captions[place] = data.captions(row)
         except SampleError as error:
             failed[place] = error.with_traceback(None)
     failed = reader.wait(begun) | failed  # captions first, as a data set reads them
@@ -170,7 +172,7 @@ def _batch_of(data: Dataset, reader: PictureReader, rows: range, begun: Pictures
     return Batch(
         kept,
         images if kept else None,
-        [texts[place] for place in kept],
+        [captions[place] for place in kept],
         sorted(failed.items()),
     )
 

@@ -117,7 +117,7 @@ def test_batches_of_the_core_are_those_of_pillow(table):
     assert reading > 0 and decoding > 0
     theirs = list(read_batches(Samples(data, transform), batches, 0))
     for one, other in zip(ours, theirs, strict=True):
-        assert (one.read, one.texts) == (other.read, other.texts)
+        assert (one.read, one.captions) == (other.read, other.captions)
         assert [(p, e.reason) for p, e in one.failures] == [
             (p, e.reason) for p, e in other.failures
         ]
