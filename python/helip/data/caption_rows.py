@@ -32,6 +32,11 @@ class CaptionRows(Subset):
         self._take_keys(KeyList.from_strings(f"{parent.keys[row]}#{place}" for row, place in keys))
 
     @property
+    def source(self) -> Dataset:
+        """The other data set."""
+        return self._parent
+
+    @property
     def picture_rows(self) -> np.ndarray:
         """The row of the other data set that each row is of, int64 [n], ascending."""
         return self._rows

@@ -1,3 +1,4 @@
+from .best_captions import best_captions
 from .blocks import Pools
 from .filter_rules import PairRule, PairVeto
 from .growing_pairs import GrowingPairs
@@ -27,6 +28,7 @@ __all__ = [
     "SoftLabelOptions",
     "SoftLabels",
     "TargetPool",
+    "best_captions",
     "label_pairs",
     "open_together",
     "reshard",
