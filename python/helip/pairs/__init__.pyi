@@ -1,4 +1,3 @@
-from .best_captions import best_captions
 from .blocks import Pools
 from .filter_rules import PairRule, PairVeto
 from .growing_pairs import GrowingPairs
@@ -7,6 +6,7 @@ from .hard_pairs import HardPairs
 from .hard_pairs_part import HardPairsPart
 from .opening import open_together
 from .options import FilterOptions, FilterRules, JoinOptions, ReshardOptions, SoftLabelOptions
+from .picture_pairs import best_captions
 from .resharding import Resharded, reshard
 from .soft_labels import SoftLabels, label_pairs
 from .target_pool import TargetPool
