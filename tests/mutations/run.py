@@ -68,6 +68,11 @@ MUTATIONS = (
         "hard negatives are those of a plain search*",
     ),
     Mutation(
+        "the bound of channels is a twentieth too high", "mine/bound/filter_plan.cpp",
+        "return static_cast<float>(total * std::pow", "return static_cast<float>(1.05 * total * std::pow",
+        "pools of any number of channels are those of a plain search",
+    ),
+    Mutation(
         "near duplicates of positives are kept", "mine/corpus/scorer.cpp",
         "positives_[c].cosine(channel.rows, candidate, positive) > channel.maximum", "false",
         "hard negatives are those of a plain search*",

@@ -28,7 +28,7 @@ PLAIN: Job = {
     "ranks": None, "dtype": "float64", "columns": 0, "similar_captions": None,
     "similar_images": None, "equal_captions": "mask", "hard": "target", "direction": "preserve",
     "space": "cross", "margin": 0.0, "gamma": 1.0, "bias": None, "scale": 1.0, "twins": False,
-    "rank_rows": False, "loss": "helip", "alike": 0.0,
+    "rank_rows": False, "loss": "helip", "alike": 0.0, "soft": 0.0,
 }  # fmt: skip
 LEAST = {"rows": 1, "dim": 1, "most": 1}
 
@@ -47,6 +47,7 @@ def draw(dice: Dice) -> Job:
         "similar_captions": dice.mostly(None, 0.3, 0.9),
         "similar_images": dice.mostly(None, 0.3, 0.9), "scale": dice.of(0.5, 1.0, 14.3, 100.0),
         "bias": dice.of(None, -10.0, 0.5),
+        "soft": dice.mostly(0.0, 0.1, 0.6, odds=0.4),
         "twins": dice.chance(0.2), "alike": dice.of(0.0, 0.7), "ranks": None, "rank_rows": False,
     }  # fmt: skip
     if job["rows"] > 1 and job["loss"] in ("helip", "sigmoid", "distill") and dice.chance(0.3):
@@ -87,6 +88,12 @@ def batch_of(job: Job) -> tuple[dict[str, np.ndarray], list[int]]:
             others = random.permutation(own[own != row])[: int(random.integers(job["most"] + 1))]
             made["hard_rows"][begin + row, : len(others)] = others
         begin += count
+    # Among the rows of a process.
+    sizes = np.repeat(np.arange(len(counts)), counts)
+    soft = random.random((rows, rows)) * (random.random((rows, rows)) < job["soft"])
+    np.fill_diagonal(soft, np.where(random.random(rows) < 0.5, 1.0, random.random(rows)))
+    soft[random.random(rows) < 0.1] = 0.0
+    made["soft"] = np.where(sizes[:, None] == sizes, soft, 0.0).astype(np.float32)
     made["groups"] = random.integers(0, max(2, rows // 2), (rows, job["columns"]))
     made["caption"], made["picture"] = random.normal(size=(2, rows, 3))
     for name in ("teacher image", "teacher text"):
@@ -137,22 +144,20 @@ def hard_of(job: Job, batch: dict[str, np.ndarray], counts: list[int]) -> list[s
     return hard
 
 
-def contrast(job: Job, x: dict[str, Any], equal: np.ndarray) -> float:
+def contrast(job: Job, x: dict[str, Any], equal: np.ndarray, soft: np.ndarray) -> float:
     similar = x["scale"] * (unit(x["image"]) @ unit(x["text"]).T)
     rows, total = len(similar), 0.0
     masked = job["equal_captions"] == "mask"
     for i in range(rows):
-        if job["loss"] == "sigmoid":
-            for j in range(rows):
-                if not (masked and equal[i, j]):
-                    right = i == j or bool(equal[i, j])
-                    z = (similar[i, j] + x["bias"]) * (1 if right else -1)
-                    total += np.logaddexp(0, -z)
-            continue
-        for logits in (similar[i], similar[:, i]):
-            others = ~equal[i] if masked else np.ones(rows, bool)
-            right = [j for j in range(rows) if j == i or (equal[i, j] and not masked)]
-            total += 0.5 * (log_sum(logits[others]) - logits[right].mean())
+        others = [j for j in range(rows) if not (masked and equal[i, j])]
+        right = {j: soft[i, i] if equal[i, j] else soft[i, j] for j in others}
+        for j in others if job["loss"] == "sigmoid" else ():
+            z = similar[i, j] + x["bias"]
+            total += right[j] * np.logaddexp(0, -z) + (1 - right[j]) * np.logaddexp(0, z)
+        for logits in (similar[i], similar[:, i]) if job["loss"] != "sigmoid" else ():
+            every = log_sum(logits[others])
+            aimed = sum(right[j] * (every - logits[j]) for j in others)
+            total += 0.5 * aimed / max(1.0, sum(right.values()))
     return total / rows
 
 
@@ -224,7 +229,10 @@ def value(
     equal = (
         equal_of(job, batch) if kind in ("helip", "sigmoid") else np.zeros((job["rows"],) * 2, bool)
     )
-    found = {"clip": contrast(job, x, equal)} if kind != "margin" else {"clip": 0.0}
+    soft = np.eye(job["rows"])
+    if job["soft"] and kind in ("helip", "sigmoid"):
+        soft = batch["soft"].astype(np.float64)
+    found = {"clip": contrast(job, x, equal, soft)} if kind != "margin" else {"clip": 0.0}
     if kind == "clip":
         return {"loss": found["clip"]}
     if kind in ("helip", "sigmoid"):
@@ -235,6 +243,8 @@ def value(
         )
         if told and job["equal_captions"] != "separate":
             found["equal_rows"] = equal.any(axis=1).mean()
+        if job["soft"]:
+            found["soft_rows"] = (soft != np.eye(job["rows"])).any(axis=1).mean()
     found |= margin(job, x, equal, hard_of(job, batch, counts))
     found["loss"] = (
         found["margin"] if kind == "margin" else found["clip"] + job["gamma"] * found["margin"]
@@ -294,6 +304,8 @@ def theirs(job: Job, batch: dict[str, np.ndarray], counts: list[int], rank: int)
             given["hard_rows"] = hard_rows
         if job["loss"] == "sigmoid" and job["bias"] is not None:
             given["logit_bias"] = bias
+        if job["soft"]:
+            given["soft_labels"] = torch.from_numpy(batch["soft"][own, own])
         if job["columns"]:
             groups = torch.from_numpy(batch["groups"][own])
             given["groups"] = groups[:, 0] if job["columns"] == 1 else groups
@@ -383,6 +395,7 @@ def check(job: Job) -> Counter[str]:
     check_gradients(job, x, batch, counts, found, covered)
     covered["two processes"] += len(counts) > 1
     covered["of uneven size"] += len(set(counts)) > 1
+    covered["soft rows met"] += want.get("soft_rows", 0) > 0
     covered["equal rows met"] += want.get("equal_rows", 0) > 0
     covered["margin above 0"] += want.get("margin", 0) > 0
     return covered
