@@ -69,7 +69,8 @@ MUTATIONS = (
     ),
     Mutation(
         "the bound of channels is a twentieth too high", "mine/bound/filter_plan.cpp",
-        "return static_cast<float>(total * std::pow", "return static_cast<float>(1.05 * total * std::pow",
+        "return static_cast<float>(total * std::pow",
+        "return static_cast<float>(1.05 * total * std::pow",
         "pools of any number of channels are those of a plain search",
     ),
     Mutation(
