@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -48,6 +48,8 @@ class ImportCall(ImportOptions, ProgressOptions):
     """Image embeddings alone: ``.npy`` files (a path, a pattern, a list), or an array."""
     text: Any = None
     """Text embeddings, in as many files or as an array."""
+    matrices: Mapping[str, Any] | None = None
+    """Other matrices of the same rows by their names, such as audio, each given as ``image`` is."""
     metadata: Any = None
     """Parquet with keys and captions of the rows of ``image`` and ``text``: a file for all rows, or
     one for each of their files."""
@@ -65,7 +67,7 @@ class ImportCall(ImportOptions, ProgressOptions):
                 f"{missing} is missing; give a source that holds both embeddings, or image and text"
             )
         if self.source is not None:
-            for name in ("image", "text", "metadata", "keys"):
+            for name in ("image", "text", "matrices", "metadata", "keys"):
                 if getattr(self, name) is not None:
                     raise InvalidArgumentError(
                         f"{name} is given beside a source, which holds it; leave one of them out"

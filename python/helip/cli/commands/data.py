@@ -302,6 +302,9 @@ def import_embeddings(
         list[str] | None, several(".npy files of image embeddings, or a pattern.")
     ] = None,
     text: Annotated[list[str] | None, several("Those of text embeddings.")] = None,
+    matrix: Annotated[
+        list[str] | None, several("NAME=FILES of another matrix, such as audio=audio.npy.")
+    ] = None,
     metadata: Annotated[
         list[str] | None, several("Parquet with keys and captions of .npy files: one, or one each.")
     ] = None,
@@ -310,10 +313,17 @@ def import_embeddings(
     """Take embeddings that another tool computed into a store, in their order."""
     from helip.store.embedding_store import EmbeddingStore
 
+    matrices: dict[str, list[str]] = {}
+    for each in matrix or ():
+        name, found, files = each.partition("=")
+        if not (name and found and files):
+            raise InvalidArgumentError(f"--matrix {each} must be NAME=FILES, as audio=audio.npy")
+        matrices.setdefault(name, []).append(files)
     with saying_what_is_kept(out):
         store = EmbeddingStore.import_from(
-            source, image=image, text=text, metadata=metadata, out=out, **options
-        )
+            source, image=image, text=text, matrices=matrices or None, metadata=metadata,
+            out=out, **options,
+        )  # fmt: skip
     sides = f"{store.image_dim} + {store.text_dim} {store.dtype}"
     words = f"{store.path}: {len(store):,} rows of {sides}, fingerprint {store.fingerprint}"
     proceed = line_of("mine", store=out, out="PAIRS")

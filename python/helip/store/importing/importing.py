@@ -45,7 +45,6 @@ from helip.store.options import ImportCall, ImportOptions
 
 _BLOCK_BYTES = 32 << 20
 _COMMIT_SECONDS = 40.0
-_SIDES = ("image", "text")
 ACCEPTED = (
     "accepted are folders of clip-retrieval or DataComp, .parquet, .npz and .lance, a "
     "pyarrow.Table, or image= and text= with .npy files or arrays"
@@ -79,8 +78,9 @@ def import_store(call: ImportCall, store: Any) -> Any:
         writer = store.append_to(call.out)
     else:
         writer = store.create(
-            call.out, image_dim=dims[0], text_dim=dims[1], dtype=dtype,
-            shard_rows=call.shard_rows, digests=parts[0].names.caption is not None,
+            call.out, image_dim=dims.pop("image"), text_dim=dims.pop("text"), matrices=dims,
+            dtype=dtype, shard_rows=call.shard_rows,
+            digests=parts[0].names.caption is not None,
         )  # fmt: skip
     _tell_of_rounding(parts, dtype)
     unfinished = {"import": facts, "complete": False}
@@ -131,7 +131,8 @@ def _append(writer: Any, part: Part, row: int, at: int, block: Block) -> None:
         texts: list[Any] = [each.encode("utf-8", "surrogateescape") for each in block.captions]
         digests = np.zeros(len(block), np.uint64), _core.caption_digests(texts)
     try:
-        writer.append(keys, block.image, block.text, digests)
+        others = dict(block.matrices)
+        writer.append(keys, others.pop("image"), others.pop("text"), digests, matrices=others)
     except InvalidArgumentError as error:
         bad = _first_not_finite(block)
         if bad is None:
@@ -145,9 +146,8 @@ def _append(writer: Any, part: Part, row: int, at: int, block: Block) -> None:
 
 
 def _first_not_finite(block: Block) -> tuple[str, int] | None:
-    """("image" or "text", place in the block) of the first NaN or infinity."""
-    for side in _SIDES:
-        values = getattr(block, side)
+    """(matrix, place in the block) of the first NaN or infinity."""
+    for side, values in block.matrices.items():
         if not isinstance(values, np.ndarray):
             values = values.float().numpy()
         finite = np.isfinite(values).all(axis=1)
@@ -159,7 +159,7 @@ def _first_not_finite(block: Block) -> tuple[str, int] | None:
 def _read_ahead(part: Part, first: int) -> Generator[tuple[int, Block], None, None]:
     """(row of the part, block): one is read while the one before it is appended."""
     values = {"float16": 2, "bfloat16": 2, "float64": 8}
-    row = sum(dim * values.get(kind, 4) for dim, kind in zip(part.dims, part.dtypes, strict=True))
+    row = sum(dim * values.get(part.dtypes[name], 4) for name, dim in part.dims.items())
     step = max(_BLOCK_BYTES // max(row, 1), 1)
     with (
         ThreadPoolExecutor(1, thread_name_prefix="helip-import") as reader,
@@ -181,19 +181,19 @@ def _read_ahead(part: Part, first: int) -> Generator[tuple[int, Block], None, No
                 following.result()
 
 
-def _check_dims(parts: list[Part]) -> list[int]:
+def _check_dims(parts: list[Part]) -> dict[str, int]:
     """The dimensions that all have. A part that is empty, or begins with a missing row, has 0."""
-    dims = []
-    for number, side in enumerate(_SIDES):
-        known = [part for part in parts if part.dims[number]]
+    dims = {}
+    for name in parts[0].dims:
+        known = [part for part in parts if part.dims[name]]
         for part in known:
-            if part.dims[number] != known[0].dims[number]:
+            if part.dims[name] != known[0].dims[name]:
                 raise InvalidArgumentError(
-                    f"{part.name} has {side} embeddings of {part.dims[number]} dimensions and "
-                    f"{known[0].name} of {known[0].dims[number]}; they are of two encoders. Import "
+                    f"{part.name} has {name} embeddings of {part.dims[name]} dimensions and "
+                    f"{known[0].name} of {known[0].dims[name]}; they are of two encoders. Import "
                     "them into two stores"
                 )
-        dims.append(known[0].dims[number] if known else 1)
+        dims[name] = known[0].dims[name] if known else 1
     return dims
 
 
@@ -210,13 +210,13 @@ def _check_metadata(parts: list[Part]) -> None:
 
 
 def _dtype_of(parts: list[Part]) -> str:
-    kinds = {kind for part in parts for kind in part.dtypes}
+    kinds = {kind for part in parts for kind in part.dtypes.values()}
     return kinds.pop() if len(kinds) == 1 and not kinds & {"float64"} else "float32"
 
 
 def _tell_of_rounding(parts: list[Part], dtype: str) -> None:
     """Say once what is stored with fewer digits than it has."""
-    rounded = next((part for part in parts if "float64" in part.dtypes), None)
+    rounded = next((part for part in parts if "float64" in part.dtypes.values()), None)
     if rounded is not None:
         warnings.warn(
             f"embeddings of {rounded.name} are float64 and stored as {dtype}; nothing in mining "
@@ -273,22 +273,24 @@ def parts_of(call: ImportCall) -> list[Part]:
 
 
 def _parts_of_sides(call: ImportCall) -> list[Part]:
-    named = [_are_paths(side) for side in (call.image, call.text)]
+    sides = {"image": call.image, "text": call.text, **(call.matrices or {})}
+    named = [_are_paths(side) for side in sides.values()]
     if any(named) != all(named):
-        raise InvalidArgumentError("image and text must both be files, or both arrays")
+        raise InvalidArgumentError(f"{' and '.join(sides)} must all be files, or all arrays")
     if not any(named):
         if call.metadata is not None:
             raise InvalidArgumentError(
                 "metadata is for .npy files; give the keys of arrays as keys"
             )
-        return [memory_part(call.image, call.text, call.keys)]
+        return [memory_part(sides, call.keys)]
     if call.keys is not None:
         raise InvalidArgumentError("keys are for arrays; give those of .npy files as metadata")
     metadata = [] if call.metadata is None else _existing_files(call.metadata)
     for path in metadata:
         if path.suffix.lower() != ".parquet":
             raise InvalidArgumentError(f"{path} is no .parquet file, as metadata names them")
-    return npy_parts(_existing_files(call.image), _existing_files(call.text), metadata, call)
+    files = {name: _existing_files(side) for name, side in sides.items()}
+    return npy_parts(files, metadata, call)
 
 
 def _parts_of_files(paths: Sequence[Path], call: ImportCall) -> list[Part]:
@@ -332,7 +334,7 @@ def _clip_retrieval_parts(folder: Path, call: ImportCall) -> list[Part]:
             f"{folder} has no .npy files in {'text_emb' if image else 'img_emb'}, and pairs need "
             "both sides; have clip-retrieval embed pictures and captions"
         )
-    return npy_parts(image, text, metadata, call)
+    return npy_parts({"image": image, "text": text}, metadata, call)
 
 
 def _are_paths(value: Any) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -38,16 +38,15 @@ _TEXTS = 8192  # rows of keys and captions that are read at once
 class Block:
     """Rows of a part, one after the other."""
 
-    image: Any
-    """[n, d_image], an array or a tensor."""
-    text: Any
+    matrices: dict[str, Any]
+    """[n, d] each, arrays or tensors: image, text, and others that were named."""
     keys: list[str] | None = None
     """n keys; None where the source has none."""
     captions: list[str] | None = None
     """n captions, several of a row with line feeds between them."""
 
     def __len__(self) -> int:
-        return len(self.image)
+        return len(self.matrices["image"])
 
 
 Blocks = Generator[Block, None, None]
@@ -62,9 +61,9 @@ class Part:
     name: str
     """What messages call it."""
     rows: int
-    dims: tuple[int, int]
-    """0 where it is not known: without rows, or where the first row is missing."""
-    dtypes: tuple[str, str]
+    dims: dict[str, int]
+    """Of each matrix; 0 where it is not known: without rows, or where the first row is missing."""
+    dtypes: dict[str, str]
     files: tuple[Path, ...]
     """By whose sizes and times a change is noticed; none for what lies in memory."""
     blocks: Callable[[int, int], Blocks]
@@ -75,7 +74,8 @@ class Part:
     def state(self) -> list[Any]:
         """What tells whether it is still the same; JSON-able."""
         stats = map(os.stat, self.files)
-        return [self.name, self.rows, [[each.st_size, each.st_mtime_ns] for each in stats]]
+        named = [self.name, self.rows, list(self.dims)]
+        return [*named, [[each.st_size, each.st_mtime_ns] for each in stats]]
 
 
 @contextlib.contextmanager
@@ -128,9 +128,9 @@ def _number_of(path: Path) -> int | None:
     return int(found[-1]) if found else None
 
 
-def memory_part(image: Any, text: Any, keys: Sequence[str] | None) -> Part:
-    """Arrays or tensors [n, dim] that are there already."""
-    arrays = {"image": host_array(image, "image"), "text": host_array(text, "text")}
+def memory_part(sides: Mapping[str, Any], keys: Sequence[str] | None) -> Part:
+    """Arrays or tensors [n, dim] that are there already, by the names of matrices."""
+    arrays = {name: host_array(side, name) for name, side in sides.items()}
     for name, array in arrays.items():
         if len(array.shape) != 2:
             raise InvalidArgumentError(
@@ -144,19 +144,18 @@ def memory_part(image: Any, text: Any, keys: Sequence[str] | None) -> Part:
             )
         counts["keys"] = len(keys)
     rows = check_rows(counts)
-    dtypes = [check_floats(str(array.dtype), name) for name, array in arrays.items()]
-    images, texts = arrays.values()
+    dtypes = {name: check_floats(str(array.dtype), name) for name, array in arrays.items()}
 
     def blocks(first: int, step: int) -> Blocks:
         for at in range(first, rows, step):
             own = None if keys is None else key_texts(list(keys[at : at + step]), "keys", at)
-            yield Block(images[at : at + step], texts[at : at + step], own)
+            yield Block({name: rows[at : at + step] for name, rows in arrays.items()}, own)
 
     return Part(
         "the arrays",
         rows,
-        (images.shape[1], texts.shape[1]),
-        (dtypes[0], dtypes[1]),
+        {name: array.shape[1] for name, array in arrays.items()},
+        dtypes,
         (),
         blocks,
         ColumnNames(key=None if keys is None else "keys"),
@@ -182,29 +181,32 @@ class Metadata:
 
 
 def npy_parts(
-    image: Sequence[Path], text: Sequence[Path], metadata: Sequence[Path], options: ImportOptions
+    sides: Mapping[str, Sequence[Path]], metadata: Sequence[Path], options: ImportOptions
 ) -> list[Part]:
-    """One part for each pair of files, in the order given.
+    """One part for each file of each matrix that lie beside each other, in the order given.
 
     Args:
-        metadata: none, one for all rows, or one for each pair.
+        sides: image, text, and others by their names.
+        metadata: none, one for all rows, or one for each part.
 
     Raises:
         InvalidArgumentError: files without their like, of other rows or in another order.
     """
-    sides = {"image": image, "text": text}
-    _check_same_numbers(sides | ({"metadata": metadata} if len(metadata) > 1 else {}))
-    pairs = [(NpyMatrix.open(a), NpyMatrix.open(b)) for a, b in zip(image, text, strict=True)]
+    _check_same_numbers({**sides, **({"metadata": metadata} if len(metadata) > 1 else {})})
+    beside = [
+        {name: NpyMatrix.open(path) for name, path in zip(sides, paths, strict=True)}
+        for paths in zip(*sides.values(), strict=True)
+    ]
     tables: list[Metadata | None] = [Metadata(path, options) for path in metadata] or [None]
-    if len(tables) == len(pairs):
-        both = zip(pairs, tables, strict=True)
-        return [_matrices_part(*pair, table, options) for pair, table in both]
+    if len(tables) == len(beside):
+        both = zip(beside, tables, strict=True)
+        return [_matrices_part(matrices, table, options) for matrices, table in both]
     whole, begin, parts = tables[0], 0, []
-    for pair in pairs:
-        parts.append(_matrices_part(*pair, whole, options, begin=begin))
-        begin += pair[0].rows
+    for matrices in beside:
+        parts.append(_matrices_part(matrices, whole, options, begin=begin))
+        begin += matrices["image"].rows
     if whole is not None:
-        check_rows({f"{len(pairs)} files of image embeddings": begin, str(whole.path): whole.rows})
+        check_rows({f"{len(beside)} files of image embeddings": begin, str(whole.path): whole.rows})
     return parts
 
 
@@ -215,54 +217,55 @@ def npz_parts(paths: Sequence[Path], options: ImportOptions) -> list[Part]:
         image, text = choose_embeddings(members_of(path), options, str(path))
         beside = path.with_suffix(".parquet")
         table = Metadata(beside, options) if beside.exists() else None
-        pair = NpyMatrix.open(path, image), NpyMatrix.open(path, text)
-        parts.append(_matrices_part(*pair, table, options))
+        pair = {"image": NpyMatrix.open(path, image), "text": NpyMatrix.open(path, text)}
+        parts.append(_matrices_part(pair, table, options))
     return parts
 
 
 def _matrices_part(
-    image: NpyMatrix,
-    text: NpyMatrix,
+    matrices: Mapping[str, NpyMatrix],
     table: Metadata | None,
     options: ImportOptions,
     *,
     begin: int | None = None,
 ) -> Part:
     """``begin``: of a table for several parts, its row of the first of this one."""
+    first_path = next(iter(matrices.values())).path
     if table is None and (options.key_column not in (None, ROW_KEYS) or options.caption_column):
         raise InvalidArgumentError(
-            f"{image.path} has no columns; give the metadata that holds key_column and "
+            f"{first_path} has no columns; give the metadata that holds key_column and "
             "caption_column"
         )
-    counts = {image.name: image.rows, text.name: text.rows}
+    counts = {each.name: each.rows for each in matrices.values()}
     if table is not None and begin is None:
         counts[str(table.path)] = table.rows
     rows = check_rows(counts)
-    dtypes = [check_floats(each.dtype, each.name) for each in (image, text)]
-    files = dict.fromkeys([image.path, text.path, *([table.path] if table else [])])
+    paths = [each.path for each in matrices.values()]
     names = ColumnNames() if table is None else table.names
 
     def blocks(first: int, step: int) -> Blocks:
         texts = (
             iter(()) if table is None or not names.chosen() else table.texts((begin or 0) + first)
         )
-        with closing(image.blocks(first, step)) as images, closing(text.blocks(first, step)) as b:
-            for one, other in zip(images, b, strict=True):
-                own = list(islice(texts, len(one)))
+        with contextlib.ExitStack() as stack:
+            read = [
+                stack.enter_context(closing(each.blocks(first, step))) for each in matrices.values()
+            ]
+            for beside in zip(*read, strict=True):
+                own = list(islice(texts, len(beside[0])))
                 keys, captions = zip(*own, strict=True) if own else ((), ())
                 yield Block(
-                    one,
-                    other,
+                    dict(zip(matrices, beside, strict=True)),
                     None if names.key is None else list(keys),
                     None if names.caption is None else list(captions),
                 )
 
     return Part(
-        str(image.path),
+        str(first_path),
         rows,
-        (image.dim, text.dim),
-        (dtypes[0], dtypes[1]),
-        tuple(files),
+        {name: each.dim for name, each in matrices.items()},
+        {name: check_floats(each.dtype, each.name) for name, each in matrices.items()},
+        tuple(dict.fromkeys([*paths, *([table.path] if table else [])])),
         blocks,
         names,
     )
@@ -351,7 +354,11 @@ def _table_part(
             image, text = (
                 rows_of_arrow(batch.column(side), f"{name}: {side}", first) for side in sides
             )
-            yield Block(image, text, *names.texts(batch, name, first))
+            yield Block({"image": image, "text": text}, *names.texts(batch, name, first))
             first += batch.num_rows
 
-    return Part(name, rows, (dims[0], dims[1]), (dtypes[0], dtypes[1]), files, blocks, names)
+    pair = ("image", "text")
+    return Part(
+        name, rows, dict(zip(pair, dims, strict=True)), dict(zip(pair, dtypes, strict=True)),
+        files, blocks, names,
+    )  # fmt: skip

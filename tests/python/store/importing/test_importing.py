@@ -41,9 +41,9 @@ def test_an_import_that_was_interrupted_goes_on_from_there(
 ) -> None:
     plain, calls = StoreWriter.append, []
 
-    def interrupted(self: StoreWriter, *arguments: Any) -> None:
+    def interrupted(self: StoreWriter, *arguments: Any, **named: Any) -> None:
         calls.append(len(arguments[0]))
-        plain(self, *arguments)
+        plain(self, *arguments, **named)
         if len(calls) == appends:  # the block is taken, and its job does not know it yet
             raise KeyboardInterrupt
 

@@ -166,7 +166,7 @@ def test_rows_that_differ_are_told(tmp_path: Path) -> None:
         imported(tmp_path, image=whole.image, text=whole.text, keys=whole.keys[:-1])
     with pytest.raises(helip.InvalidArgumentError, match="image is a list; pass a NumPy array"):
         imported(tmp_path, image=whole.image.tolist(), text=whole.text)
-    with pytest.raises(helip.InvalidArgumentError, match="both be files, or both arrays"):
+    with pytest.raises(helip.InvalidArgumentError, match="all be files, or all arrays"):
         imported(tmp_path, image=tmp_path / "a.npy", text=whole.text)
 
 
@@ -175,3 +175,31 @@ def test_keys_are_a_sequence(tmp_path: Path) -> None:
     for keys in ("abc", (key for key in whole.keys)):
         with pytest.raises(helip.InvalidArgumentError, match="pass a sequence with one key a row"):
             imported(tmp_path, image=whole.image, text=whole.text, keys=keys)
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_other_matrices_are_those_that_were_named(tmp_path: Path, files: bool) -> None:
+    audio = np.random.default_rng(1).normal(size=(50, 3)).astype(np.float16)
+    sides: dict[str, Any] = saved(tmp_path, audio=audio)
+    if not files:
+        sides = {name: np.load(path) for name, path in sides.items()}
+    matrices = {"audio": sides.pop("audio")}
+    store = imported(tmp_path, **sides, matrices=matrices)
+    embeddings(50).check(store, numbered=True)
+    assert store.matrix_names == ("image", "text", "audio")
+    np.testing.assert_array_equal(store.matrix("audio"), audio)
+    if files:
+        again = imported(tmp_path, **sides, matrices=matrices)
+        assert again.fingerprint == store.fingerprint
+        with pytest.raises(helip.MismatchError, match="its source or options have changed"):
+            imported(tmp_path, **sides)
+        mixed = {"audio": audio}
+        with pytest.raises(helip.InvalidArgumentError, match="image and text and audio must all"):
+            imported(tmp_path / "mixed", **sides, matrices=mixed)
+    few = {"audio": np.zeros((49, 3), np.float32)}
+    sides = {name: np.load(tmp_path / f"{name}.npy") for name in ("image", "text")}
+    with pytest.raises(helip.InvalidArgumentError, match="audio has 49 rows and image 50"):
+        imported(tmp_path / "few", **sides, matrices=few)
+    few["audio"] = np.full((50, 3), np.nan, np.float32)
+    with pytest.raises(helip.InvalidArgumentError, match="the audio embedding of row 0 holds NaN"):
+        imported(tmp_path / "nan", **sides, matrices=few)
