@@ -53,9 +53,9 @@ def test_an_import_that_was_interrupted_goes_on_from_there(
     kept = EmbeddingStore.open(tmp_path / "store")
     assert len(kept) == sum(calls) and not kept.metadata["complete"]
 
-    def counted(self: StoreWriter, *arguments: Any) -> None:
+    def counted(self: StoreWriter, *arguments: Any, **named: Any) -> None:
         calls.append(len(arguments[0]))
-        plain(self, *arguments)
+        plain(self, *arguments, **named)
 
     monkeypatch.setattr(StoreWriter, "append", counted)
     whole.check(imported(tmp_path, folder))
