@@ -6,7 +6,8 @@
 Queries are first sentences of docstrings, the corpus is the code of those functions, both read from
 packages that are installed. A model is trained with the negatives of its batches alone. Then it
 embeds queries and corpus, ``helip.mine`` seeks hard negatives of each query, and training goes on
-with them; a control goes on without, for as many steps. Held-out queries tell which is better.
+with them; a control goes on without, for as many steps, and a third in batches of communities, rows
+whose queries and whose codes are alike. Held-out queries tell which is better.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import argparse
 import ast
 import copy
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -67,12 +70,13 @@ def new_model(texts: list[str]) -> SentenceTransformer:
 
 
 def trained(
-    model: SentenceTransformer, data: datasets.Dataset, epochs: float, rate: float
-) -> SentenceTransformer:
+    model: SentenceTransformer, data: datasets.Dataset, epochs: float, rate: float,
+    batches: Callable[..., Any] | None = None,
+) -> SentenceTransformer:  # fmt: skip
     arguments = SentenceTransformerTrainingArguments(
         "build/hard_negatives", num_train_epochs=epochs, per_device_train_batch_size=256,
         learning_rate=rate, report_to=[], save_strategy="no", seed=0, disable_tqdm=True,
-        use_cpu=True,
+        use_cpu=True, **({"batch_sampler": batches} if batches else {}),
     )  # fmt: skip
     trainer = SentenceTransformerTrainer(
         model, arguments, train_dataset=data, loss=MultipleNegativesRankingLoss(model)
@@ -122,6 +126,16 @@ def main() -> None:
         copy.deepcopy(model), plain, more * len(hard) / len(plain), rate=0.03
     )
     results["hard negatives"] = trained(copy.deepcopy(model), hard, more, rate=0.03)
+    table = helip.mine(
+        image=embedded["q"][:train], text=embedded["c"][:train], k=50, progress=False
+    )
+
+    def communities(_: Any, batch_size: int, **__: Any) -> helip.BatchSampler:
+        return helip.BatchSampler(table, batch_size, rank=0, world_size=1)
+
+    results["communities"] = trained(
+        copy.deepcopy(model), plain, more * len(hard) / len(plain), 0.03, communities
+    )
     own = np.arange(train, len(pairs))
     for name, each in results.items():
         rank = reciprocal_rank(each, queries[train:], corpus, own)

@@ -64,7 +64,7 @@ def test_a_retriever_is_trained_with_hard_negatives_and_beside_a_control(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     ranks = dict(re.findall(r"^(.+): mean reciprocal rank (0\.\d+)$", done.stdout, re.MULTILINE))
-    assert ranks.keys() == {"before", "control", "hard negatives"}
+    assert ranks.keys() == {"before", "control", "hard negatives", "communities"}
     assert float(ranks["hard negatives"]) > float(ranks["before"]) > 0.01
 
 
