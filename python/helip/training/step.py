@@ -20,7 +20,7 @@ from helip.common.devices import autocast
 from helip.common.errors import InvalidArgumentError, OutOfMemoryError
 from helip.common.processes import Processes
 from helip.common.quantities import bytes_words
-from helip.losses.features import check_hard_rows, check_target
+from helip.losses.features import check_hard_rows, check_soft_labels, check_target
 from helip.models.run_folder import list_checkpoints
 from helip.training.grad_cache import cached_backward
 from helip.training.kernels import attention_kernel
@@ -61,6 +61,8 @@ def on_device(
     check_target(batch["target"], len(batch["index"]))
     if "hard_rows" in batch:
         check_hard_rows(batch["hard_rows"], len(batch["index"]))
+    if "soft_labels" in batch:
+        check_soft_labels(batch["soft_labels"], len(batch["index"]))
     names = [name for name, value in batch.items() if isinstance(value, Tensor)]
     ready = {name: batch[name].to(device, non_blocking=True) for name in names}
     if channels_last:

@@ -8,12 +8,15 @@ from typing import Annotated, Any
 from helip.cli.command import Done, command, text
 from helip.cli.commands.data import named_paths, open_data
 from helip.cli.commands.evaluation import metrics_of
-from helip.common.options import ThreadOptions
+from helip.common.options import ThreadOptions, hints_of
 from helip.data.options import OpenOptions
 from helip.reporting.options import PlotOptions, ReportOptions
 
 
-@command(ReportOptions, OpenOptions, ThreadOptions)
+_USUAL = {name for group in (ReportOptions, OpenOptions, ThreadOptions) for name in hints_of(group)}
+
+
+@command(ReportOptions, OpenOptions, ThreadOptions, usual=_USUAL - {"row_per", "follow_links"})
 def report(
     pairs: Annotated[Path, text("Table of hard pairs.")],
     /,

@@ -27,8 +27,7 @@ from helip.training.recipe import Recipe
 
 _USUAL = (
     "checkpoint", "from_scratch", "pools", "epochs", "steps", "batch_size",
-    "hard_per_target", "strategy", "loss", "gamma", "lr", "precision", "lora", "device", "threads",
-    "seed",
+    "hard_per_target", "strategy", "loss", "gamma", "lr", "precision", "lora", "device", "seed",
 )  # fmt: skip
 
 
