@@ -12,7 +12,6 @@ from helip.common.options import ThreadOptions, hints_of
 from helip.data.options import OpenOptions
 from helip.reporting.options import PlotOptions, ReportOptions
 
-
 _USUAL = {name for group in (ReportOptions, OpenOptions, ThreadOptions) for name in hints_of(group)}
 
 
