@@ -72,7 +72,9 @@ def open_dataset(call: OpenCall) -> Dataset:
 
 
 def _chosen_rows(data: Dataset, call: OpenCall) -> Dataset:
-    return selected(CaptionRows(data) if call.row_per == "caption" else data, call)
+    if call.row_per == "caption" and not isinstance(data, CaptionRows):
+        data = CaptionRows(data)
+    return selected(data, call)
 
 
 def _open_source(call: OpenCall) -> Dataset:

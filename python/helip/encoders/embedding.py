@@ -88,8 +88,12 @@ def embed(call: EmbedCall) -> EmbeddingStore:
         )  # fmt: skip
     call = dataclasses.replace(call, out=local_path(call.out))
     path = Path(call.out)
-    updates = call.update and (path / "manifest.json").exists()
-    old = EmbeddingStore.open(path) if updates else None
+    there = EmbeddingStore.open(path) if (path / "manifest.json").exists() else None
+    old = there if call.update else None
+    if call.captions is None:
+        # A store of an earlier version says nothing, and has the first.
+        kept: Any = "mean" if there is None else there.metadata.get("captions", "first")
+        call = dataclasses.replace(call, captions=kept)
     dtype: Any = call.dtype or ("float16" if old is None else old.dtype)
     call = dataclasses.replace(call, dtype=dtype)
     images = _encoder_of(call, old, "image")

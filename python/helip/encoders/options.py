@@ -22,9 +22,9 @@ class EmbedOptions(DeviceOptions):
     """A spec such as timm:NAME, or an encoder object, in place of the preset's."""
     text_encoder: str | object | None = None
     """A spec such as st:NAME, or an encoder object, in place of the preset's."""
-    captions: Literal["mean", "first"] = "mean"
+    captions: Literal["mean", "first"] | None = None
     """Of a row with several captions: the mean of the embeddings of all, each of length 1; or that
-    of the first alone."""
+    of the first alone. None: mean, of a store that is there what it has."""
     engine: Literal["auto", "torch", "openvino", "onnx"] = "auto"
     """What computes the encoders; auto: OpenVINO or ONNX Runtime on a CPU where they are installed
     and take the network, else torch."""

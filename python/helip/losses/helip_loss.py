@@ -182,7 +182,7 @@ class HelipLoss(nn.Module):
         dtype = seen.from_image.dtype
         scale = one_number(logit_scale, "logit_scale", "model.logit_scale.exp()", dtype)
         with torch.autocast(device_type=seen.from_image.device.type, enabled=False):
-            # The relation is symmetric: what holds of images to captions holds the other way.
+            # Of rows as pairs: what a row aims at is the same from its picture and its caption.
             from_image, from_text = (
                 cross_entropy(similarity * scale, masked, weights, everyone) for similarity in seen
             )

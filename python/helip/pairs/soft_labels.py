@@ -191,7 +191,13 @@ class SoftLabels:
 
         rows: int64 [b] of the data, all different. InvalidArgumentError for one outside of it.
         """
-        index = np.asarray(rows, dtype=np.int64).reshape(-1)
+        index = np.asarray(rows).reshape(-1)
+        if index.size and (index.dtype.kind not in "iu" or len(np.unique(index)) < len(index)):
+            raise InvalidArgumentError(
+                f"rows of a batch are {index.dtype} with {len(np.unique(index))} of {len(index)} "
+                "different; give whole numbers, each row once"
+            )
+        index = index.astype(np.int64)
         for row in index[(index < 0) | (index >= self.rows)][:1].tolist():
             raise InvalidArgumentError(
                 f"row {row} of a batch is none of the {self.rows:,} that have soft labels; give "

@@ -216,6 +216,8 @@ def _full_batch(loader: HardPairLoader, largest: int) -> dict[str, Any]:
             "no row of the first epoch can be read, so there is no step to plan; mend the data"
         )
     rows = torch.arange(largest) % len(first["index"])
+    if "soft_labels" in first:
+        first["soft_labels"] = first["soft_labels"][:, rows]
     return {
         name: (value[:, rows] if name == "views" else value[rows])
         for name, value in first.items()

@@ -239,7 +239,9 @@ def say_joined_and_ignored(name: str, dataset: Any) -> None:
     """Lines of what became no row of its own when a data set was opened, where something did."""
     from helip.data.dataset import Subset
 
-    source = dataset.source_rows()[0] if isinstance(dataset, Subset) else dataset
+    source = dataset
+    while isinstance(source, Subset):
+        source = source._parent
     counts: Mapping[str, int] = source.counts()
     lines, rows = counts.get("joined_lines", 0), counts.get("joined_rows", 0)
     joined = [

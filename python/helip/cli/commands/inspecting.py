@@ -24,7 +24,7 @@ _BATCH_PLAN = "helip.batch_plan"
 _SOFT_LABELS = "helip.soft_labels"
 _NO_TABLE = (
     "helip.sample_index", "helip.embedding_store", "helip.hard_pairs_part", _PAIR_INDEX,
-    _BATCH_PLAN,
+    _BATCH_PLAN, _SOFT_LABELS,
 )  # fmt: skip
 
 

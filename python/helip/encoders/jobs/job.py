@@ -178,10 +178,27 @@ class Job:
         features = None
         if batch.read:
             captions = [self._embedded(each) for each in batch.captions]
-            features = self.text.encode([text for each in captions for text in each])
-            if any(len(each) > 1 for each in captions):
+            texts = [text for each in captions for text in each]
+            features = self._encoded_texts(texts)
+            if len(texts) > len(captions):
                 features = mean_rows(features, list(map(len, captions)))
         return self._placed(self.text, features, batch, rows)
+
+    def _encoded_texts(self, texts: list[str]) -> Any:
+        """Features [n, dim] of captions, of an encoder object at most a batch at a time."""
+        if isinstance(self.text, NetworkTextEncoder) or len(texts) <= self._batch_rows:
+            parts = [texts]
+        else:
+            size = self._batch_rows
+            parts = [texts[at : at + size] for at in range(0, len(texts), size)]
+        found = [torch.as_tensor(self.text.encode(part)).detach().float().cpu() for part in parts]
+        for part, rows in zip(parts, found, strict=True):
+            if tuple(rows.shape) != (len(part), self.text.dim):
+                raise Error(
+                    f"encoder {name_of(self.text)!r} gave an output of shape {list(rows.shape)} "
+                    f"for {len(part)} samples; it must be [{len(part)}, {self.text.dim}]"
+                )
+        return torch.cat(found)
 
     def _embedded(self, captions: Sequence[str]) -> Sequence[str]:
         """Those of the captions of a row that are embedded."""
@@ -338,8 +355,6 @@ def mean_rows(features: Any, counts: Sequence[int]) -> torch.Tensor:
     next ones, scaled to length 1 before; of a single one that itself."""
     rows = torch.as_tensor(features).detach().float().cpu()
     of_row = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    if len(rows) != len(of_row):
-        return rows  # refused by its shape
     several = torch.tensor(counts)[of_row] > 1
     rows = torch.where(several[:, None], unit_rows(rows), rows)
     sums = torch.zeros(len(counts), rows.shape[1]).index_add_(0, of_row, rows)

@@ -120,7 +120,7 @@ def open_existing(
             "directory, or pass resume=True to continue it"
         )
     store = EmbeddingStore.open(path)
-    found = {**store.metadata, "dtype": store.dtype}
+    found = {"captions": "first", **store.metadata, "dtype": store.dtype}
     differences = [
         f"{name} is {_said(found, name)} there and {wanted!r} here"
         for name, wanted in {**request, "dtype": dtype}.items()
