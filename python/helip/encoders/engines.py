@@ -166,8 +166,11 @@ def quantize_openvino(
     """Write the graph at ``path`` with int8 multiplications, calibrated on ``samples``."""
     # Without it nncf reports its use over the network.
     os.environ.setdefault("NNCF_CI", "1")
+    levels = [(handler, handler.level) for handler in logging.root.handlers]
     openvino, nncf = import_extra("openvino"), import_extra("nncf")
     nncf.set_log_level(logging.ERROR)
+    for handler, level in levels:  # which nncf 3.4 sets as well, and are not its own
+        handler.setLevel(level)
     shown = io.StringIO()  # its bars
     with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
         quantized = nncf.quantize(
