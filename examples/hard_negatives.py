@@ -6,8 +6,8 @@
 Queries are first sentences of docstrings, the corpus is the code of those functions, both read from
 packages that are installed. A model is trained with the negatives of its batches alone. Then it
 embeds queries and corpus, ``helip.mine`` seeks hard negatives of each query, and training goes on
-with them; a control goes on without, for as many steps, and a third in batches of communities, rows
-whose queries and whose codes are alike. Held-out queries tell which is better.
+with them. A control goes on without, for as many steps. A third goes on in batches of communities:
+rows whose queries are alike, and whose code is. Held-out queries tell which is better.
 """
 
 from __future__ import annotations

@@ -55,6 +55,10 @@ class Everyone(NamedTuple):
         """Rows of this process."""
         return self.counts[dist.get_rank(self.group)] if self.counts else self.total
 
+    def widened(self, values: Tensor) -> Tensor:
+        """[n, all rows] of ``values`` [n, own rows], which are 0 for rows of other processes."""
+        return F.pad(values, (self.first, self.total - self.first - values.shape[1]))
+
 
 def gather_pairs(
     image: Tensor, text: Tensor, rank_rows: Sequence[int] | None = None, group: Any = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
-from helip.common.errors import UnsupportedError
+from helip.common.errors import SampleError, UnsupportedError
 from helip.data.captions import caption_digests
 from helip.data.dataset import Dataset, Subset
 from helip.data.packed_strings import KeyList
@@ -59,11 +60,23 @@ class CaptionRows(Subset):
         return images, caption_digests(self._all_captions_of(rows.tolist()))
 
     def _read_captions(self, row: int) -> Sequence[str | None]:
-        return self._own(row, self._parent.captions(int(self._rows[row])))
+        with self._as_own_row(row):
+            return self._own(row, self._parent.captions(int(self._rows[row])))
 
     def _read_pair(self, row: int) -> tuple[Image.Image, tuple[str, ...]]:
-        image, captions = self._parent._read_pair(int(self._rows[row]))
-        return image, tuple(self._own(row, captions))
+        with self._as_own_row(row):
+            image, captions = self._parent._read_pair(int(self._rows[row]))
+            return image, tuple(self._own(row, captions))
+
+    @contextlib.contextmanager
+    def _as_own_row(self, row: int) -> Iterator[None]:
+        """An error of the picture's row is one of this caption's."""
+        try:
+            yield
+        except SampleError as error:
+            if error.key == self.keys[row]:
+                raise
+            raise self._sample_error(row, error.reason, f"{error}") from error
 
     def _own(self, row: int, captions: Sequence[str]) -> Sequence[str]:
         place = int(self._places[row])

@@ -186,7 +186,8 @@ def quantize_openvino(
 def _refuse_small_pictures(shape: Any) -> None:
     """UnsupportedError where int8 would end the process: OpenVINO's convolutions of it, up to
     2026.4, for processors with AMX."""
-    size = min(each.get_length() for each in list(shape)[2:]) if len(shape) == 4 else _SMALL
+    sides = list(shape)[2:] if shape.rank.is_static and len(shape) == 4 else []
+    size = min((side.get_length() for side in sides if side.is_static), default=_SMALL)
     with contextlib.suppress(OSError):
         if size < _SMALL and " amx_int8" in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
             raise UnsupportedError(

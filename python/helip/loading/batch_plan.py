@@ -57,10 +57,10 @@ class PlannedRows(NamedTuple):
     hard_rows: np.ndarray
     """int64 [b, m]: batch rows in the pool of each, best first, -1 where there are fewer than m."""
     own_weights: np.ndarray | None = None
-    """float32 [b]: how right the caption of each row is for itself; None without soft labels."""
+    """float32 [b]: how right each row is for itself; None without soft labels."""
     hard_weights: np.ndarray | None = None
-    """float32 [b, m]: how right the captions of ``hard_rows`` are for each row, 0 where there are
-    fewer than m; None without soft labels."""
+    """float32 [b, m]: how right ``hard_rows`` are for each row, 0 where there are fewer than m;
+    None without soft labels."""
 
 
 @keywords(BatchPlanCall)
@@ -181,8 +181,7 @@ class BatchPlan:
         )
         counts = columns.hard_counts[here]
         own = weights = None
-        if columns.hard_weights is not None:
-            assert columns.own_weights is not None
+        if columns.own_weights is not None and columns.hard_weights is not None:
             own = columns.own_weights[here].astype(np.float32)
             given = columns.hard_weights[slice(*columns.hard_starts[number : number + 2].tolist())]
             weights = padded(counts, given.astype(np.float32), 0)
@@ -241,8 +240,11 @@ class BatchPlan:
              ("community", pa.int32()), ("hard_rows", pa.list_(pa.int32()))]
         )  # fmt: skip
         if columns.hard_weights is not None:
-            schema = schema.append(pa.field("own_weight", pa.float32()))
-            schema = schema.append(pa.field("hard_weights", pa.list_(pa.float32())))
+            for name, kind in (
+                ("own_weight", pa.float32()),
+                ("hard_weights", pa.list_(pa.float32())),
+            ):
+                schema = schema.append(pa.field(name, kind))
         note = json.dumps({"digest": self.digest, "epoch": epoch, "options": self.options})
         with (
             publish_file(Path(path)) as temporary,
@@ -255,19 +257,19 @@ class BatchPlan:
                 offsets = np.concatenate([[0], np.cumsum(columns.hard_counts[here])])
                 batch = np.repeat(np.arange(first, first + len(starts) - 1), np.diff(starts))
                 pairs = slice(int(hard_starts[0]), int(hard_starts[-1]))
-                arrays = [pa.array(value) for value in (
+                ends = pa.array(offsets.astype(np.int32))
+                values = [
                     batch, columns.rows[here].astype(np.int64), columns.target[here],
                     columns.community[here],
-                )]  # fmt: skip
-                lists = [columns.hard_rows[pairs]]
-                if columns.hard_weights is not None:
-                    lists.append(columns.hard_weights[pairs].astype(np.float32))
-                ends = offsets.astype(np.int32)
-                listed = [pa.ListArray.from_arrays(ends, pa.array(values)) for values in lists]
-                if columns.own_weights is not None:
-                    listed.insert(1, pa.array(columns.own_weights[here].astype(np.float32)))
-                table = pa.Table.from_arrays([*arrays, *listed], schema=schema)
-                writer.write_table(table)
+                    pa.ListArray.from_arrays(ends, pa.array(columns.hard_rows[pairs])),
+                ]  # fmt: skip
+                if columns.own_weights is not None and columns.hard_weights is not None:
+                    weights = pa.array(columns.hard_weights[pairs].astype(np.float32))
+                    values.append(columns.own_weights[here].astype(np.float32))
+                    values.append(pa.ListArray.from_arrays(ends, weights))
+                arrays = [pa.array(value) if isinstance(value, np.ndarray) else value
+                          for value in values]  # fmt: skip
+                writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
     def _place(self, epoch: int, number: int) -> tuple[_Columns, slice]:
         """The arrays of an epoch, and where a batch lies in them."""
@@ -340,7 +342,7 @@ def _write_epoch(
     world_size: int,
     bar: ProgressBar,
 ) -> dict[str, Any]:
-    """Writes the arrays of an epoch; counts of what they hold."""  # fmt: skip
+    """Writes the arrays of an epoch; counts of what they hold."""
     sampler.set_epoch(epoch)
     index_type = np.dtype(np.int32 if len(table) < 2**31 else np.int64)
     find = HardRows(table)
@@ -363,9 +365,8 @@ def _write_epoch(
                 counts, hard = find(index, int(first), int(last))
                 columns = [index, target, community, counts, hard]
                 if labels is not None:
-                    weights = labels.of(index).numpy()
-                    own = np.repeat(np.arange(len(index)), counts)
-                    columns += [weights.diagonal(), weights[own, hard]]
+                    places = np.repeat(np.arange(len(index)), counts)
+                    columns += labels.of_pairs(index, places, hard)
                 for name, values in zip(streams, columns, strict=True):
                     streams[name].add(values)
                 communities = max(communities, int(community.max()) + 1)

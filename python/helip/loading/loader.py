@@ -100,7 +100,7 @@ class HardPairLoader:
     (float32 [b, d]): a store has one text embedding a row. With ``verdicts`` there is
     ``verdict_group`` (int64 [b, m]): two rows with one number, not 0, in one column were decided to
     be a false negative or near duplicate of each other. ``soft_labels`` (float32 [b, b]) are those
-    that were given: how right the caption of each row is for each. Of a row with several captions
+    that were given: how right each row is for each. Of a row with several captions
     each epoch takes one, and each comes as often as the others.
 
     With a table and no other wish, batches are made of *communities*, small groups of hard pairs:

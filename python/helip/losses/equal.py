@@ -113,15 +113,11 @@ def label_weights(
 
     soft: [b, b] among own rows, with a row's own weight on the diagonal, or None. Equal rows have
     no weight, or that of the row itself.
-    """  # fmt: skip
+    """
     if soft is None and (equal is None or options.equal_captions == "mask"):
         return None
     positive = itself(like, everyone)
-    if soft is None:
-        weights = positive.to(like.dtype)
-    else:
-        around = (everyone.first, everyone.total - everyone.first - everyone.own)
-        weights = F.pad(soft.to(like), around)
+    weights = (positive if soft is None else everyone.widened(soft)).to(like)
     if equal is None:
         return weights
     if options.equal_captions == "mask":
@@ -135,8 +131,8 @@ def cross_entropy(
 ) -> Tensor:
     """The mean over own rows [b, all] of the cross entropy towards what is right for each.
 
-    equal: rows to leave out of the softmax. weights: of `label_weights`; a row's share evenly what
-    is above 1, so that with a sum below 1 the row counts for less.
+    equal: rows to leave out of the softmax. weights: of `label_weights`; where those of a row add
+    up to more than 1 they are divided by their sum, and where to less the row counts for less.
     """
     if equal is not None:
         logits = logits.masked_fill(equal, -torch.inf)

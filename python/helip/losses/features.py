@@ -64,7 +64,7 @@ def check_soft_labels(soft_labels: Tensor, rows: int) -> None:
     if soft_labels.shape != (rows, rows):
         raise InvalidArgumentError(
             f"soft_labels has shape {tuple(soft_labels.shape)}, must be ({rows}, {rows}): how "
-            "right the caption of each row is for each"
+            "right each row is for each"
         )
     if torch.compiler.is_compiling() or soft_labels.device.type != "cpu":
         return

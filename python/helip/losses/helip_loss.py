@@ -25,9 +25,9 @@ Rows of a batch whose captions or pictures are equal are no negatives of each ot
 (``equal_captions``, see `helip.losses.equal`); none of them counts as an ordinary or a hard row of
 the other in the margin loss.
 
-``soft_labels`` say how right the caption of each row is for each other, w_ij in 0 .. 1, and for the
-row itself, w_ii. They take the place of the one right caption in ``clip``, both ways: row i aims at
-w_ij / max(1, sum over j of w_ij). So a row without labels has w_ii = 1, and one whose weights are
+``soft_labels`` say how right row j is for row i, w_ij in 0 .. 1, and row i for itself, w_ii. In
+``clip`` row i, its picture as well as its caption, aims at w_ij / max(1, sum over j of w_ij) in
+place of itself alone. So a row without labels has w_ii = 1, and one whose weights are
 all 0 has no term. The margin loss has no part in them.
 
 Which rows are hard rows of which target, ``target`` says: each row serves one. Where every row is a

@@ -334,8 +334,7 @@ def _of_all_processes(given: Mapping[str, Any], rank_rows: Sequence[int] | None)
     names = ("hard_rows", "groups", "embeddings", "soft_labels")
     hard, groups, embeddings, soft = (given[name] for name in names)
     if soft is not None:  # among the rows of one process
-        own = everyone.own
-        soft = F.pad(soft, (everyone.first, everyone.total - everyone.first - own))
+        soft = everyone.widened(soft)
     if hard is not None:
         most = max(row_counts(hard.shape[1], device))  # batches have as many columns as they need
         hard = F.pad(torch.where(hard < 0, hard, hard + everyone.first), (0, most - hard.shape[1]),

@@ -118,8 +118,7 @@ def _roles(hard: Tensor, everyone: Everyone, dtype: torch.dtype, equal: Tensor |
     itself = torch.eye(own, dtype=torch.bool, device=hard.device)
     hard = hard & ~itself
     if everyone.processes > 1:  # to the columns of everyone; a target's hard rows are its own
-        around = (everyone.first, everyone.total - everyone.first - own)
-        hard, itself = F.pad(hard, around), F.pad(itself, around)
+        hard, itself = everyone.widened(hard), everyone.widened(itself)
     if equal is not None:
         hard, itself = hard & ~equal, itself | equal
     is_target = hard.any(dim=1)

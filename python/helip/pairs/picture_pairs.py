@@ -50,14 +50,14 @@ def best_captions(
     starts = np.searchsorted(pictures, np.arange(int(pictures[-1]) + 2))
     most = int(np.diff(starts).max())
     possible = table.k // most
-    if k is None:
-        k = possible
-    if not 1 <= k <= possible:
+    wanted = k or max(possible, 1)
+    if wanted > possible:
         raise InvalidArgumentError(
-            f"k is {k}, and a picture has up to {most} captions, so that the pools of captions "
-            f"must have {max(k, 1) * most} places, and have {table.k}; mine with "
-            f"k={max(k, 1) * most}"
+            f"k of pictures is {wanted}, and a picture has up to {most} captions, so that the "
+            f"pools of captions must have {wanted * most} places, and have {table.k}; mine with "
+            f"k={wanted * most}"
         )
+    k = wanted
     found = Pools.empty(len(starts) - 1, k)
     step = max(1, (1 << 20) // (table.k * most))
     for first in range(0, len(starts) - 1, step):

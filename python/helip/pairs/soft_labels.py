@@ -1,7 +1,9 @@
-"""Soft labels: how right the caption of one row is for the picture of another, for the losses.
+"""Soft labels: how right one row is for another, for the losses.
 
-A contrastive loss takes the caption of row i for the only right one of picture i. Soft labels give
-each row i a weight w_ij in 0 .. 1 for the caption of row j, and w_ii for its own:
+A contrastive loss takes the caption of row i for the only right one of its picture, and the other
+way round. Soft labels give each row i a weight w_ij in 0 .. 1 for row j, and w_ii for itself. The
+weight is of the rows as pairs: it holds for the picture of i and the caption of j, and for the
+caption of i and the picture of j:
 
     target of row i over the rows j of a batch:  w_ij / max(1, sum over j of w_ij)
 
@@ -23,7 +25,7 @@ from torch import Tensor
 
 from helip.common.array_folder import ArrayFile, ArrayFolder, files_of
 from helip.common.errors import InvalidArgumentError, needed
-from helip.common.files import publish_directory, storage_errors
+from helip.common.files import publish_directory, reading_file
 from helip.common.options import ProgressOptions, keywords, require
 from helip.common.progress import ProgressBar
 from helip.pairs.blocks import Pools
@@ -82,68 +84,48 @@ def label_pairs(call: SoftLabelCall) -> SoftLabels:
         StorageError: the disk is full or refuses; nothing is left in ``out``.
     """
     table = call.pairs._whole() if isinstance(call.pairs, HardPairs) else HardPairs.open(call.pairs)
-    given = [name for name in ("teacher", "weights", "verdicts") if getattr(call, name) is not None]
-    if not given:
-        raise InvalidArgumentError(
-            "nothing says how right a caption is; give teacher, weights or verdicts"
-        )
-    rows = len(table)
-    sources: dict[str, Any] = {}
-    teacher = None
-    if call.teacher is not None:
-        teacher = _Teacher(call.teacher, table, call.temperature)
-        sources["teacher"] = {"store": teacher.fingerprint, "temperature": call.temperature}
-    column, named = _weights(call.weights, table)
-    if call.weights is not None:
-        sources["weights"] = len(named.weights) if column is None else column.size
-    judged = _Named.none()
-    if call.verdicts is not None:
-        judged = _of_verdicts(call.verdicts, table)
-        sources["verdicts"] = len(judged.weights)
-    index_type = np.int32 if rows < 2**31 else np.int64
-    starts = np.zeros(rows + 1, np.int64)
-    own_known = 0
+    sources = _Sources(call, table)
     with publish_directory(Path(call.out)) as folder:
-        with contextlib.ExitStack() as stack:
-            bar = stack.enter_context(
-                ProgressBar(rows, label="label", unit="rows", enabled=call.progress)
-            )
-            own_file, ids_file, weights_file = (
-                stack.enter_context(ArrayFile(folder / f"{name}.npy", dtype))
-                for name, dtype in zip(_STREAMS, (np.float16, index_type, np.float16), strict=True)
-            )
-            for first, pools in table.blocks():
-                block = slice(first, first + len(pools.ids))
-                own, found = np.ones(len(pools.ids), np.float32), _Named.none()
-                if teacher is not None:
-                    own, found = teacher.of(first, pools)
-                if column is not None:
-                    found = found.then(_of_column(column, first, pools))
-                found = found.then(named.of(block)).then(judged.of(block))
-                itself = found.rows == found.others
-                own[found.rows[itself] - first] = found.weights[itself]
-                kept = ~itself & (found.weights >= _LEAST)
-                counts = np.bincount(found.rows[kept] - first, minlength=len(own))
-                starts[first + 1 : first + 1 + len(own)] = counts
-                own_file.add(own)
-                ids_file.add(found.others[kept])
-                weights_file.add(found.weights[kept])
-                own_known += int((own < 1).sum())
-                bar.update(len(own))
-        np.cumsum(starts, out=starts)
-        np.save(folder / "starts.npy", starts)
+        counts = _write(folder, table, sources, progress=call.progress)
         contents = {
-            "rows": rows,
-            "labels": int(starts[-1]),
-            "rows_with_labels": int((np.diff(starts) > 0).sum()),
-            "rows_below_one": own_known,
+            "rows": len(table),
+            **counts,
             "data_fingerprint": table.data_fingerprint,
             "store_fingerprint": table.fingerprint,
-            "sources": sources,
+            "sources": sources.described,
             "files": files_of(sorted(folder.iterdir())),
         }
         ArrayFolder.finish(folder, FORMAT, _VERSION, contents)
     return SoftLabels.open(call.out)
+
+
+def _write(folder: Path, table: HardPairs, sources: _Sources, *, progress: bool) -> dict[str, int]:
+    """Writes the arrays, a block of the table at a time; counts of what they hold."""
+    rows, below_one = len(table), 0
+    dtypes = (np.float16, np.int32 if rows < 2**31 else np.int64, np.float16)
+    starts = np.zeros(rows + 1, np.int64)
+    with contextlib.ExitStack() as stack:
+        own_file, ids_file, weights_file = (
+            stack.enter_context(ArrayFile(folder / f"{name}.npy", dtype))
+            for name, dtype in zip(_STREAMS, dtypes, strict=True)
+        )
+        bar = stack.enter_context(ProgressBar(rows, label="label", unit="rows", enabled=progress))
+        for first, pools in table.blocks():
+            own, found = sources.of(first, pools)
+            starts[first + 1 : first + 1 + len(own)] = np.bincount(
+                found.rows - first, minlength=len(own)
+            )
+            own_file.add(own)
+            ids_file.add(found.others)
+            weights_file.add(found.weights)
+            below_one += int((own < 1).sum())
+            bar.update(len(own))
+    labelled = int((starts > 0).sum())
+    np.cumsum(starts, out=starts)
+    np.save(folder / "starts.npy", starts)
+    return {
+        "labels": int(starts[-1]), "rows_with_labels": labelled, "rows_below_one": below_one,
+    }  # fmt: skip
 
 
 class SoftLabels:
@@ -186,34 +168,55 @@ class SoftLabels:
         return cls.open(given)
 
     def of(self, rows: Any) -> Tensor:
-        """float32 [b, b]: the weight of the caption of each row (column) for each row, and on the
-        diagonal a row's own; what the losses of helip take as ``soft_labels``.
+        """float32 [b, b]: how right each row (column) is for each row, and on the diagonal a row
+        for itself; what the losses of helip take as ``soft_labels``.
 
-        rows: int64 [b] of the data, all different. InvalidArgumentError for one outside of it.
+        rows: whole numbers [b], rows of the data, all different. InvalidArgumentError for others.
         """
+        index = self._checked(rows)
+        found = np.zeros((len(index), len(index)), np.float32)
+        found[np.arange(len(index)), np.arange(len(index))] = self._own[index]
+        of, ids, weights = self._labels_of(index)
+        order = np.argsort(index)
+        column = order[np.searchsorted(index[order], ids).clip(max=len(index) - 1)]
+        there = index[column] == ids
+        found[of[there], column[there]] = weights[there]
+        return torch.from_numpy(found)
+
+    def of_pairs(
+        self, rows: Any, places: np.ndarray, others: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of a batch as in `of`: the own weights float32 [b], and float32 [n] how right the row at
+        place ``others[i]`` of the batch is for the one at ``places[i]``; without a matrix."""
+        index = self._checked(rows)
+        of, ids, weights = self._labels_of(index)
+        keys, wanted = of * self.rows + ids, places * self.rows + index[others]
+        at = np.searchsorted(keys, wanted).clip(max=max(len(keys) - 1, 0))
+        found = np.zeros(len(wanted), np.float32)
+        if len(keys):
+            there = keys[at] == wanted
+            found[there] = weights[at[there]]
+        return self._own[index].astype(np.float32), found
+
+    def _checked(self, rows: Any) -> np.ndarray:
         index = np.asarray(rows).reshape(-1)
         if index.size and (index.dtype.kind not in "iu" or len(np.unique(index)) < len(index)):
             raise InvalidArgumentError(
                 f"rows of a batch are {index.dtype} with {len(np.unique(index))} of {len(index)} "
                 "different; give whole numbers, each row once"
             )
-        index = index.astype(np.int64)
         for row in index[(index < 0) | (index >= self.rows)][:1].tolist():
             raise InvalidArgumentError(
                 f"row {row} of a batch is none of the {self.rows:,} that have soft labels; give "
                 "rows of the data set that was mined"
             )
-        found = np.zeros((len(index), len(index)), np.float32)
-        found[np.arange(len(index)), np.arange(len(index))] = self._own[index]
+        return index.astype(np.int64)
+
+    def _labels_of(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All labels of rows [b], by place and then by row: places in it, other rows, weights."""
         starts, counts = self._starts[index], self._starts[index + 1] - self._starts[index]
-        places = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-        ids = self._ids[places]
-        order = np.argsort(index)
-        column = order[np.searchsorted(index[order], ids).clip(max=len(index) - 1)]
-        there = index[column] == ids
-        row = np.repeat(np.arange(len(index)), counts)[there]
-        found[row, column[there]] = self._weights[places[there]]
-        return torch.from_numpy(found)
+        at = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        return np.repeat(np.arange(len(index)), counts), self._ids[at], self._weights[at]
 
     def require_data(self, data: Any) -> None:
         """Raises MismatchError unless the labels are of this open data set, or table."""
@@ -270,6 +273,46 @@ class _Named(NamedTuple):
         rows, others = rows[order], others[order]
         last = np.r_[(rows[1:] != rows[:-1]) | (others[1:] != others[:-1]), True]
         return _Named(rows[last], others[last], weights[order][last])
+
+
+class _Sources:
+    """All that says how right a pair is; a later one replaces what an earlier one says."""
+
+    def __init__(self, call: SoftLabelCall, table: HardPairs) -> None:
+        self.described: dict[str, Any] = {}
+        self._teacher, self._column = None, None
+        self._named: list[_Named] = []
+        if call.teacher is not None:
+            self._teacher = _Teacher(call.teacher, table, call.temperature)
+            self.described["teacher"] = {
+                "store": self._teacher.fingerprint, "temperature": call.temperature,
+            }  # fmt: skip
+        if call.weights is not None:
+            self._column, named = _weights(call.weights, table)
+            self._named.append(named)
+            known = len(named.weights) if self._column is None else self._column.size
+            self.described["weights"] = known
+        if call.verdicts is not None:
+            self._named.append(_of_verdicts(call.verdicts, table))
+            self.described["verdicts"] = len(self._named[-1].weights)
+        if not self.described:
+            raise InvalidArgumentError(
+                "nothing says how right a caption is; give teacher, weights or verdicts"
+            )
+
+    def of(self, first: int, pools: Pools) -> tuple[np.ndarray, _Named]:
+        """Of the targets from ``first`` on: own weights float32 [b], and labels with others."""
+        own, found = np.ones(len(pools.ids), np.float32), _Named.none()
+        if self._teacher is not None:
+            own, found = self._teacher.of(first, pools)
+        if self._column is not None:
+            found = found.then(_of_column(self._column, first, pools))
+        for named in self._named:
+            found = found.then(named.of(slice(first, first + len(own))))
+        itself = found.rows == found.others
+        own[found.rows[itself] - first] = found.weights[itself]
+        kept = ~itself & (found.weights >= _LEAST)
+        return own, _Named(*(each[kept] for each in found))
 
 
 class _Teacher:
@@ -339,22 +382,37 @@ def _of_column(column: np.ndarray, first: int, pools: Pools) -> _Named:
 def _of_parquet(path: Path, rows: int) -> _Named:
     with needed("weights in Parquet need the pyarrow library", "helip[data]"):
         import pyarrow.parquet
-    names = ["target", "hard", "weight"]
-    with storage_errors("read", path):
+    names = ("target", "hard", "weight")
+    with reading_file(path):
         try:
-            read = pyarrow.parquet.read_table(path, columns=names)
-            target, hard, weight = (read.column(name).to_numpy() for name in names)
-        except (ValueError, KeyError) as error:  # ArrowInvalid, ArrowKeyError
+            read = pyarrow.parquet.read_table(path)
+        except pyarrow.ArrowException as error:
             raise InvalidArgumentError(
-                f"{path} cannot be read as weights ({error}); write a table of Parquet with the "
-                "columns target, hard and weight"
+                f"{path} is no Parquet file ({error!s:.100}); write weights as one"
             ) from error
+    if missing := [name for name in names if name not in read.column_names]:
+        raise InvalidArgumentError(
+            f"{path} has no column {missing[0]!r}; its columns are {', '.join(read.column_names)}, "
+            "and weights have target, hard and weight"
+        )
+    columns = {name: read.column(name) for name in names}
+    for name, column in columns.items():
+        numbers = pyarrow.types.is_integer(column.type) or (
+            name == "weight" and pyarrow.types.is_floating(column.type)
+        )
+        if not numbers or column.null_count:
+            wanted = "numbers in 0 .. 1" if name == "weight" else "rows of the data"
+            raise InvalidArgumentError(
+                f"{name} of {path} has {column.type} with {column.null_count:,} nulls, must be "
+                f"{wanted}, one in each line"
+            )
+    target, hard, weight = (column.to_numpy() for column in columns.values())
     for name, values in (("target", target), ("hard", hard)):
         least, most = (values.min(), values.max()) if len(values) else (0, 0)
-        if values.dtype.kind not in "iu" or not 0 <= least <= most < rows:
+        if not 0 <= least <= most < rows:
             raise InvalidArgumentError(
-                f"{name} of {path} has {values.dtype} {least} to {most}, must be rows of the data, "
-                f"0 to {rows - 1:,}"
+                f"{name} of {path} has the rows {least} to {most}, must be rows of the data, 0 to "
+                f"{rows - 1:,}"
             )
     _check_weights(target, hard, weight)
     named = _Named.ordered(target, hard, weight)

@@ -51,7 +51,7 @@ def test_each_caption_is_a_row_with_its_picture():
     assert list(data.keys) == [f"k{row}#{place}" for row, place in rows]
     for at, (row, place) in enumerate(rows):
         if row == 7:
-            with pytest.raises(SampleError, match="k7"):
+            with pytest.raises(SampleError, match=rf"'k7#0' \(row {at}\): .*'k7' \(row 7\)"):
                 data.captions(at)
             continue
         assert data.captions(at) == (str(row + 100 * place),)

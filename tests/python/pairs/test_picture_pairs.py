@@ -67,11 +67,16 @@ def test_the_best_pair_of_captions_counts(mined, k):
 
 
 def test_what_does_not_fit_is_refused(mined):
-    data, pairs, *_ = mined
-    with pytest.raises(InvalidArgumentError, match=r"k is 9, .* up to 3 captions.* mine with k=27"):
+    data, pairs, image, text = mined
+    with pytest.raises(
+        InvalidArgumentError, match=r"k of pictures is 9, .* up to 3 captions.* mine with k=27"
+    ):
         helip.pairs.best_captions(pairs, data, k=9)
     with pytest.raises(InvalidArgumentError, match="open it with row_per='caption', whole"):
         helip.pairs.best_captions(pairs, Several())
     few = np.eye(4, dtype=np.float32)
     with pytest.raises(MismatchError, match="numbers of rows"):
         helip.pairs.best_captions(helip.mine(image=few, text=few, k=2, progress=False), data)
+    short = helip.mine(image=image, text=text, k=2, image_max=1.0, text_max=1.0, progress=False)
+    with pytest.raises(InvalidArgumentError, match=r"k of pictures is 1, .* mine with k=3"):
+        helip.pairs.best_captions(short, data)

@@ -166,7 +166,9 @@ def test_labels_are_checked_and_of_their_data(tmp_path):
         ({"weights": np.full((ROWS, K), 1.5)}, r"weight of the pair \(0, \d+\) is 1.5, must be in"),
         ({"weights": np.full((ROWS, K), np.nan)}, "is nan, must be in 0 .. 1"),
         ({"weights": [(1, 2, 0.5), (1, 2, 0.5)]}, r"has the pair \(1, 2\) twice"),
-        ({"weights": [(1, 83, 0.5)]}, "hard of .* has int64 83 to 83, must be rows of the data"),
+        ({"weights": [(1, 83, 0.5)]}, "hard of .* has the rows 83 to 83, must be rows of the data"),
+        ({"weights": [(1, 2, "x")]}, "weight of .* has string with 0 nulls, must be numbers in 0"),
+        ({"weights": [(1, None, 0.5)]}, "hard of .* has null with 1 nulls, must be rows of"),
         ({"weights": [(1, 2, -0.5)]}, r"weight of the pair \(1, 2\) is -0.5"),
         ({"teacher": (5, 4)}, "pictures of 5 dimensions and captions of 4, which are not in one"),
     ],
@@ -188,3 +190,16 @@ def test_a_teacher_of_other_data_is_refused(tmp_path):
     store = store_of(tmp_path / "s", *np.ones((2, ROWS + 1, 3), np.float32))
     with pytest.raises(MismatchError, match="embed the data that was mined with the teacher"):
         labelled(tmp_path, teacher=store)
+
+
+def test_of_pairs_is_what_the_matrix_has(tmp_path):
+    labels = labelled(tmp_path, weights=np.random.default_rng(8).random((ROWS, K)))
+    index = np.random.default_rng(9).permutation(ROWS)[:40]
+    dense = labels.of(index).numpy()
+    places, others = np.nonzero(~np.eye(40, dtype=bool))
+    own, found = labels.of_pairs(index, places, others)
+    np.testing.assert_array_equal(own, dense.diagonal())
+    np.testing.assert_array_equal(found, dense[places, others])
+    for wrong in ([3, 3], [0.5], np.ones(2, bool)):
+        with pytest.raises(InvalidArgumentError, match="give whole numbers, each row once"):
+            labels.of(wrong)

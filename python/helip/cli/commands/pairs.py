@@ -106,7 +106,7 @@ def label(
     verdicts: Annotated[Path | None, text("A file of what people said of the pairs.")] = None,
     **options: Any,
 ) -> Done:
-    """Weigh how right the caption of a hard pair is for its target: soft labels for the loss."""
+    """Weigh how right each hard pair is for its target: soft labels for the loss."""
     from helip.pairs.soft_labels import label_pairs
 
     found = label_pairs(
