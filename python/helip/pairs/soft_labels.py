@@ -431,7 +431,7 @@ def _check_weights(rows: np.ndarray, others: np.ndarray, weights: np.ndarray) ->
     for place in np.flatnonzero(wrong)[:1].tolist():
         pair = f"({rows[place]}, {others[place]})"
         require(False, f"weight of the pair {pair}", float(weights[place]),
-                "in 0 .. 1: how right the caption of the second row is for the first")  # fmt: skip
+                "in 0 .. 1: how right the second row is for the first")  # fmt: skip
 
 
 def _of_verdicts(given: Any, table: HardPairs) -> _Named:
