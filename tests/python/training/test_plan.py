@@ -122,8 +122,13 @@ class Unreadable(Colours):
     ],
     ids=["streaming", "unreadable"],
 )
-def test_the_steps_have_the_rows_of_a_full_batch(monkeypatch, data, pairs):
+def test_the_steps_have_the_rows_of_a_full_batch(monkeypatch, tmp_path, data, pairs):
     rows = []
+    ids = np.roll(np.arange(24), 1)[:, None]
+    labels = helip.label_pairs(
+        helip.HardPairs.from_arrays(ids, np.ones((24, 1), np.float32)),
+        weights=np.full((24, 1), 0.5), out=tmp_path / "labels", progress=False,
+    )  # fmt: skip
     original = OptimizerStep.__call__
 
     def watched(self, step, batch, **computing):
@@ -131,8 +136,11 @@ def test_the_steps_have_the_rows_of_a_full_batch(monkeypatch, data, pairs):
         return original(self, step, batch, **computing)
 
     monkeypatch.setattr(OptimizerStep, "__call__", watched)
-    helip.plan_training(model=model(), pairs=pairs(), **calls(data()), max_quarantined=1.0)
-    assert rows == [8, 8]
+    for given in (None, labels):
+        helip.plan_training(
+            model=model(), pairs=pairs(), **calls(data()), max_quarantined=1.0, soft_labels=given
+        )
+    assert rows == [8] * 4
 
 
 def real_peak(monkeypatch, tmp_path, made, call) -> int:

@@ -143,3 +143,13 @@ def test_embed_says_what_became_no_row(
     call = ("embed", tmp_path / "in", "--out", tmp_path / "u", "--update")
     assert "looking for" not in run(*call)[2]
     assert "looking for timm:x, here and at" in run(*call, "--image-encoder", "timm:x")[2]
+
+
+@pytest.mark.parametrize("limit", [(), ("--limit", 5)])
+def test_rows_of_captions_are_opened_to_be_embedded(
+    called: dict[str, tuple[object, ...]], run: Run, limit: tuple[object, ...]
+) -> None:
+    wrong = ("--image-encoder", "nothing:known")  # asked for after the data were opened
+    code, _, err = run(*called["embed"], "--row-per", "caption", *limit, *wrong)
+    assert code == 2
+    assert "nothing:known" in err and "row_per" not in err and "--row-per" not in err

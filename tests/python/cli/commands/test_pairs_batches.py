@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
+
 import helip
 
 
@@ -30,3 +32,21 @@ def test_parquet_without_its_library_leaves_no_plan(run, store, tmp_path, monkey
     code, _, err = run("batches", tmp_path / "p", "--out", tmp_path / "plan", "--parquet")
     assert code != 0 and "helip[data]" in err
     assert not (tmp_path / "plan").exists()
+
+
+def test_labels_are_written_shown_verified_and_planned_with(run, store, tmp_path):
+    pairs, labels = tmp_path / "p", tmp_path / "labels"
+    run("mine", store, "-k", 5, "--out", pairs, "--device", "cpu")
+    np.save(tmp_path / "w.npy", np.full((60, 5), 0.5, np.float32))
+    code, out, err = run("label", pairs, "--weights", tmp_path / "w.npy", "--out", labels)
+    assert code == 0 and "next: helip train DATA --model MODEL" in err
+    assert f"--soft-labels {labels}" in err
+    assert "60 of 60 rows" in out
+    assert run("inspect", labels)[1] == out
+    assert run("verify", labels)[0] == 0
+    code, _, err = run("inspect", labels, "--row", 3)
+    assert code == 2 and "is no table of hard pairs" in err
+    plan = tmp_path / "plan"
+    assert run("batches", pairs, "--soft-labels", labels, "--out", plan)[0] == 0
+    digest = helip.SoftLabels.open(labels).digest
+    assert helip.BatchPlan.open(plan).options["soft_labels"] == digest
