@@ -304,7 +304,7 @@ def import_embeddings(
         list[str] | None, several(".npy files of image embeddings, or a pattern.")
     ] = None,
     text: Annotated[list[str] | None, several("Those of text embeddings.")] = None,
-    matrix: Annotated[
+    matrices: Annotated[
         list[str] | None, several("NAME=FILES of another matrix, such as audio=audio.npy.")
     ] = None,
     metadata: Annotated[
@@ -315,15 +315,15 @@ def import_embeddings(
     """Take embeddings that another tool computed into a store, in their order."""
     from helip.store.embedding_store import EmbeddingStore
 
-    matrices: dict[str, list[str]] = {}
-    for each in matrix or ():
+    named: dict[str, list[str]] = {}
+    for each in matrices or ():
         name, found, files = each.partition("=")
         if not (name and found and files):
-            raise InvalidArgumentError(f"--matrix {each} must be NAME=FILES, as audio=audio.npy")
-        matrices.setdefault(name, []).append(files)
+            raise InvalidArgumentError(f"--matrices {each} must be NAME=FILES, as audio=audio.npy")
+        named.setdefault(name, []).append(files)
     with saying_what_is_kept(out):
         store = EmbeddingStore.import_from(
-            source, image=image, text=text, matrices=matrices or None, metadata=metadata,
+            source, image=image, text=text, matrices=named or None, metadata=metadata,
             out=out, **options,
         )  # fmt: skip
     sides = f"{store.image_dim} + {store.text_dim} {store.dtype}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+import numpy as np
+
 from helip import EmbeddingStore
 from helip.cli.commands.data import import_embeddings
 from support.import_samples import clip_retrieval, embeddings
@@ -45,3 +47,14 @@ def test_bad_input_is_one_line_and_2(run, tmp_path: Path) -> None:
     assert (code, err) == (2, said)
     code, _, err = run("mine", "s", "t", "--out", "p")
     assert (code, err) == (2, "helip: 't' is too many; see helip mine --help\n")
+
+
+def test_other_matrices_are_imported_by_their_names(run, tmp_path):
+    for name, dim in (("image", 4), ("text", 3), ("audio", 2)):
+        np.save(tmp_path / f"{name}.npy", np.ones((5, dim), np.float32))
+    sides = ("--image", tmp_path / "image.npy", "--text", tmp_path / "text.npy")
+    call = ("import", *sides, "--out", tmp_path / "s", "--matrices")
+    code, _, err = run(*call, "audio")
+    assert code == 2 and "--matrices audio must be NAME=FILES" in err
+    assert run(*call, f"audio={tmp_path / 'audio.npy'}")[0] == 0
+    assert EmbeddingStore.open(tmp_path / "s").matrix_names == ("image", "text", "audio")
