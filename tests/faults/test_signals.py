@@ -12,8 +12,8 @@ import helip
 from support.data_samples import write_shards
 
 ROWS = 400
-#: Seconds from the signal to the end.
-GRACE = 5.0
+#: Seconds from the signal to the kill of Slurm (`KillWait`) and Kubernetes by default.
+GRACE = 30.0
 
 
 def embed(tars: Path, out: Path) -> subprocess.Popen[str]:
