@@ -171,10 +171,12 @@ def quantize_openvino(
     nncf.set_log_level(logging.ERROR)
     for handler, level in levels:  # which nncf 3.4 sets as well, and are not its own
         handler.setLevel(level)
+    graph = _openvino_core().read_model(path)
+    _refuse_small_pictures(graph)
     shown = io.StringIO()  # its bars
     with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
         quantized = nncf.quantize(
-            _openvino_core().read_model(path),
+            graph,
             nncf.Dataset([[each.numpy() for each in inputs] for inputs in samples]),
             subset_size=len(samples),
             preset=nncf.QuantizationPreset.MIXED,
@@ -183,9 +185,10 @@ def quantize_openvino(
     openvino.save_model(quantized, out, compress_to_fp16=False)
 
 
-def _refuse_small_pictures(shape: Any) -> None:
+def _refuse_small_pictures(graph: Any) -> None:
     """UnsupportedError where int8 would end the process: OpenVINO's convolutions of it, up to
     2026.4, for processors with AMX."""
+    shape = graph.inputs[0].partial_shape
     sides = list(shape)[2:] if shape.rank.is_static and len(shape) == 4 else []
     size = min((side.get_length() for side in sides if side.is_static), default=_SMALL)
     with contextlib.suppress(OSError):
@@ -218,7 +221,7 @@ class OpenVinoEngine:
         }
         graph = _openvino_core().read_model(path)
         if precision == "int8":
-            _refuse_small_pictures(graph.inputs[0].partial_shape)
+            _refuse_small_pictures(graph)
         compiled = _openvino_core().compile_model(graph, "CPU", options)
         # Twice as many as are computed at once, so that none waits for who asks.
         count = 2 * compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
