@@ -219,6 +219,24 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
             SMALL, (64, 256),
         ),
     ),
+    "photos-learnable": PhotoExperiment(
+        "Photographs, heads: the most learnable part of the data",
+        compared(
+            {
+                "at random": {"way": "communities"},
+                **{
+                    f"learnable {told}": {"way": f"learnable {told}"}
+                    for told in (
+                        "communities 0.5", "communities 0.5, refreshed",
+                        "communities 0.5, refreshed, own loss",
+                    )
+                },
+                "JEST, factor 5": {"way": "JEST, factor 5"},
+                "control": {},
+            },
+            ("flickr8k", "paragraphs", "fashion44k"), (256,),
+        ),
+    ),
     "photos-epochs": PhotoExperiment(
         "Photographs, heads: epochs, from a start of two",
         tuple(

@@ -162,6 +162,8 @@ def batches(
         yield from chosen_batches(seen, model, trial, seed)
     if trial.way == photo_rivals.REPLACED:
         yield from photo_rivals.replaced(seen.pairs(trial.pool), trial.rows, seed)
+    if trial.way.startswith("learnable"):
+        yield from learnable_batches(seen, model, trial, seed)
     way = trial.way
     if way.partition(",")[0] == "communities":
         of = community_rows_for(len(seen.train), trial.rows)
@@ -171,6 +173,54 @@ def batches(
         pairs = own_pairs(seen, model, trial) if own else seen.pairs(trial.pool)
         coming = ways.batches(way, seen.data, pairs, trial.rows, seed + 1000 * part, **trial.loader)
         yield from itertools.islice(coming, math.ceil(steps / trial.refreshed) if own else None)
+
+
+def learnable_batches(
+    seen: Scene, model: Model, trial: Trial, seed: int
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """ "learnable communities 0.5, refreshed": of the hard pairs of a row in the table, the model's
+    loss less that of the reference model. Without "refreshed" the model is the start; "own loss"
+    takes no reference model."""
+    share = float(trial.way.split(",")[0].split()[-1])
+    pairs = seen.pairs(trial.pool)
+    taught = reference_model(trial, seen, seed)
+    by = pool_losses(taught, seen, pairs, starts(trial)[1]) if "own loss" not in trial.way else 0
+    known: list[np.ndarray] = []
+
+    def scores() -> np.ndarray:
+        if not known or "refreshed" in trial.way:
+            known[:] = [pool_losses(model, seen, pairs, trial) - by]
+        return known[0]
+
+    rows = community_rows_for(len(seen.train), trial.rows)
+    loader = helip.HardPairLoader(
+        seen.data, pairs, batch_size=trial.rows, seed=seed, workers=0, **ways.communities(rows)
+    )
+    for batch in ways.learnable(share, loader, scores, trial.rows, seed):
+        yield batch, {"target": np.arange(len(batch))}
+
+
+@torch.no_grad()
+def pool_losses(model: Model, seen: Scene, pairs: Any, trial: Trial) -> np.ndarray:
+    """Of each row the model's CLIP loss among itself and its first 50 hard pairs."""
+    image, text = encoded(model, seen, trial)
+    owner = torch.from_numpy(np.repeat(np.arange(len(seen.shown)), np.diff(seen.first)))
+    means = torch.zeros_like(image).index_add_(0, owner, text[seen.caption])
+    image, text = (nn.functional.normalize(each[seen.train], dim=-1) for each in (image, means))
+    ids = torch.from_numpy(np.asarray(pairs.ids[:, :50], np.int64))
+    scale = model.scale.exp().clamp(max=100)
+    own = scale * (image * text).sum(dim=1, keepdim=True)
+    found = torch.zeros(len(ids))
+    for one, other in ((image, text), (text, image)):
+        logits = scale * torch.einsum("nd,nkd->nk", one, other[ids.clamp(min=0)])
+        logits = torch.cat([own, logits.masked_fill(ids < 0, -torch.inf)], dim=1)
+        found += (logits.logsumexp(1) - own[:, 0]) / 2
+    return found.numpy().astype(np.float64)
+
+
+def reference_model(trial: Trial, seen: Scene, seed: int) -> Model:
+    """What plain batches make of the start, of heads."""
+    return loaded(start_of(starts(trial)[1], seed), seen)
 
 
 def chosen_batches(
@@ -192,8 +242,7 @@ def chosen_batches(
 
     reference: Any = None
     if trial.way.startswith("JEST"):
-        plain = starts(trial)[1]
-        taught = loaded(start_of(plain, seed), seen)
+        plain, taught = starts(trial)[1], reference_model(trial, seen, seed)
         with torch.no_grad():
             image, text = encoded(taught, seen, plain)
         reference = (image[seen.train], text[firsts]), taught.scale.exp().clamp(max=100)
@@ -276,10 +325,10 @@ def start_identity(plain: Trial, seed: int) -> dict[str, Any]:
 
 
 def starts(trial: Trial) -> list[Trial]:
-    """The plain runs that a trial needs: its start, and the reference model of JEST."""
+    """The plain runs that a trial needs: its start, and a reference model."""
     plain = start_trial(trial)
     taught = replace(plain, epochs=trial.start_epochs + REFERENCE)
-    return [plain, taught] if trial.way.startswith("JEST") else [plain]
+    return [plain, taught] if trial.way.startswith(("JEST", "learnable")) else [plain]
 
 
 def loaded(folder: Path, seen: Scene) -> Model:
@@ -318,11 +367,16 @@ def run(trial: Trial, seed: int) -> dict[str, Any]:
 
 
 def before(trial: Trial, seen: Scene, seed: int) -> float:
-    """Seconds that a run needs before it begins: of mining, or to train JEST's reference model.
+    """Seconds that a run needs before it begins: of mining, and to train a reference model.
 
     Unimodal features are not counted, since heads train on them."""
+    reference = sum(
+        float(setting.result(start_of(each, seed))["seconds"]) for each in starts(trial)[1:]
+    )
     if trial.way.startswith("JEST"):
-        return float(setting.result(start_of(starts(trial)[1], seed))["seconds"])
+        return reference
+    if trial.way.startswith("learnable"):
+        return reference + seen.mining_seconds(trial.pool)
     plain = trial.way == "control" or trial.way.startswith("CABS")
     return 0.0 if plain or trial.pool in OWN else seen.mining_seconds(trial.pool)
 

@@ -76,6 +76,25 @@ def between(kind: str, loader: Any, pairs: HardPairs, rows: int, seed: int) -> I
                 batch = batch[rows:]
 
 
+def learnable(
+    share: float, loader: Any, scores: Callable[[], np.ndarray], rows: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Batches for ever of that ``share`` of an epoch's communities whose rows score highest in the
+    mean, with Gumbel noise. Scores, of all rows, are asked for when an epoch begins."""
+    for epoch in itertools.count():
+        loader._sampler.set_epoch(epoch)
+        drawn = [loader._sampler.batch(step) for step in range(len(loader))]
+        order, number = (np.concatenate([each[i] for each in drawn]) for i in (0, 2))
+        # Rows that are in no community are one of their own.
+        parts = np.cumsum(np.r_[True, (number[1:] != number[:-1]) | (number[1:] < 0)]) - 1
+        mean = np.bincount(parts, scores()[order]) / np.bincount(parts)
+        noisy = mean + np.random.default_rng([seed, epoch]).gumbel(size=len(mean))
+        kept = np.zeros(len(order), bool)
+        kept[np.argsort(-noisy[parts], kind="stable")[: round(share * len(order))]] = True
+        left = order[kept]
+        yield from (left[at : at + rows] for at in range(0, len(left) - rows + 1, rows))
+
+
 def batches(
     way: str, data: Any, pairs: HardPairs, rows: int, seed: int, **options: Any
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
