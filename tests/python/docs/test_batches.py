@@ -16,6 +16,8 @@ def test_the_page_runs(tmp_path, monkeypatch):
     names = run_python(PAGE)
     assert names["plan"].batches_of(0) == 8
     assert names["plan"].options["strategy"] == "communities"
+    assert 256 <= len(names["kept"]) < 300  # whole communities of 512 rows
+    assert names["scores"][names["kept"]].mean() > names["scores"].mean()
     names["plan"].path.rename("planned")
     names["pairs"].save("cc3m.pairs")
     said = run_commands(PAGE)
