@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from helip import _core
-from helip.common.unit_arrays import unit_array
+from helip.common.unit_rows import unit_rows
 from helip.curation.options import CurateOptions
 from helip.mining.miner import mine
 from helip.mining.options import EXACT_ROWS
@@ -93,7 +93,7 @@ class SimilarRows:
         rows = np.random.default_rng([self._options.seed, 1]).choice(
             len(self), min(_SAMPLE, len(self)), replace=False
         )
-        unit = unit_array(self._store.rows(np.sort(rows))[0].numpy().astype(np.float32))
+        unit = unit_rows(self._store.rows(np.sort(rows))[0]).numpy()
         unit = unit[unit.any(axis=1)]
         pairs = (unit @ unit.T)[np.triu_indices(len(unit), 1)]
         return float(np.quantile(pairs, share)) if len(pairs) else 0.0

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from helip import _core
 from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.common.machine import core_threads
-from helip.common.unit_arrays import unit_array
+from helip.common.unit_rows import unit_rows
 
 BLOCK_BYTES = 64 << 20
 BINS = 40
@@ -104,7 +104,7 @@ class Similarities:
     def cards(self, target: int, rows: Sequence[int], scores: Sequence[float]) -> list[Card]:
         """Cards of pairs with both cosines, in float64 from the stored values."""
         image, text = (
-            unit_array(np.asarray(matrix.numpy(), dtype=np.float64))
+            unit_rows(matrix.double()).numpy()
             for matrix in self._store.rows([target, *rows])
         )
         return [

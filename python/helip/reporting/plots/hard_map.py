@@ -12,7 +12,7 @@ import numpy.typing as npt
 from helip.common.errors import InvalidArgumentError, SampleError
 from helip.common.options import Positive, Seed, check
 from helip.common.text import plain
-from helip.common.unit_arrays import unit_array
+from helip.common.unit_rows import unit_rows
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.matching import data_of
 from helip.reporting.plots.style import (
@@ -121,7 +121,7 @@ def _components(store: Any, rows: npt.NDArray[np.int64]) -> tuple[Places, Places
 
 
 def _joint(store: Any, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    sides = [unit_array(matrix.numpy().astype(np.float32)) for matrix in store.rows(rows)]
+    sides = [unit_rows(matrix).numpy() for matrix in store.rows(rows)]
     return np.asarray(np.concatenate(sides, axis=1) / np.sqrt(2), dtype=np.float32)
 
 
