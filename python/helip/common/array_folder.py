@@ -96,10 +96,11 @@ class ArrayFolder:
         if folder.digest != _digest(contents):
             raise CorruptError(f"{path}/manifest.json was changed; copy it again, or {again}")
         try:
-            for name, column in contents["files"].items():
-                folder._check_size(name, int(column["bytes"]))
+            sizes = {name: int(column["bytes"]) for name, column in contents["files"].items()}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise folder.damaged(error) from error
+        for name, size in sizes.items():
+            folder._check_size(name, size)
         return folder
 
     def damaged(self, error: Exception) -> CorruptError:

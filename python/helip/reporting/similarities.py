@@ -104,8 +104,7 @@ class Similarities:
     def cards(self, target: int, rows: Sequence[int], scores: Sequence[float]) -> list[Card]:
         """Cards of pairs with both cosines, in float64 from the stored values."""
         image, text = (
-            unit_rows(matrix.double()).numpy()
-            for matrix in self._store.rows([target, *rows])
+            unit_rows(matrix.double()).numpy() for matrix in self._store.rows([target, *rows])
         )
         return [
             self._card(row, score, float(image[0] @ image[place]), float(text[0] @ text[place]))

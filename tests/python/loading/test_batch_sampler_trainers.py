@@ -161,7 +161,7 @@ def test_litdata_streams_the_order_of_a_plan(plan, tmp_path):
     litdata = pytest.importorskip("litdata")
     litdata.optimize(
         fn=number, inputs=[int(row) for row in plan.rows_of(0)], output_dir=str(tmp_path / "lit"),
-        chunk_size=SIZE, num_workers=1,
+        chunk_size=SIZE, num_workers=2, keep_data_ordered=True,
     )  # fmt: skip
     data = litdata.StreamingDataset(str(tmp_path / "lit"), shuffle=False)
     loader = litdata.StreamingDataLoader(data, batch_size=SIZE, shuffle=False)
