@@ -41,6 +41,7 @@ REFERENCE = 8  # epochs more than the start's, of the reference model
 WARM = 0.05  # share of the steps in which the learning rate rises
 START = {"rows": 256, "lr": 1e-3}
 GENERAL = {"lr": 5e-4, "epochs": 2.0}  # of the general start, after its heads
+BEST = ("learnable", "hardest")  # halves of the communities
 OWN = ("own", "cross")  # pools of the model's own features
 DROPPED = 0.1
 TOP_LR = 0.3  # of the tower, as a share of that of the heads
@@ -162,8 +163,8 @@ def batches(
         yield from chosen_batches(seen, model, trial, seed)
     if trial.way == photo_rivals.REPLACED:
         yield from photo_rivals.replaced(seen.pairs(trial.pool), trial.rows, seed)
-    if trial.way.startswith("learnable"):
-        yield from learnable_batches(seen, model, trial, seed)
+    if trial.way.startswith(BEST):
+        yield from best_batches(seen, model, trial, seed)
     way = trial.way
     if way.partition(",")[0] == "communities":
         of = community_rows_for(len(seen.train), trial.rows)
@@ -175,39 +176,35 @@ def batches(
         yield from itertools.islice(coming, math.ceil(steps / trial.refreshed) if own else None)
 
 
-def learnable_batches(
+def best_batches(
     seen: Scene, model: Model, trial: Trial, seed: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """ "learnable communities 0.5, refreshed": of the hard pairs of a row in the table, the model's
-    loss less that of the reference model. Without "refreshed" the model is the start; "own loss"
-    takes no reference model."""
-    share = float(trial.way.split(",")[0].split()[-1])
+    """The communities with the largest loss among hard pairs of the table ("hardest"), less that of
+    the reference model ("learnable"): of the start, or "refreshed" when an epoch begins."""
     pairs = seen.pairs(trial.pool)
-    taught = reference_model(trial, seen, seed)
-    by = pool_losses(taught, seen, pairs, starts(trial)[1]) if "own loss" not in trial.way else 0
-    known: list[np.ndarray] = []
+    by = np.zeros(len(seen.train))
+    if trial.way.startswith("learnable"):
+        by = pool_losses(reference_model(trial, seen, seed), seen, pairs, starts(trial)[1])
 
     def scores() -> np.ndarray:
-        if not known or "refreshed" in trial.way:
-            known[:] = [pool_losses(model, seen, pairs, trial) - by]
-        return known[0]
+        return pool_losses(model, seen, pairs, trial) - by
 
-    rows = community_rows_for(len(seen.train), trial.rows)
+    asked = scores if trial.way.endswith("refreshed") else cache(scores)
     loader = helip.HardPairLoader(
-        seen.data, pairs, batch_size=trial.rows, seed=seed, workers=0, **ways.communities(rows)
-    )
-    for batch in ways.learnable(share, loader, scores, trial.rows, seed):
+        seen.data, pairs, batch_size=trial.rows, seed=seed, workers=0,
+        **ways.communities(community_rows_for(len(seen.train), trial.rows)),
+    )  # fmt: skip
+    for batch in ways.best_half(loader, asked, trial.rows, seed):
         yield batch, {"target": np.arange(len(batch))}
 
 
 @torch.no_grad()
-def pool_losses(model: Model, seen: Scene, pairs: Any, trial: Trial) -> np.ndarray:
-    """Of each row the model's CLIP loss among itself and its first 50 hard pairs."""
-    image, text = encoded(model, seen, trial)
-    owner = torch.from_numpy(np.repeat(np.arange(len(seen.shown)), np.diff(seen.first)))
-    means = torch.zeros_like(image).index_add_(0, owner, text[seen.caption])
-    image, text = (nn.functional.normalize(each[seen.train], dim=-1) for each in (image, means))
-    ids = torch.from_numpy(np.asarray(pairs.ids[:, :50], np.int64))
+def pool_losses(model: Model, seen: Scene, pairs: helip.HardPairs, trial: Trial) -> np.ndarray:
+    """float64 [train]: of each row the model's CLIP loss among itself and its first hard pairs."""
+    image, text = (
+        nn.functional.normalize(each, dim=-1) for each in trained_rows(model, seen, trial)
+    )
+    ids = torch.from_numpy(pairs.ids[:, : ways.WINDOW["rank_max"]].astype(np.int64))
     scale = model.scale.exp().clamp(max=100)
     own = scale * (image * text).sum(dim=1, keepdim=True)
     found = torch.zeros(len(ids))
@@ -215,7 +212,7 @@ def pool_losses(model: Model, seen: Scene, pairs: Any, trial: Trial) -> np.ndarr
         logits = scale * torch.einsum("nd,nkd->nk", one, other[ids.clamp(min=0)])
         logits = torch.cat([own, logits.masked_fill(ids < 0, -torch.inf)], dim=1)
         found += (logits.logsumexp(1) - own[:, 0]) / 2
-    return found.numpy().astype(np.float64)
+    return found.double().numpy()
 
 
 def reference_model(trial: Trial, seen: Scene, seed: int) -> Model:
@@ -250,14 +247,19 @@ def chosen_batches(
     yield from photo_rivals.chosen(seen, trial.way, trial.rows, seed, features, reference, scale)
 
 
-@torch.no_grad()
 def own_pairs(seen: Scene, model: Model, trial: Trial) -> helip.HardPairs:
-    """Of the model as it is: photographs as they are, and the mean of their captions."""
+    """Of the model as it is."""
+    pool = "product" if trial.pool == "own" else trial.pool
+    return photo_scene.mined(seen, *trained_rows(model, seen, trial), pool)
+
+
+@torch.no_grad()
+def trained_rows(model: Model, seen: Scene, trial: Trial) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of what is trained on: photographs as they are, and the means of their captions."""
     image, text = encoded(model, seen, trial)
     owner = torch.from_numpy(np.repeat(np.arange(len(seen.shown)), np.diff(seen.first)))
     means = torch.zeros_like(image).index_add_(0, owner, text[seen.caption])
-    pool = "product" if trial.pool == "own" else trial.pool
-    return photo_scene.mined(seen, image[seen.train], means[seen.train], pool)
+    return image[seen.train], means[seen.train]
 
 
 @torch.no_grad()
@@ -373,12 +375,9 @@ def before(trial: Trial, seen: Scene, seed: int) -> float:
     reference = sum(
         float(setting.result(start_of(each, seed))["seconds"]) for each in starts(trial)[1:]
     )
-    if trial.way.startswith("JEST"):
-        return reference
-    if trial.way.startswith("learnable"):
-        return reference + seen.mining_seconds(trial.pool)
-    plain = trial.way == "control" or trial.way.startswith("CABS")
-    return 0.0 if plain or trial.pool in OWN else seen.mining_seconds(trial.pool)
+    plain = trial.way == "control" or trial.way.startswith(("CABS", "JEST"))
+    mining = 0.0 if plain or trial.pool in OWN else seen.mining_seconds(trial.pool)
+    return reference + mining
 
 
 @torch.no_grad()

@@ -48,17 +48,20 @@ PARTITIONS: dict[str, Callable[[HardPairs, int, int], Iterator[np.ndarray]]] = {
 _TRIES = 64  # communities that are looked at before the next one is taken as it is
 
 
+def communities_of(loader: Any, epoch: int) -> list[np.ndarray]:
+    """The communities of an epoch, in its order; a row that is in none is one of its own."""
+    loader._sampler.set_epoch(epoch)
+    drawn = [loader._sampler.batch(step) for step in range(len(loader))]
+    order, number = (np.concatenate([each[i] for each in drawn]) for i in (0, 2))
+    return np.split(order, np.flatnonzero((number[1:] != number[:-1]) | (number[1:] < 0)) + 1)
+
+
 def between(kind: str, loader: Any, pairs: HardPairs, rows: int, seed: int) -> Iterator[np.ndarray]:
     """Batches for ever of the loader's communities, which come ``near``: each has a hard pair in
     one of its batch, or ``far``: none has, where that can be."""
     ids = pairs.ids[:, : WINDOW["rank_max"]]
     for epoch in itertools.count():
-        loader._sampler.set_epoch(epoch)
-        drawn = [loader._sampler.batch(step) for step in range(len(loader))]
-        order, number = (np.concatenate([each[i] for each in drawn]) for i in (0, 2))
-        # Rows that are in no community are one of their own.
-        cuts = np.flatnonzero((number[1:] != number[:-1]) | (number[1:] < 0)) + 1
-        left = np.split(order, cuts)
+        left = communities_of(loader, epoch)
         np.random.default_rng([seed, epoch]).shuffle(left)
         batch = np.zeros(0, np.int64)
         while left:
@@ -76,23 +79,19 @@ def between(kind: str, loader: Any, pairs: HardPairs, rows: int, seed: int) -> I
                 batch = batch[rows:]
 
 
-def learnable(
-    share: float, loader: Any, scores: Callable[[], np.ndarray], rows: int, seed: int
+def best_half(
+    loader: Any, scores: Callable[[], np.ndarray], rows: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Batches for ever of that ``share`` of an epoch's communities whose rows score highest in the
-    mean, with Gumbel noise. Scores, of all rows, are asked for when an epoch begins."""
+    """Batches for ever of that half of an epoch's communities whose rows score highest in the mean,
+    with Gumbel noise. Scores, of all rows, are asked for when an epoch begins."""
     for epoch in itertools.count():
-        loader._sampler.set_epoch(epoch)
-        drawn = [loader._sampler.batch(step) for step in range(len(loader))]
-        order, number = (np.concatenate([each[i] for each in drawn]) for i in (0, 2))
-        # Rows that are in no community are one of their own.
-        parts = np.cumsum(np.r_[True, (number[1:] != number[:-1]) | (number[1:] < 0)]) - 1
-        mean = np.bincount(parts, scores()[order]) / np.bincount(parts)
-        noisy = mean + np.random.default_rng([seed, epoch]).gumbel(size=len(mean))
-        kept = np.zeros(len(order), bool)
-        kept[np.argsort(-noisy[parts], kind="stable")[: round(share * len(order))]] = True
-        left = order[kept]
-        yield from (left[at : at + rows] for at in range(0, len(left) - rows + 1, rows))
+        parts, of = communities_of(loader, epoch), scores()
+        means = np.array([of[part].mean() for part in parts])
+        noisy = means + np.random.default_rng([seed, epoch]).gumbel(size=len(means))
+        kept = np.concatenate([
+            part for part, score in zip(parts, noisy, strict=True) if score >= np.median(noisy)
+        ])  # fmt: skip
+        yield from (kept[at : at + rows] for at in range(0, len(kept) - rows + 1, rows))
 
 
 def batches(

@@ -204,8 +204,8 @@ class BatchPlan:
                 return int(number)
         raise InvalidArgumentError(
             f"{len(rows)} rows from {rows[:1].tolist()} on are no batch of epoch {epoch} of "
-            f"{self.path}; give all rows of one of its batches, in their order, and the epoch that "
-            "they are of (of a BatchSampler by set_epoch)"
+            f"{self.path}; give all rows of one of its batches, in their order, and "
+            "their epoch (BatchSampler.set_epoch)"
         )
 
     def batches(self, epoch: int) -> Iterator[PlannedRows]:

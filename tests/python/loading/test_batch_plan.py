@@ -165,6 +165,8 @@ def test_what_it_does_not_have_is_refused_with_what_it_has(tmp_path, plan):
         helip.BatchPlan.open("https://some.host/plan")
     with pytest.raises(InvalidArgumentError, match=r"batch 9 of epoch 0 is none of 0 \.\. 8"):
         plan.batch(0, 9)
+    with pytest.raises(InvalidArgumentError, match=r"no batch of epoch 1 .*set_epoch\)"):
+        plan.number_of(1, plan.batch_rows(0, 3))
     with pytest.raises(InvalidArgumentError, match="exists already"):
         planned(plan.path)
     (tmp_path / "manifest.json").write_text('{"format": "helip.hard_pairs"}')
@@ -180,7 +182,7 @@ def test_a_damaged_plan_is_refused(tmp_path, plan):
 
     cut = copy("cut") / "epoch-00001.hard_rows.npy"
     cut.write_bytes(cut.read_bytes()[:-3])
-    with pytest.raises(CorruptError, match="bytes in place of"):
+    with pytest.raises(CorruptError, match=rf"^{cut} has .* bytes in place of"):
         helip.BatchPlan.open(tmp_path / "cut")
     (copy("gone") / "epoch-00000.starts.npy").unlink()
     with pytest.raises(CorruptError, match="is missing"):

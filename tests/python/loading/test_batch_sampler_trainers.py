@@ -164,19 +164,27 @@ def test_litdata_streams_the_order_of_a_plan(plan, tmp_path):
         chunk_size=SIZE, num_workers=2, keep_data_ordered=True,
     )  # fmt: skip
     data = litdata.StreamingDataset(str(tmp_path / "lit"), shuffle=False)
-    loader = litdata.StreamingDataLoader(data, batch_size=SIZE, shuffle=False)
-    assert [batch["row"].tolist() for batch in loader] == expected(1)
+    for workers in (0, 2):
+        loader = litdata.StreamingDataLoader(
+            data, batch_size=SIZE, shuffle=False, num_workers=workers
+        )
+        numbers = [plan.number_of(0, batch["row"].numpy()) for batch in loader]
+        assert sorted(numbers) == [0, 1, 2, 3]
+        assert workers or numbers == [0, 1, 2, 3]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its open file
 def test_webdataset_reads_shards_in_the_order_of_a_plan(plan, tmp_path):
     webdataset = pytest.importorskip("webdataset")
-    shard = str(tmp_path / "000.tar")
-    with webdataset.TarWriter(shard) as writer:
+    shards = str(tmp_path / "%d.tar")
+    with webdataset.ShardWriter(shards, maxcount=SIZE, verbose=0) as writer:
         for row in plan.rows_of(0).tolist():
             writer.write({"__key__": f"{row:06}", "row.cls": row})
-    data = webdataset.WebDataset(shard, shardshuffle=False).decode().to_tuple("row.cls")
-    assert [[int(row) for row in batch[0]] for batch in data.batched(SIZE)] == expected(1)
+    paths = [shards % shard for shard in range(ROWS // SIZE)]
+    data = webdataset.WebDataset(paths, shardshuffle=False).decode().to_tuple("row.cls")
+    for workers in (0, 2):
+        loader = DataLoader(data.batched(SIZE), batch_size=None, num_workers=workers)
+        assert [[int(row) for row in batch[0]] for batch in loader] == expected(1)
 
 
 def test_mosaicml_streams_the_order_of_a_plan(plan, tmp_path):
