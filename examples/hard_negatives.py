@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import functools
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,12 @@ def trained(
     return model
 
 
+def communities(
+    table: helip.HardPairs, _: datasets.Dataset, batch_size: int, **__: Any
+) -> helip.BatchSampler:
+    return helip.BatchSampler(table, batch_size, rank=0, world_size=1)
+
+
 def reciprocal_rank(
     model: SentenceTransformer, queries: list[str], corpus: list[str], own: np.ndarray
 ) -> float:
@@ -130,12 +137,10 @@ def main() -> None:
         image=embedded["q"][:train], text=embedded["c"][:train], k=50, progress=False
     )
 
-    def communities(_: Any, batch_size: int, **__: Any) -> helip.BatchSampler:
-        return helip.BatchSampler(table, batch_size, rank=0, world_size=1)
-
     results["communities"] = trained(
-        copy.deepcopy(model), plain, more * len(hard) / len(plain), 0.03, communities
-    )
+        copy.deepcopy(model), plain, more * len(hard) / len(plain), 0.03,
+        functools.partial(communities, table),
+    )  # fmt: skip
     own = np.arange(train, len(pairs))
     for name, each in results.items():
         rank = reciprocal_rank(each, queries[train:], corpus, own)

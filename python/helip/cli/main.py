@@ -75,7 +75,8 @@ def main() -> None:
         say(f"helip: {error}")
         sys.exit(2)
     except Error as error:
-        say(f"helip: {error}")
+        # Of what the operating system refused the message alone, which names the reason already.
+        say(f"helip: {getattr(error, 'strerror', None) or error}")
         sys.exit(INTERRUPTED if isinstance(error, CancelledError) else 1)
     except KeyboardInterrupt:
         goes_on = bool(words) and words[0] in _GO_ON

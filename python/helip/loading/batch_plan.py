@@ -20,8 +20,8 @@ from helip.common.progress import ProgressBar
 from helip.loading.options import BatchOptions, PlanOptions
 from helip.loading.row_facts import HardRows, padded
 from helip.loading.sampling import table_sampler
+from helip.loading.text_columns import opened_rows
 from helip.pairs.hard_pairs import HardPairs
-from helip.pairs.matching import opened_data
 from helip.pairs.soft_labels import SoftLabels
 from helip.store.data_identity import Identity, require_same_data
 
@@ -38,8 +38,8 @@ class BatchPlanCall(PlanOptions, ProgressOptions):
     out: str | os.PathLike[str]
     """A directory that does not exist."""
     data: Any = None
-    """The data set that was mined, or what `open_dataset` takes: compared with the table. It must
-    be given with ``unique="caption"``."""
+    """The data set that was mined, or what `open_dataset` takes, or a dict of columns of text:
+    compared with the table. It must be given with ``unique="caption"``."""
     soft_labels: SoftLabels | str | os.PathLike[str] | None = None
     """Soft labels of the table's data, or their path: the plan gets the weights of hard rows."""
 
@@ -130,7 +130,8 @@ class BatchPlan:
 
         Args:
             path: the directory.
-            data: a data set that the plan must be of, or what `open_dataset` takes.
+            data: a data set that the plan must be of, what `open_dataset` takes, or a dict of
+                columns of text, of which only the number of rows is compared.
 
         Raises:
             StorageError: no plan there. CorruptError: a file is cut short or missing.
@@ -144,13 +145,13 @@ class BatchPlan:
         except (KeyError, TypeError, ValueError) as error:
             raise folder.damaged(error) from error
         if data is not None:
-            plan.require_data(opened_data(data))
+            plan.require_data(opened_rows(data))
         return plan
 
     def require_data(self, data: Any) -> None:
         """Raises MismatchError unless the plan is of this open data set."""
         require_same_data(
-            f"the plan {self.path}",
+            f"the plan {str(self.path)!r}",
             Identity(self.rows, self.options["data_fingerprint"]), Identity.of(data),
             "open the data set that was mined, or plan batches of this one",
         )  # fmt: skip
@@ -158,6 +159,14 @@ class BatchPlan:
     def verify(self) -> None:
         """Reads every byte; CorruptError where a file differs from its checksum."""
         self._folder.verify()
+
+    def require_epoch(self, epoch: int) -> None:
+        """Raises InvalidArgumentError unless the plan has this epoch."""
+        if not 0 <= epoch < self.epochs:
+            raise InvalidArgumentError(
+                f"epoch {epoch} is not in {str(self.path)!r}, which has the epochs 0 .. "
+                f"{self.epochs - 1}; plan more with epochs=, or begin again with epoch 0"
+            )
 
     def batches_of(self, epoch: int) -> int:
         """How many batches an epoch has, of all ranks together."""
@@ -204,7 +213,7 @@ class BatchPlan:
                 return int(number)
         raise InvalidArgumentError(
             f"{len(rows)} rows from {rows[:1].tolist()} on are no batch of epoch {epoch} of "
-            f"{self.path}; give all rows of one of its batches, in their order, and "
+            f"{str(self.path)!r}; give all rows of one of its batches, in their order, and "
             "their epoch (BatchSampler.set_epoch)"
         )
 
@@ -293,11 +302,7 @@ class BatchPlan:
         return self._held[1]
 
     def _opened(self, epoch: int) -> _Columns:
-        if not 0 <= epoch < self.epochs:
-            raise InvalidArgumentError(
-                f"epoch {epoch} is not in {self.path}, which has the epochs 0 .. "
-                f"{self.epochs - 1}; plan more with epochs=, or begin again with epoch 0"
-            )
+        self.require_epoch(epoch)
         files = self._folder.contents["files"]
         return _Columns(
             **{

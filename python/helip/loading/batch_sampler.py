@@ -21,8 +21,8 @@ from helip.loading.batch_plan import FORMAT, BatchPlan
 from helip.loading.options import BatchOptions, PairOptions
 from helip.loading.row_facts import HardRows
 from helip.loading.sampling import distributed_place, table_sampler
+from helip.loading.text_columns import opened_rows
 from helip.pairs.hard_pairs import HardPairs
-from helip.pairs.matching import opened_data
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ class SamplerCall(PairOptions):
     world_size: Positive | None = None
     """Number of processes, likewise; else 1."""
     data: Any = None
-    """The data set that was mined, to compare; must be given with ``unique="caption"``."""
+    """The data set that was mined, or a dict of columns of text: compared with the source. It must
+    be given with ``unique="caption"``."""
 
 
 class BatchSampler(Sampler[list[int]]):
@@ -59,7 +60,9 @@ class BatchSampler(Sampler[list[int]]):
     Iterating goes through epoch ``epoch``, then the next time through the one after it; an
     iteration that is broken off before its last batch was given starts its epoch again; workers of
     a DataLoader may be given it early. :meth:`set_epoch` chooses another one. Not thread-safe.
-    After :meth:`load_state_dict` the next iteration gives what is left.
+    After :meth:`load_state_dict` the next iteration gives what is left. It has no attribute
+    ``batch_size``: by it Accelerate would take batches that are one row smaller for the last one,
+    and pass over them.
 
     Raises:
         InvalidArgumentError: an option out of its bound, without a batch_size, or given beside a
@@ -80,6 +83,7 @@ class BatchSampler(Sampler[list[int]]):
             self._batches = _OfPlan(source, self._rank, self._world_size)
         else:
             self._batches = _OfTable(source, call, self._rank, self._world_size)
+        self._batches.require_epoch(call.epoch)
         self._epoch, self._start, self._given = call.epoch, 0, 0
 
     def __len__(self) -> int:
@@ -99,6 +103,7 @@ class BatchSampler(Sampler[list[int]]):
     def set_epoch(self, epoch: int) -> None:
         """Makes ``epoch`` the next one, from its start; nothing where it is under way already."""
         require(epoch >= 0, "epoch", epoch, "at least 0")
+        self._batches.require_epoch(epoch)
         if epoch != self._epoch or self._is_over():
             self._epoch, self._start, self._given = epoch, 0, 0
 
@@ -164,6 +169,7 @@ class BatchSampler(Sampler[list[int]]):
                 "options and number of ranks, or begin an epoch anew with set_epoch()"
             )
         require(epoch >= 0, "epoch of the state", epoch, "at least 0")
+        self._batches.require_epoch(epoch)
         count = self._batches.count(epoch)
         require(0 <= given <= count, "batches of the state", given, f"in 0 .. {count}")
         self._epoch, self._start, self._given = epoch, given, given
@@ -175,6 +181,8 @@ class BatchSampler(Sampler[list[int]]):
 class _OfTable:
     def __init__(self, source: Any, call: SamplerCall, rank: int, world_size: int) -> None:
         if call.batch_size is None:
+            if not isinstance(source, HardPairs):
+                HardPairs.open(source)  # of what is no table, that is said first
             raise InvalidArgumentError(
                 "batch_size is not given; a table has none: BatchSampler(pairs, 256)"
             )
@@ -184,6 +192,9 @@ class _OfTable:
         )  # fmt: skip
         self._hard_rows = HardRows(table)
         self._steps: dict[int, int] = {}  # of the epoch, by the first row of a batch
+
+    def require_epoch(self, epoch: int) -> None:
+        """There is any number of them."""
 
     def count(self, epoch: int) -> int:
         return int(self._sampler.batches_per_epoch)
@@ -213,7 +224,7 @@ class _OfPlan:
         self.identity = {"plan": plan.digest}
         if self.count(0) == 0:
             raise InvalidArgumentError(
-                f"{plan.path} has {plan.batches_of(0)} batches an epoch, too few for "
+                f"{str(plan.path)!r} has {plan.batches_of(0)} batches an epoch, too few for "
                 f"{world_size} ranks; plan smaller batches, or use fewer ranks"
             )
         if left_out := self.left_out(0):
@@ -222,6 +233,9 @@ class _OfPlan:
                 "plan with world_size=%d",
                 left_out, plan.batches_of(0), world_size, world_size,
             )  # fmt: skip
+
+    def require_epoch(self, epoch: int) -> None:
+        self._plan.require_epoch(epoch)
 
     def count(self, epoch: int) -> int:
         return self._plan.batches_of(epoch) // self._world_size
@@ -248,8 +262,8 @@ def _refuse_options_beside(plan: BatchPlan, call: SamplerCall) -> None:
     for name, value in given.items():
         if value != usual[name] and value != plan.options.get(name):
             raise InvalidArgumentError(
-                f"{name} is {value!r}, and {plan.path} was planned with "
+                f"{name} is {value!r}, and {str(plan.path)!r} was planned with "
                 f"{plan.options.get(name)!r}; leave it out, or plan again"
             )
     if call.data is not None:
-        plan.require_data(opened_data(call.data))
+        plan.require_data(opened_rows(call.data))

@@ -12,14 +12,13 @@ from torch.utils.data import Sampler
 
 from helip import _core
 from helip.common.errors import InvalidArgumentError
-from helip.data.dataset import Dataset
 from helip.loading.options import BatchOptions
 from helip.loading.pair_source import table_of
 from helip.loading.readers.batch import PlannedBatch
 from helip.loading.strategy import STRATEGIES, hard_pairs_of, with_strategy
+from helip.loading.text_columns import opened_rows
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
-from helip.pairs.matching import opened_data
 
 
 def make_sampler(
@@ -54,10 +53,11 @@ def table_sampler(
 ) -> tuple[HardPairs, _core.BatchSampler, dict[str, Any]]:
     """A table, which may be its path, its sampler, and all by which its batches differ from others.
 
-    data: what `open_dataset` takes, that must be what was mined; None compares nothing.
+    data: what `open_dataset` takes or a dict of texts, that must be what was mined; None compares
+    nothing.
     """
     if data is not None:
-        data = opened_data(data)
+        data = opened_rows(data)
         table = table_of(data, pairs)
     else:
         table = pairs._whole() if isinstance(pairs, HardPairs) else HardPairs.open(pairs)
@@ -83,7 +83,7 @@ def _groups(data: Any) -> tuple[np.ndarray, np.ndarray]:
             "unique is 'caption', which needs all captions, and no data are given; give data=, the "
             "data set that was mined, or leave unique out"
         )
-    if not isinstance(data, Dataset):
+    if not hasattr(data, "caption_groups"):
         raise InvalidArgumentError(
             f"unique is 'caption', which needs all captions, and {type(data).__name__} is no "
             "Dataset; open it with open_dataset, or leave unique out"
@@ -111,6 +111,11 @@ def distributed_place(rank: int | None, world_size: int | None) -> tuple[int, in
     own, world = 0, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         own, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    elif rank is None and world_size is not None and world_size > 1:
+        raise InvalidArgumentError(
+            f"world_size is {world_size} and rank is not given, nor is torch.distributed "
+            f"initialised, which knows it; give rank=, one of 0 .. {world_size - 1}"
+        )
     return own if rank is None else rank, world if world_size is None else world_size
 
 

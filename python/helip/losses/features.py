@@ -80,7 +80,8 @@ def _check_batch_rows(
     if not isinstance(values, Tensor) or values.dtype not in _INTEGERS:
         kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
         raise InvalidArgumentError(
-            f"{name} is {kind}, must be an integer tensor; pass the loader's batch['{name}']"
+            f"{name} is {kind}, must be an integer tensor; pass batch['{name}'] of a loader, or "
+            "torch.from_numpy of an array"
         )
     if values.dim() != dims or values.shape[0] != rows:
         raise InvalidArgumentError(f"{name} has shape {tuple(values.shape)}, must be {shape}")

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import helip
-from helip.common.errors import InvalidArgumentError, MismatchError
+from helip.common.errors import InvalidArgumentError, MismatchError, StorageError
 from helip.loading.loader import HardPairLoader
 from support.loader_samples import FakeData, random_pools, table_of
 
@@ -163,9 +163,16 @@ def test_bad_input_is_one_error_with_the_mend(plan, tmp_path):
         helip.BatchSampler(plan, rank=0, world_size=10)
     with pytest.raises(InvalidArgumentError, match="row 203 of a batch is none of the 203"):
         helip.BatchSampler(TABLE, 24).hard_rows([3, 203])
-    beyond = helip.BatchSampler(plan, epoch=2)
     with pytest.raises(InvalidArgumentError, match=r"has the epochs 0 \.\. 1; plan more"):
-        list(beyond)
+        helip.BatchSampler(plan, epoch=2)
+    with pytest.raises(InvalidArgumentError, match=r"has the epochs 0 \.\. 1; plan more"):
+        helip.BatchSampler(plan).set_epoch(2)
+    with pytest.raises(StorageError, match=r"no table of hard pairs at '.*nowhere'"):
+        helip.BatchSampler(tmp_path / "nowhere")
+    with pytest.raises(
+        InvalidArgumentError, match=r"world_size is 2 and rank is not given.*0 \.\. 1"
+    ):
+        helip.BatchSampler(TABLE, 24, world_size=2)
     with pytest.raises(InvalidArgumentError, match="no batch of epoch 0"):
         helip.BatchSampler(plan).hard_rows([5, 6])
     sampler = helip.BatchSampler(TABLE, 24)
