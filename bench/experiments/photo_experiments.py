@@ -233,6 +233,21 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
             ("flickr8k", "paragraphs", "fashion44k"), (256,),
         ),
     ),
+    "photos-captions": PhotoExperiment(
+        "Photographs, heads: pools of several captions",
+        compared(
+            {
+                "mean of captions": {"way": "communities"},
+                "first caption": {"way": "communities", "pool": "first caption"},
+                "best captions": {"way": "communities", "pool": "best captions"},
+                "each caption": {
+                    "way": "communities", "pool": "each caption", "loader": {"unique": "caption"},
+                },
+                "control": {},
+            },
+            ("flickr8k", "paragraphs"), (64, 256),
+        ),
+    ),
     "photos-epochs": PhotoExperiment(
         "Photographs, heads: epochs, from a start of two",
         tuple(

@@ -94,8 +94,11 @@ def train(model: Model, seen: Scene, trial: Trial, seed: int) -> dict[str, float
         for group in optimizer.param_groups:
             group["lr"] = trial.lr * rate * group["share"]
         batch, beside = next(coming)
+        own_captions = None
+        if trial.pool == "each caption":
+            own_captions, batch = seen.told[batch], seen.caption_data.picture_rows[batch]
         rows = seen.train[batch]
-        captions = seen.draw(rows, rng)
+        captions = seen.draw(rows, rng) if own_captions is None else own_captions
         views = rng.integers(0, photo_features.VIEWS, len(rows))
         texts = seen.texts[captions]
         if trial.phrases:
@@ -172,7 +175,8 @@ def batches(
     for part in itertools.count():
         own = trial.pool in OWN
         pairs = own_pairs(seen, model, trial) if own else seen.pairs(trial.pool)
-        coming = ways.batches(way, seen.data, pairs, trial.rows, seed + 1000 * part, **trial.loader)
+        data = seen.caption_data if trial.pool == "each caption" else seen.data
+        coming = ways.batches(way, data, pairs, trial.rows, seed + 1000 * part, **trial.loader)
         yield from itertools.islice(coming, math.ceil(steps / trial.refreshed) if own else None)
 
 

@@ -15,7 +15,7 @@ import argparse
 import os
 import time
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,17 @@ import photo_features
 import photos
 import setting
 import torch
+import ways
 from torch.nn.functional import normalize
 
 import helip
 from helip import HardPairs
+from helip.data.caption_rows import CaptionRows
 from helip.data.dataset import Dataset
+from helip.pairs import best_captions
 
 K = 100
+PER_CAPTION = ("each caption", "best captions")  # pools with a row for each caption
 PARTS = ("validation", "test")
 QUERIES = 512  # at a time
 TEMPLATES = ("a photo of {}", "{}", "a picture of a {}")
@@ -58,6 +62,20 @@ class Scene:
         count = self.first[photographs + 1] - self.first[photographs]
         return self.caption[self.first[photographs] + rng.integers(0, count)]
 
+    @cached_property
+    def caption_data(self) -> CaptionRows:
+        """A row for each caption of what is trained on."""
+        found = helip.open_dataset(self.data, row_per="caption")
+        assert isinstance(found, CaptionRows)
+        return found
+
+    @cached_property
+    def told(self) -> np.ndarray:
+        """int64: the row of ``texts`` of each row of `caption_data`."""
+        flat = (text.strip() for texts in self.shown.captions for text in texts)
+        row = dict(zip(flat, self.caption.tolist(), strict=True))
+        return np.array([row[self.caption_data.caption(i)] for i in range(len(self.caption_data))])
+
     def pairs(self, pool: str) -> HardPairs:
         """The table of a pool of unimodal features, of the photographs that are trained on."""
         if pool not in self.tables:
@@ -73,7 +91,14 @@ class Scene:
         def make(folder: Path) -> None:
             began = time.process_time()
             image, text = self.image[self.train, 0], self.text_mean[self.train]
-            mined(self, image, text, pool).save(folder / "pairs")
+            if pool in PER_CAPTION:
+                table = mined_by_caption(self, pool)
+            elif pool == "first caption":
+                text = self.texts[self.caption[self.first[self.train]]]
+                table = mined(self, image, text, "product")
+            else:
+                table = mined(self, image, text, pool)
+            table.save(folder / "pairs")
             setting.keep(folder, {"seconds": time.process_time() - began})
 
         identity = {"rows": str(self.data.fingerprint), "pool": pool, "k": K}
@@ -147,6 +172,27 @@ def mined(scene: Scene, image: torch.Tensor, text: torch.Tensor, pool: str) -> H
     return HardPairs.from_arrays(
         ids, scores, data_fingerprint=scene.data.fingerprint, options={"pool": pool}
     )
+
+
+def mined_by_caption(scene: Scene, pool: str) -> HardPairs:
+    """Hard pairs of captions, each with its photograph: "each caption"; or of photographs, by the
+    best pair of their captions: "best captions"."""
+    data = scene.caption_data
+    image = normalize(scene.image[scene.train, 0].float(), dim=-1)[data.picture_rows]
+    k = (
+        ways.WINDOW["rank_max"] * int(np.bincount(data.picture_rows).max())
+        if pool == "best captions"
+        else K
+    )
+    found = helip.mine(
+        image=image.numpy(), text=normalize(scene.texts[scene.told].float(), dim=-1).numpy(), k=k,
+        method="exact", device="cpu", progress=False, threads=torch.get_num_threads(),
+    )  # fmt: skip
+    table = HardPairs.from_arrays(
+        np.asarray(found.ids), np.asarray(found.scores), data_fingerprint=data.fingerprint,
+        options={"pool": pool},
+    )  # fmt: skip
+    return best_captions(table, data) if pool == "best captions" else table
 
 
 def nearest(asked: torch.Tensor, among: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -32,6 +32,7 @@ from helip.data.image_transform import open_clip_train_transform
 from helip.models.hugging_face import (
     HFTransform,
     TransformersClip,
+    clip_tokenizer,
     load_processors,
     model_from_config,
     parts_of,
@@ -332,7 +333,7 @@ def _tokenizer(source: Source) -> Any:
         options = dict(text.get("tokenizer_kwargs") or {})
         name = text.get("hf_tokenizer_name")
         if not name:
-            return open_clip.SimpleTokenizer(context_length=context, **options)
+            return clip_tokenizer(context, **options)
         directory = source.directory
         local = directory is not None and any(directory.glob("tokenizer*"))
         with storage_errors("load the tokenizer", name):

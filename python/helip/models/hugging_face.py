@@ -7,6 +7,8 @@ under the causal mask nothing behind the end token reaches the caption's feature
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -136,6 +138,21 @@ def model_from_config(config: Mapping[str, Any]) -> TransformersClip:
         ) from error
 
 
+def clip_tokenizer(context_length: int, **options: Any) -> Any:
+    """The tokenizer of CLIP, open_clip's ``SimpleTokenizer`` with these options. Reading its
+    vocabulary takes some tenth of a second, so that all share it."""
+    tokenizer = copy.copy(_byte_pairs(json.dumps(options, sort_keys=True)))
+    tokenizer.context_length = context_length
+    return tokenizer
+
+
+@functools.cache
+def _byte_pairs(options: str) -> Any:
+    import open_clip
+
+    return open_clip.SimpleTokenizer(**json.loads(options))
+
+
 def load_processors(directory: Path | None, config: Any) -> tuple[Any, Any]:
     """(image processor, tokenizer) of a directory; where it has none, those that CLIP has.
 
@@ -160,9 +177,7 @@ def load_processors(directory: Path | None, config: Any) -> tuple[Any, Any]:
             own = transformers.AutoTokenizer.from_pretrained(str(directory))
             tokenizer = HFTokens(own, context)
         elif text.vocab_size == STANDARD_VOCABULARY:
-            import open_clip
-
-            tokenizer = open_clip.SimpleTokenizer(context_length=context)
+            tokenizer = clip_tokenizer(context)
         else:
             raise UnsupportedError(
                 f"{directory or 'the model'} brings no tokenizer, and its vocabulary of "

@@ -23,6 +23,7 @@ from helip.models.hugging_face import (
     HFTokens,
     HFTransform,
     TransformersClip,
+    clip_tokenizer,
     model_from_config,
 )
 from helip.models.lora import has_lora
@@ -198,9 +199,7 @@ def _processor(bundle: SavedParts, config: Any) -> Any:
 
 def _write_clip_tokenizer(directory: Path, context_length: int) -> None:
     """CLIP's vocabulary and merges, which open_clip brings along, as transformers reads them."""
-    import open_clip
-
-    pairs = open_clip.SimpleTokenizer()
+    pairs = clip_tokenizer(context_length)
     merges = sorted(pairs.bpe_ranks, key=pairs.bpe_ranks.get)
     names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
     vocabulary = {names.get(token, token): number for token, number in pairs.encoder.items()}
