@@ -245,8 +245,9 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
                 },
                 "control": {},
             },
-            ("flickr8k", "paragraphs"), (64, 256),
+            ("flickr8k",), (64, 256),
         ),
+        seeds=(0, 1, 2, 3, 4),
     ),
     "photos-epochs": PhotoExperiment(
         "Photographs, heads: epochs, from a start of two",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from PIL import Image
 
@@ -15,6 +17,11 @@ CONFIG = {
 }
 
 
+@functools.cache
+def _noise(row: int) -> np.ndarray:
+    return np.random.default_rng(row).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+
+
 class Colours(Dataset):
     """Squares of noise, all readable."""
 
@@ -26,8 +33,7 @@ class Colours(Dataset):
         return self._keys
 
     def _read_image(self, row: int) -> Image.Image:
-        pixels = np.random.default_rng(row).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-        return Image.fromarray(pixels)
+        return Image.fromarray(_noise(row))
 
     def _read_caption(self, row: int) -> str:
         return f"colour number {row}"

@@ -58,7 +58,7 @@ def stores_of(sides: Sides, folder: Path) -> dict[str, helip.EmbeddingStore]:
 def test_each_query_has_the_best_rows_that_do_not_belong_to_it(
     few: bool, dims: dict[str, int]
 ) -> None:
-    sides = sides_of(*((9, 40) if few else (500, 5000)), **dims)
+    sides = sides_of(*((9, 40) if few else (200, 3000)), **dims)
     positives = close_positives(sides, 2)
     for options in (
         {"k": 10},

@@ -31,7 +31,7 @@ from support.tune_samples import RESNET, same, tiny, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ROWS, BATCH = 600, 120  # in three batches of embedding, and five of training
+ROWS, BATCH = 300, 60  # in two batches of embedding, and five of training
 EPOCH = ROWS // BATCH
 
 
@@ -125,7 +125,7 @@ def test_the_first_table_is_that_of_the_start_model(tmp_path):
 @pytest.mark.parametrize("start", [model, lambda: tiny(RESNET)], ids=["vit", "resnet"])
 def test_training_is_that_with_the_same_table_given(tmp_path, start):
     """Also of batch norms and random generators, which encoding leaves as they are."""
-    options = {"batch_size": 200, "epochs": 2}
+    options = {"batch_size": 100, "epochs": 2}
     own = run(tmp_path / "own", model=start(), **options)
     options |= {"pools": None, "pairs": tmp_path / "own" / "pools" / "0" / "pairs"}
     given = run(tmp_path / "given", model=start(), **options)
