@@ -214,6 +214,7 @@ EXPERIMENTS: dict[str, PhotoExperiment] = {
                 "at random": {"way": "communities"},
                 "near": {"way": "communities, between: near"},
                 "far": {"way": "communities, between: far"},
+                "balanced": {"way": "communities, between: balanced"},
                 "control": {},
             },
             SMALL, (64, 256),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import rivals
+import selection
 
 import helip
 from helip import HardPairs
@@ -58,25 +59,44 @@ def communities_of(loader: Any, epoch: int) -> list[np.ndarray]:
 
 def between(kind: str, loader: Any, pairs: HardPairs, rows: int, seed: int) -> Iterator[np.ndarray]:
     """Batches for ever of the loader's communities, which come ``near``: each has a hard pair in
-    one of its batch, or ``far``: none has, where that can be."""
-    ids = pairs.ids[:, : WINDOW["rank_max"]]
+    one of its batch; ``far``: none has, where that can be; or ``balanced``: of the next 64 that one
+    comes which has the largest share of concepts that are not in its batch yet."""
+    next_of = _balanced(loader) if kind == "balanced" else _apart(kind, pairs)
     for epoch in itertools.count():
         left = communities_of(loader, epoch)
         np.random.default_rng([seed, epoch]).shuffle(left)
         batch = np.zeros(0, np.int64)
         while left:
-            place = next(
-                (
-                    place
-                    for place in range(-1, -min(_TRIES, len(left)) - 1, -1)
-                    if len(batch) == 0 or np.isin(ids[left[place]], batch).any() == (kind == "near")
-                ),
-                -1,
-            )
-            batch = np.concatenate([batch, left.pop(place)])
+            batch = np.concatenate([batch, left.pop(next_of(left, batch))])
             if len(batch) >= rows:
                 yield batch[:rows]
                 batch = batch[rows:]
+
+
+def _apart(kind: str, pairs: HardPairs) -> Callable[[list[np.ndarray], np.ndarray], int]:
+    ids = pairs.ids[:, : WINDOW["rank_max"]]
+
+    def next_of(left: list[np.ndarray], batch: np.ndarray) -> int:
+        for place in range(-1, -min(_TRIES, len(left)) - 1, -1):
+            if len(batch) == 0 or np.isin(ids[left[place]], batch).any() == (kind == "near"):
+                return place
+        return -1
+
+    return next_of
+
+
+def _balanced(loader: Any) -> Callable[[list[np.ndarray], np.ndarray], int]:
+    data = loader._data
+    concepts = selection.concepts_of([" ".join(data.captions(row)) for row in range(len(data))])
+
+    def next_of(left: list[np.ndarray], batch: np.ndarray) -> int:
+        there = np.zeros(concepts.shape[1], bool)
+        there[concepts[batch].indices] = True
+        held = [np.unique(concepts[part].indices) for part in left[-_TRIES:]]
+        shares = [1 - there[own].mean() if len(own) else 0.0 for own in held]
+        return int(np.argmax(shares)) - len(held)
+
+    return next_of
 
 
 def best_half(

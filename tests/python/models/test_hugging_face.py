@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from PIL import Image
 
 from helip.common.errors import MismatchError, UnsupportedError
 from helip.models.bundle import bundle_of_transformers, create_model
-from helip.models.hugging_face import TransformersClip, is_transformers_clip
+from helip.models.hugging_face import TransformersClip, clip_tokenizer, is_transformers_clip
 from helip.models.saving import save_model
 from support.transformers_samples import clip_model
 from support.tune_samples import captions, same, weights
@@ -125,3 +126,17 @@ def test_saving_and_opening_prints_nothing(tmp_path, capfd):
     save_model(bundle_of_transformers(clip_model()), tmp_path / "saved")
     create_model(tmp_path / "saved")
     assert capfd.readouterr() == ("", "")
+
+
+def test_tokenizers_of_clip_share_its_vocabulary_and_nothing_else():
+    first, second = clip_tokenizer(6), clip_tokenizer(9)
+    other = clip_tokenizer(6, clean="whitespace")
+    assert first.encoder is second.encoder
+    texts = ["A  red square", "two cats"]
+    for tokenizer, options in (
+        (first, {"context_length": 6}),
+        (second, {"context_length": 9}),
+        (other, {"context_length": 6, "clean": "whitespace"}),
+    ):
+        own = open_clip.SimpleTokenizer(**options)
+        assert torch.equal(tokenizer(texts), own(texts))
