@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,11 @@ def to_tensor(image: Image.Image) -> torch.Tensor:
 
 def random_pools(rows: int, k: int, seed: int) -> list[list[tuple[int, float]]]:
     """Pools of 0 .. k rows close by and far away, best first; scores are float32."""
+    return [[*pool] for pool in _random_pools(rows, k, seed)]
+
+
+@functools.cache
+def _random_pools(rows: int, k: int, seed: int) -> list[list[tuple[int, float]]]:
     random = np.random.default_rng(seed)
     pools = []
     for row in range(rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -17,9 +18,15 @@ def named(pattern: str) -> list[str]:
     return sorted({w for w in WORDS if re.fullmatch(pattern, w) and not EXAMPLES.search(w)})
 
 
+@functools.cache
 def files() -> list[Path]:
     found = [p for folder in FOLDERS for p in (ROOT / folder).rglob("*") if p.is_file()]
     return [p for p in found if p.suffix in (".py", ".pyi", ".h", ".cpp", ".cu", ".md", ".txt")]
+
+
+@functools.cache
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", named(r"[\w./-]+\.(py|h|cpp|md|toml)|[\w.-]+(/[\w.-]+)+"))
@@ -33,6 +40,6 @@ def test_a_path_exists(path: str) -> None:
 def test_a_name_is_used(name: str) -> None:
     word = name.removeprefix("helip::").partition("(")[0]
     sources = [p for p in files() if p.suffix != ".md" and p != Path(__file__)]
-    texts = (p.read_text(encoding="utf-8") for p in sources)
+    texts = map(text_of, sources)
     targets = ((ROOT / f).read_text(encoding="utf-8") for f in ("Makefile", "pyproject.toml"))
     assert any(word in text for text in (*targets, *texts))

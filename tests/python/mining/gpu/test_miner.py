@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,13 @@ def _library():
     device.load_library(os.environ.get("HELIP_TORCH_LIBRARY"))
 
 
+def unit(matrix):
+    """Rows of length 1 in float64, but for those of norm zero."""
+    x = np.asarray(matrix, np.float64)
+    norms = np.linalg.norm(x, axis=1)
+    return x / np.where(norms == 0, 1, norms)[:, None]
+
+
 @dataclass(frozen=True)
 class Reference:
     """The definition of hard pairs, in float64, one target at a time."""
@@ -41,10 +49,15 @@ class Reference:
     text_max: float = 0.98
     min_score: float = 0.0
 
-    def similarity(self, matrix, target, maximum):
-        x = np.asarray(matrix, np.float64)
-        norms = np.linalg.norm(x, axis=1)
-        x = x / np.where(norms == 0, 1, norms)[:, None]
+    @functools.cached_property
+    def image_rows(self):
+        return unit(self.image)
+
+    @functools.cached_property
+    def text_rows(self):
+        return unit(self.text)
+
+    def similarity(self, x, target, maximum):
         s = np.clip((x * x[target]).sum(axis=1), -1, 1)
         s[s > maximum] = 0
         s[target] = 0
@@ -53,9 +66,9 @@ class Reference:
     def scores(self, target):
         factors = []
         if self.modality != "text":
-            factors.append(self.similarity(self.image, target, self.image_max))
+            factors.append(self.similarity(self.image_rows, target, self.image_max))
         if self.modality != "image":
-            factors.append(self.similarity(self.text, target, self.text_max))
+            factors.append(self.similarity(self.text_rows, target, self.text_max))
         return np.prod(factors, axis=0)
 
     def pools(self, targets, allowed=None):
