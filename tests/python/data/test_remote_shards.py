@@ -358,7 +358,7 @@ begun = [reader.begin(np.arange(20)) for _ in range(int(sys.argv[3]))]
 """
 
 
-@pytest.mark.parametrize("batches", [1, 40])
+@pytest.mark.parametrize("batches", [pytest.param(1, marks=pytest.mark.slow), 40])
 def test_the_interpreter_ends_while_the_core_still_reads(shards, tmp_path, server, batches):
     index = saved(shards, tmp_path)
     server.delay = 0.02

@@ -31,7 +31,7 @@ from helip.training.result import NonFiniteLossError
 from helip.training.trainer import Trainer
 from support.process_group import run
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 CONFIG = {
     "embed_dim": 16,

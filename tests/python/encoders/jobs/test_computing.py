@@ -56,6 +56,7 @@ def test_bfloat16_is_taken_where_the_processor_has_it_and_rows_stay_close(tmp_pa
     assert facts["lowest_cosine"] >= 0.999
 
 
+@pytest.mark.slow
 def test_bfloat16_is_left_where_rows_move_too_far_and_that_is_said(tmp_path, monkeypatch):
     native(monkeypatch, True)
     monkeypatch.setattr(computing, "LEAST_COSINE", 1.1)
@@ -97,6 +98,7 @@ def test_int8_says_how_many_hard_pairs_it_finds_again(tmp_path):
         assert 0.5 < facts["recall@50"] <= 1 and facts["samples"] == 80
 
 
+@pytest.mark.slow
 def test_a_store_goes_on_by_the_engines_that_began_it(tmp_path, monkeypatch):
     native(monkeypatch, False)
     monkeypatch.setattr("helip.encoders.jobs.job._COMMIT_SECONDS", 0.0)
@@ -188,6 +190,7 @@ def test_a_store_that_was_computed_as_asked_is_taken_whatever_was_asked_then(tmp
         packaged(Numbered(6), tmp_path / "s", engine="torch")
 
 
+@pytest.mark.slow
 def test_rows_of_int8_are_not_mixed_with_those_of_another_calibration(tmp_path, monkeypatch):
     pytest.importorskip("nncf")
     monkeypatch.setattr(computing, "_POOR_COSINE", 1.1)
