@@ -17,6 +17,7 @@ import ast
 import copy
 import functools
 import importlib.util
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,9 @@ def trained(
 
 
 def communities(
-    table: helip.HardPairs, _: datasets.Dataset, batch_size: int, **__: Any
+    table: str, data: datasets.Dataset, batch_size: int, **_: Any
 ) -> helip.BatchSampler:
-    return helip.BatchSampler(table, batch_size, rank=0, world_size=1)
+    return helip.BatchSampler(table, batch_size, rank=0, world_size=1, data=data[:])
 
 
 def reciprocal_rank(
@@ -136,11 +137,12 @@ def main() -> None:
     table = helip.mine(
         image=embedded["q"][:train], text=embedded["c"][:train], k=50, progress=False
     )
-
-    results["communities"] = trained(
-        copy.deepcopy(model), plain, more * len(hard) / len(plain), 0.03,
-        functools.partial(communities, table),
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        table.save(path := f"{folder}/pairs")  # checkpoints hold the path
+        results["communities"] = trained(
+            copy.deepcopy(model), plain, more * len(hard) / len(plain), 0.03,
+            functools.partial(communities, path),
+        )  # fmt: skip
     own = np.arange(train, len(pairs))
     for name, each in results.items():
         rank = reciprocal_rank(each, queries[train:], corpus, own)

@@ -163,6 +163,7 @@ def resharded_rows(result: Any) -> Rows:
 def planned_rows(plan: Any) -> Rows:
     """What a plan of batches holds."""
     counts = plan.counts()
+    equal = counts.get("equal_targets", 0)
     each, some = counts["hard_rows"] / counts["rows"], counts["rows_with_hard_rows"]
     share = f"{some / counts['rows']:.1%} of the rows have some, {each:.2f} a row"
     strategy = plan.options["strategy"]
@@ -176,6 +177,7 @@ def planned_rows(plan: Any) -> Rows:
         ("batches", f"{counts['batches']:,} of {sizes}, by {strategy}"),
         ("hard rows", share),
         ("short targets", f"{plan.skipped_targets:,} left out"),
+        *([("equal captions", f"{equal:,} rows left out")] if equal else []),
         ("digest", plan.digest),
     ]
 

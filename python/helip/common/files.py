@@ -25,6 +25,7 @@ from helip.common.errors import (
     CorruptError,
     Error,
     InvalidArgumentError,
+    MismatchError,
     StorageError,
     UnsupportedError,
 )
@@ -85,6 +86,15 @@ def open_there(opened: Callable[[str], T], path: str | os.PathLike[str], what: s
     except StorageError:
         if os.path.lexists(path):
             raise
+    except CorruptError:
+        # Of a folder of arrays; its manifest has no checksum of its own.
+        manifest = Path(path) / "manifest.json"
+        found = read_json(manifest) if manifest.is_file() else {}
+        if not str(found.get("format")).startswith("helip.") or "digest" not in found:
+            raise
+        raise MismatchError(
+            f"{os.fspath(path)!r} is a {found['format']}, not a {what}; give the path of one"
+        ) from None
     raise StorageError(
         errno.ENOENT, f"there is no {what} at {os.fspath(path)!r}: no such file or directory"
     )

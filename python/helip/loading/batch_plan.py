@@ -20,7 +20,7 @@ from helip.common.progress import ProgressBar
 from helip.loading.options import BatchOptions, PlanOptions
 from helip.loading.row_facts import HardRows, padded
 from helip.loading.sampling import table_sampler
-from helip.loading.text_columns import opened_rows
+from helip.loading.text_columns import TextColumns, opened_rows
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.soft_labels import SoftLabels
 from helip.store.data_identity import Identity, require_same_data
@@ -131,7 +131,7 @@ class BatchPlan:
         Args:
             path: the directory.
             data: a data set that the plan must be of, what `open_dataset` takes, or a dict of
-                columns of text, of which only the number of rows is compared.
+                columns of text.
 
         Raises:
             StorageError: no plan there. CorruptError: a file is cut short or missing.
@@ -149,7 +149,10 @@ class BatchPlan:
         return plan
 
     def require_data(self, data: Any) -> None:
-        """Raises MismatchError unless the plan is of this open data set."""
+        """Raises MismatchError unless the plan is of this open data set, or of these texts."""
+        if isinstance(data, TextColumns):
+            data.require(f"the plan {str(self.path)!r}", self.rows, self.options.get("texts"))
+            return
         require_same_data(
             f"the plan {str(self.path)!r}",
             Identity(self.rows, self.options["data_fingerprint"]), Identity.of(data),
@@ -159,14 +162,6 @@ class BatchPlan:
     def verify(self) -> None:
         """Reads every byte; CorruptError where a file differs from its checksum."""
         self._folder.verify()
-
-    def require_epoch(self, epoch: int) -> None:
-        """Raises InvalidArgumentError unless the plan has this epoch."""
-        if not 0 <= epoch < self.epochs:
-            raise InvalidArgumentError(
-                f"epoch {epoch} is not in {str(self.path)!r}, which has the epochs 0 .. "
-                f"{self.epochs - 1}; plan more with epochs=, or begin again with epoch 0"
-            )
 
     def batches_of(self, epoch: int) -> int:
         """How many batches an epoch has, of all ranks together."""
@@ -224,7 +219,8 @@ class BatchPlan:
     def counts(self) -> dict[str, Any]:
         """What the batches hold, over all epochs: ``batches``, ``rows``, ``smallest`` and
         ``largest`` batch, ``hard_rows`` (rows of a batch in the pool of another, each counted by
-        that other), ``rows_with_hard_rows`` and ``communities``."""
+        that other), ``rows_with_hard_rows``, ``communities`` and ``equal_targets`` (rows left out
+        by ``unique``, since a row with an equal caption is in their batch)."""
         epochs = self._folder.contents["epochs"]
         extremes = {"smallest": min, "largest": max}
         return {name: extremes.get(name, sum)(each[name] for each in epochs) for name in epochs[0]}
@@ -302,7 +298,11 @@ class BatchPlan:
         return self._held[1]
 
     def _opened(self, epoch: int) -> _Columns:
-        self.require_epoch(epoch)
+        if not 0 <= epoch < self.epochs:
+            raise InvalidArgumentError(
+                f"epoch {epoch} is not in {str(self.path)!r}, which has the epochs 0 .. "
+                f"{self.epochs - 1}; plan more with epochs=, or begin again with epoch 0"
+            )
         files = self._folder.contents["files"]
         return _Columns(
             **{
@@ -350,6 +350,7 @@ def _write_epoch(
 ) -> dict[str, Any]:
     """Writes the arrays of an epoch; counts of what they hold."""
     sampler.set_epoch(epoch)
+    sampler.reset_statistics()
     index_type = np.dtype(np.int32 if len(table) < 2**31 else np.int64)
     find = HardRows(table)
     starts, hard_starts, with_hard, communities, sizes = [0], [0], 0, 0, []
@@ -386,4 +387,5 @@ def _write_epoch(
     return {
         "batches": len(sizes), "rows": starts[-1], "smallest": min(sizes), "largest": max(sizes),
         "hard_rows": hard_starts[-1], "rows_with_hard_rows": with_hard, "communities": communities,
+        "equal_targets": int(sampler.statistics()["equal_targets"]),
     }  # fmt: skip

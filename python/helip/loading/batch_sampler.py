@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -73,8 +74,12 @@ class BatchSampler(Sampler[list[int]]):
     def __init__(self, call: SamplerCall) -> None:
         self._rank, self._world_size = distributed_place(call.rank, call.world_size)
         require(self._rank < self._world_size, "rank", self._rank,
-                f"below world_size = {self._world_size}")  # fmt: skip
+                f"below world_size = {self._world_size}; give world_size=")  # fmt: skip
         source: Any = call.source
+        if not isinstance(source, (HardPairs, BatchPlan, str, os.PathLike)):
+            raise InvalidArgumentError(
+                f"source is {type(source).__name__}, must be a HardPairs, a BatchPlan, or a path"
+            )
         if isinstance(source, (str, os.PathLike)) and _is_plan(source):
             source = BatchPlan.open(source)
         self._batches: _OfTable | _OfPlan
@@ -83,7 +88,7 @@ class BatchSampler(Sampler[list[int]]):
             self._batches = _OfPlan(source, self._rank, self._world_size)
         else:
             self._batches = _OfTable(source, call, self._rank, self._world_size)
-        self._batches.require_epoch(call.epoch)
+        self._batches.count(call.epoch)  # which refuses one that is not there
         self._epoch, self._start, self._given = call.epoch, 0, 0
 
     def __len__(self) -> int:
@@ -103,12 +108,13 @@ class BatchSampler(Sampler[list[int]]):
     def set_epoch(self, epoch: int) -> None:
         """Makes ``epoch`` the next one, from its start; nothing where it is under way already."""
         require(epoch >= 0, "epoch", epoch, "at least 0")
-        self._batches.require_epoch(epoch)
+        self._batches.count(epoch)
         if epoch != self._epoch or self._is_over():
             self._epoch, self._start, self._given = epoch, 0, 0
 
     def __iter__(self) -> Iterator[list[int]]:
         if self._is_over():
+            self._batches.count(self._epoch + 1)
             self._epoch, self._start = self._epoch + 1, 0
         epoch, start = self._epoch, self._start
         self._given = start
@@ -161,24 +167,27 @@ class BatchSampler(Sampler[list[int]]):
                 "state_dict() returned"
             ) from error
         own = self._identity()
-        if differ := [name for name in own if own[name] != options.get(name)]:
-            told = ", ".join(f"{name} {options.get(name)!r} there, {own[name]!r} here"
+        if differ := [name for name in own | options if own.get(name) != options.get(name)]:
+            told = ", ".join(f"{name} {options.get(name)!r} there, {own.get(name)!r} here"
                              for name in differ)  # fmt: skip
             raise MismatchError(
                 f"the state is of another BatchSampler ({told}); make it with the same source, "
                 "options and number of ranks, or begin an epoch anew with set_epoch()"
             )
         require(epoch >= 0, "epoch of the state", epoch, "at least 0")
-        self._batches.require_epoch(epoch)
         count = self._batches.count(epoch)
         require(0 <= given <= count, "batches of the state", given, f"in 0 .. {count}")
         self._epoch, self._start, self._given = epoch, given, given
+        if self._is_over() and epoch + 1 < self._batches.epochs:
+            self.set_epoch(epoch + 1)
 
     def _identity(self) -> dict[str, Any]:
         return {**self._batches.identity, "world_size": self._world_size}
 
 
 class _OfTable:
+    epochs = math.inf
+
     def __init__(self, source: Any, call: SamplerCall, rank: int, world_size: int) -> None:
         if call.batch_size is None:
             if not isinstance(source, HardPairs):
@@ -193,9 +202,6 @@ class _OfTable:
         self._hard_rows = HardRows(table)
         self._steps: dict[int, int] = {}  # of the epoch, by the first row of a batch
 
-    def require_epoch(self, epoch: int) -> None:
-        """There is any number of them."""
-
     def count(self, epoch: int) -> int:
         return int(self._sampler.batches_per_epoch)
 
@@ -204,10 +210,18 @@ class _OfTable:
 
     def rows(self, epoch: int, step: int) -> np.ndarray:
         self._sampler.set_epoch(epoch)
-        index: np.ndarray = self._sampler.batch(step)[0]
         if step == 0:
             self._steps.clear()
+            self._sampler.reset_statistics()
+        index: np.ndarray = self._sampler.batch(step)[0]
         self._steps[int(index[0])] = step
+        equal = int(self._sampler.statistics()["equal_targets"])
+        if equal and step + 1 == self.count(epoch):
+            _log.warning(
+                "batches: %d rows of epoch %d are left out, since a row with an equal caption is "
+                "in their batch; of columns of text give those alone that must differ",
+                equal, epoch,
+            )  # fmt: skip
         return index
 
     def hard_rows(self, epoch: int, index: np.ndarray) -> np.ndarray:
@@ -221,6 +235,7 @@ class _OfTable:
 class _OfPlan:
     def __init__(self, plan: BatchPlan, rank: int, world_size: int) -> None:
         self._plan, self._rank, self._world_size = plan, rank, world_size
+        self.epochs = plan.epochs
         self.identity = {"plan": plan.digest}
         if self.count(0) == 0:
             raise InvalidArgumentError(
@@ -233,9 +248,6 @@ class _OfPlan:
                 "plan with world_size=%d",
                 left_out, plan.batches_of(0), world_size, world_size,
             )  # fmt: skip
-
-    def require_epoch(self, epoch: int) -> None:
-        self._plan.require_epoch(epoch)
 
     def count(self, epoch: int) -> int:
         return self._plan.batches_of(epoch) // self._world_size

@@ -16,7 +16,7 @@ from helip.loading.options import BatchOptions
 from helip.loading.pair_source import table_of
 from helip.loading.readers.batch import PlannedBatch
 from helip.loading.strategy import STRATEGIES, hard_pairs_of, with_strategy
-from helip.loading.text_columns import opened_rows
+from helip.loading.text_columns import TextColumns, opened_rows
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
 
@@ -58,9 +58,13 @@ def table_sampler(
     """
     if data is not None:
         data = opened_rows(data)
-        table = table_of(data, pairs)
-    else:
+    table: Any
+    if data is None or isinstance(data, TextColumns):
         table = pairs._whole() if isinstance(pairs, HardPairs) else HardPairs.open(pairs)
+        if data is not None:
+            data.require("the table of hard pairs", len(table))
+    else:
+        table = table_of(data, pairs)
     assert isinstance(table, HardPairs)
     options = with_strategy(
         options, whole_table=True, rows=len(table), step_rows=options.batch_size * world_size
@@ -73,6 +77,8 @@ def table_sampler(
         "seed": seed,
         **sampler_identity(options),
     }
+    if isinstance(data, TextColumns) and options.unique == "caption":
+        identity["texts"] = data.digest
     return table, sampler, identity
 
 
@@ -81,7 +87,7 @@ def _groups(data: Any) -> tuple[np.ndarray, np.ndarray]:
     if data is None:
         raise InvalidArgumentError(
             "unique is 'caption', which needs all captions, and no data are given; give data=, the "
-            "data set that was mined, or leave unique out"
+            "data set that was mined or a dict of columns of text, or leave unique out"
         )
     if not hasattr(data, "caption_groups"):
         raise InvalidArgumentError(
@@ -89,6 +95,12 @@ def _groups(data: Any) -> tuple[np.ndarray, np.ndarray]:
             "Dataset; open it with open_dataset, or leave unique out"
         )
     offsets, groups = data.caption_groups()
+    if len(groups) == 0:
+        raise InvalidArgumentError(
+            "unique is 'caption', and no row of the data has a caption; name the column with "
+            "open_dataset(…, caption_column=), or give columns of text as a dict, such as "
+            "dataset[:]"
+        )
     pictures = data.image_groups()
     if pictures is None:
         return offsets, groups

@@ -140,9 +140,14 @@ def model_from_config(config: Mapping[str, Any]) -> TransformersClip:
 
 def clip_tokenizer(context_length: int, **options: Any) -> Any:
     """The tokenizer of CLIP, open_clip's ``SimpleTokenizer`` with these options. Reading its
-    vocabulary takes some tenth of a second, so that all share it."""
-    tokenizer = copy.copy(_byte_pairs(json.dumps(options, sort_keys=True)))
-    tokenizer.context_length = context_length
+    vocabulary takes some tenth of a second, so that all of the same options share it."""
+    if "bpe_path" in options:  # another vocabulary, in a file that may change
+        import open_clip
+
+        return open_clip.SimpleTokenizer(context_length=context_length, **options)
+    shared = _byte_pairs(json.dumps(options, sort_keys=True))
+    tokenizer = copy.copy(shared)
+    tokenizer.context_length, tokenizer.cache = context_length, dict(shared.cache)
     return tokenizer
 
 

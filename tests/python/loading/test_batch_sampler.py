@@ -79,6 +79,7 @@ def test_a_state_goes_on_where_it_was_taken(source):
     again.load_state_dict(sampler.state_dict(batches=2))  # those that were trained on
     assert list(again) == of_loader(0)[2:]
     again.load_state_dict(sampler.state_dict(batches=len(sampler)))
+    again.set_epoch(again.epoch)  # as Accelerate must be told
     assert list(again) == of_loader(1)
 
 
@@ -155,6 +156,12 @@ def test_bad_input_is_one_error_with_the_mend(plan, tmp_path):
     helip.BatchSampler(plan, 24, seed=3)
     with pytest.raises(InvalidArgumentError, match=r"rank is 2, must be below world_size = 2"):
         helip.BatchSampler(TABLE, 24, rank=2, world_size=2)
+    with pytest.raises(InvalidArgumentError, match=r"below world_size = 1; give world_size="):
+        helip.BatchSampler(TABLE, 24, rank=1)
+    with pytest.raises(InvalidArgumentError, match=r"source is int, must be a HardPairs, a Batch"):
+        helip.BatchSampler(3, 24)
+    with pytest.raises(MismatchError, match=r"is a helip.batch_plan, not a table of hard pairs"):
+        helip.plan_batches(plan.path, out=tmp_path / "other", batch_size=24)
     with pytest.raises(MismatchError, match="numbers of rows differ"):
         helip.BatchSampler(TABLE, 24, data=FakeData(ROWS - 1))
     with pytest.raises(MismatchError, match="numbers of rows differ"):
@@ -167,6 +174,11 @@ def test_bad_input_is_one_error_with_the_mend(plan, tmp_path):
         helip.BatchSampler(plan, epoch=2)
     with pytest.raises(InvalidArgumentError, match=r"has the epochs 0 \.\. 1; plan more"):
         helip.BatchSampler(plan).set_epoch(2)
+    over = helip.BatchSampler(plan, epoch=1)
+    list(over)
+    with pytest.raises(InvalidArgumentError, match=r"has the epochs 0 \.\. 1; plan more"):
+        list(over)
+    assert over.epoch == 1 and len(over) == 9
     with pytest.raises(StorageError, match=r"no table of hard pairs at '.*nowhere'"):
         helip.BatchSampler(tmp_path / "nowhere")
     with pytest.raises(

@@ -26,8 +26,8 @@ def pairs() -> helip.HardPairs:
     return helip.mine(image=FEATURES, text=FEATURES, k=8, progress=False)
 
 
-def expected(epochs: int = 2) -> list[list[int]]:
-    sampler = helip.BatchSampler(pairs(), SIZE)
+def expected(epochs: int = 2, **options) -> list[list[int]]:
+    sampler = helip.BatchSampler(pairs(), SIZE, **options)
     return [rows for _ in range(epochs) for rows in sampler]
 
 
@@ -74,12 +74,14 @@ def test_sentence_transformers(page, tmp_path):
 
     arguments = page("SentenceTransformerTrainingArguments")["arguments"]
     assert arguments.per_device_train_batch_size == SIZE
-    columns = {"query": words[::2], "document": words[1::2]}
+    # Every document answers two queries, and is in no batch twice.
+    columns = {"query": words[::2], "document": [words[row // 2 * 4 + 1] for row in range(ROWS)]}
     SentenceTransformerTrainer(
         model=model, args=arguments, train_dataset=Dataset.from_dict(columns),
         loss=Recording(model),
     ).train()  # fmt: skip
-    assert seen == expected()
+    assert seen == expected(data=columns, unique="caption") != expected()
+    assert list(tmp_path.glob("run/checkpoint-*"))
 
 
 def test_accelerate_shares_the_batches_out_itself():

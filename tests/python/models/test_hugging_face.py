@@ -128,10 +128,10 @@ def test_saving_and_opening_prints_nothing(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_tokenizers_of_clip_share_its_vocabulary_and_nothing_else():
+def test_tokenizers_of_clip_share_its_vocabulary_and_are_those_of_open_clip():
     first, second = clip_tokenizer(6), clip_tokenizer(9)
     other = clip_tokenizer(6, clean="whitespace")
-    assert first.encoder is second.encoder
+    assert first.encoder is second.encoder and first.cache is not second.cache
     texts = ["A  red square", "two cats"]
     for tokenizer, options in (
         (first, {"context_length": 6}),
