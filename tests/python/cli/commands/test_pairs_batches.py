@@ -50,3 +50,15 @@ def test_labels_are_written_shown_verified_and_planned_with(run, store, tmp_path
     assert run("batches", pairs, "--soft-labels", labels, "--out", plan)[0] == 0
     digest = helip.SoftLabels.open(labels).digest
     assert helip.BatchPlan.open(plan).options["soft_labels"] == digest
+
+
+def test_rows_that_equal_captions_leave_out_are_shown(run, tmp_path):
+    ids = np.roll(np.arange(60), 1)[:, None].astype(np.int32)
+    pairs = helip.HardPairs.from_arrays(ids, np.ones((60, 1), np.float32))
+    plan = helip.plan_batches(
+        pairs, out=tmp_path / "plan", batch_size=20, data={"text": ["x", "y", "z"] * 20},
+        unique="caption", progress=False,
+    )  # fmt: skip
+    left_out = 60 - len(plan.rows_of(0))
+    assert left_out > 40
+    assert f"{left_out} rows left out" in run("inspect", plan.path)[1]
