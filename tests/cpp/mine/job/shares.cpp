@@ -113,7 +113,8 @@ TEST_CASE("shares of clusters are the table of a single run", "[shares][partitio
   std::int64_t rows = 25000;
   bool all_pairs = false;
   std::int64_t steps = 2;  // at least
-  SECTION("clusters, and neighbours of neighbours") {}
+  std::vector<std::int64_t> counts{5};
+  SECTION("clusters, and neighbours of neighbours") { counts = {1, 5}; }
   SECTION("without codes that are kept") { options.keep_codes = false; }
   SECTION("of a group the best, on disk") {
     options.collapse = Collapse::image;
@@ -136,7 +137,7 @@ TEST_CASE("shares of clusters are the table of a single run", "[shares][partitio
       store_of(folder / "s", clustered_data(rows, 48, 32, DType::float32, 1, 400, 0.9));
   const HardPairs whole = mine(store, options, {}, folder / "whole");
   REQUIRE(report_of(whole)["partition"]["exact"].get<bool>() == all_pairs);
-  for (const std::int64_t count : {1, 5}) {
+  for (const std::int64_t count : counts) {
     INFO(count);
     const Mined mined =
         mined_in_shares(store, options, count, folder / ("p" + std::to_string(count) + ".shares"),
