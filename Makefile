@@ -67,7 +67,7 @@ coverage-cpp: $(VENV)/.dev
 	  --fail-under-line $(COVERAGE_CPP) build/coverage/cpp
 
 test-consumer: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/consumer -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest tests/consumer
 
 # Compiles the CUDA kernel where there is a compiler for it; it takes a GPU to run it.
 cuda: $(VENV)/.base
