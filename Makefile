@@ -36,8 +36,7 @@ test-python: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/python -m 'not alone and not slow' -n $(JOBS) --dist loadfile
 	$(BIN)/python -m pytest tests/python -m alone
 
-# What takes more than some five seconds each: several processes, whole demos, large tables by brute
-# force.
+# What takes some five seconds or more each: several processes, whole demos, brute force.
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/python -m 'slow and not alone' -n $(JOBS) --dist loadfile
 

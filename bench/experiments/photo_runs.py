@@ -94,11 +94,11 @@ def train(model: Model, seen: Scene, trial: Trial, seed: int) -> dict[str, float
         for group in optimizer.param_groups:
             group["lr"] = trial.lr * rate * group["share"]
         batch, beside = next(coming)
-        own_captions = None
         if trial.pool == "each caption":
-            own_captions, batch = seen.told[batch], seen.caption_data.picture_rows[batch]
+            captions, batch = seen.told[batch], seen.caption_data.picture_rows[batch]
+        else:
+            captions = seen.draw(seen.train[batch], rng)
         rows = seen.train[batch]
-        captions = seen.draw(rows, rng) if own_captions is None else own_captions
         views = rng.integers(0, photo_features.VIEWS, len(rows))
         texts = seen.texts[captions]
         if trial.phrases:

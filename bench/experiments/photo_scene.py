@@ -179,11 +179,8 @@ def mined_by_caption(scene: Scene, pool: str) -> HardPairs:
     best pair of their captions: "best captions"."""
     data = scene.caption_data
     image = normalize(scene.image[scene.train, 0].float(), dim=-1)[data.picture_rows]
-    k = (
-        ways.WINDOW["rank_max"] * int(np.bincount(data.picture_rows).max())
-        if pool == "best captions"
-        else K
-    )
+    most = int(np.bincount(data.picture_rows).max())  # captions of a photograph
+    k = ways.WINDOW["rank_max"] * most if pool == "best captions" else K
     found = helip.mine(
         image=image.numpy(), text=normalize(scene.texts[scene.told].float(), dim=-1).numpy(), k=k,
         method="exact", device="cpu", progress=False, threads=torch.get_num_threads(),

@@ -19,7 +19,7 @@ from helip.common.options import ProgressOptions, keywords
 from helip.common.progress import ProgressBar
 from helip.loading.options import BatchOptions, PlanOptions
 from helip.loading.row_facts import HardRows, padded
-from helip.loading.sampling import table_sampler
+from helip.loading.sampling import table_sampler, tell_of_equal
 from helip.loading.text_columns import TextColumns, opened_rows
 from helip.pairs.hard_pairs import HardPairs
 from helip.pairs.soft_labels import SoftLabels
@@ -382,10 +382,12 @@ def _write_epoch(
                 with_hard += int((counts > 0).sum())
                 sizes.append(len(index))
                 bar.update()
+    equal = int(sampler.statistics()["equal_targets"])
+    tell_of_equal(equal, epoch)
     for name, values in (("starts", starts), ("hard_starts", hard_starts)):
         np.save(folder / _file_of(epoch, name), np.array(values, dtype=np.int64))
     return {
         "batches": len(sizes), "rows": starts[-1], "smallest": min(sizes), "largest": max(sizes),
         "hard_rows": hard_starts[-1], "rows_with_hard_rows": with_hard, "communities": communities,
-        "equal_targets": int(sampler.statistics()["equal_targets"]),
+        "equal_targets": equal,
     }  # fmt: skip

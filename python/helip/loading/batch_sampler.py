@@ -21,7 +21,7 @@ from helip.common.options import Positive, Seed, Whole, method_keywords, require
 from helip.loading.batch_plan import FORMAT, BatchPlan
 from helip.loading.options import BatchOptions, PairOptions
 from helip.loading.row_facts import HardRows
-from helip.loading.sampling import distributed_place, table_sampler
+from helip.loading.sampling import distributed_place, table_sampler, tell_of_equal
 from helip.loading.text_columns import opened_rows
 from helip.pairs.hard_pairs import HardPairs
 
@@ -121,7 +121,7 @@ class BatchSampler(Sampler[list[int]]):
         for step in range(start, self._batches.count(epoch)):
             if epoch != self._epoch:  # set while this iteration was under way
                 return
-            rows = self._batches.rows(epoch, step)
+            rows = self._batches.rows(epoch, step, start)
             self._given = step + 1
             yield rows.tolist()
 
@@ -208,20 +208,15 @@ class _OfTable:
     def left_out(self, epoch: int) -> int:
         return 0
 
-    def rows(self, epoch: int, step: int) -> np.ndarray:
+    def rows(self, epoch: int, step: int, start: int) -> np.ndarray:
         self._sampler.set_epoch(epoch)
-        if step == 0:
+        if step == start:
             self._steps.clear()
             self._sampler.reset_statistics()
         index: np.ndarray = self._sampler.batch(step)[0]
         self._steps[int(index[0])] = step
-        equal = int(self._sampler.statistics()["equal_targets"])
-        if equal and step + 1 == self.count(epoch):
-            _log.warning(
-                "batches: %d rows of epoch %d are left out, since a row with an equal caption is "
-                "in their batch; of columns of text give those alone that must differ",
-                equal, epoch,
-            )  # fmt: skip
+        if step + 1 == self.count(epoch):
+            tell_of_equal(int(self._sampler.statistics()["equal_targets"]), epoch)
         return index
 
     def hard_rows(self, epoch: int, index: np.ndarray) -> np.ndarray:
@@ -255,7 +250,7 @@ class _OfPlan:
     def left_out(self, epoch: int) -> int:
         return self._plan.batches_of(epoch) % self._world_size
 
-    def rows(self, epoch: int, step: int) -> np.ndarray:
+    def rows(self, epoch: int, step: int, _start: int) -> np.ndarray:
         return self._plan.batch_rows(epoch, step * self._world_size + self._rank)
 
     def hard_rows(self, epoch: int, index: np.ndarray) -> np.ndarray:

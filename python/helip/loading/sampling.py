@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from helip.loading.strategy import STRATEGIES, hard_pairs_of, with_strategy
 from helip.loading.text_columns import TextColumns, opened_rows
 from helip.pairs.growing_pairs import GrowingPairs
 from helip.pairs.hard_pairs import HardPairs
+
+_log = logging.getLogger(__name__)
 
 
 def make_sampler(
@@ -106,6 +109,16 @@ def _groups(data: Any) -> tuple[np.ndarray, np.ndarray]:
         return offsets, groups
     # Beside those of captions, which are hashes: numbers from 1 on are as good as any others.
     return offsets + np.arange(len(offsets)), np.insert(groups, offsets[:-1], pictures)
+
+
+def tell_of_equal(left_out: int, epoch: int) -> None:
+    """Logs how many rows ``unique`` left out of batches, where it left out any."""
+    if left_out:
+        _log.warning(
+            "batches: %d rows of epoch %d are left out, since a row with an equal caption is in "
+            "their batch; of columns of text give those alone that must differ",
+            left_out, epoch,
+        )  # fmt: skip
 
 
 def sampler_identity(options: BatchOptions) -> dict[str, Any]:

@@ -17,11 +17,8 @@ from helip.pairs.matching import opened_data
 class TextColumns:
     """Name → texts, one of each column for every row; what a plan or a sampler asks of its data.
 
-    ``fingerprint`` is "", which differs from nothing: tables do not know texts of which arrays
-    were made.
+    A table does not know of which texts it was made, so that only numbers of rows are compared.
     """
-
-    fingerprint = ""
 
     def __init__(self, columns: Mapping[str, Sequence[str]]) -> None:
         for name, texts in columns.items():
@@ -74,8 +71,9 @@ class TextColumns:
 
 def opened_rows(data: Any) -> Any:
     """Columns of text for a mapping of them, else the data set, opened where it is a source."""
-    columns = data.values() if isinstance(data, Mapping) else ()
-    if isinstance(data, Mapping) and not any(hasattr(each, "column_names") for each in columns):
+    if isinstance(data, Mapping) and not any(
+        hasattr(each, "column_names") for each in data.values()
+    ):
         return TextColumns(data)
     try:
         return opened_data(data)

@@ -62,3 +62,8 @@ def test_rows_that_equal_captions_leave_out_are_shown(run, tmp_path):
     left_out = 60 - len(plan.rows_of(0))
     assert left_out > 40
     assert f"{left_out} rows left out" in run("inspect", plan.path)[1]
+
+
+def test_a_table_that_is_not_there_is_named(run, tmp_path):
+    code, _, err = run("batches", tmp_path / "nowhere", "--batch-size", 4, "--out", tmp_path / "p")
+    assert code == 1 and err.startswith("helip: there is no table of hard pairs at ")
