@@ -53,7 +53,7 @@ coverage-python: $(VENV)/.dev
 COVERAGE_CPP ?= 90
 coverage-cpp: $(VENV)/.dev
 	scripts/system-packages
-	$(BIN)/cmake -S . -B build/coverage/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	$(BIN)/cmake -S . -B build/coverage/cpp -G Ninja -DCMAKE_MAKE_PROGRAM="$(abspath $(BIN))/ninja" \
 	  -DHELIP_TORCH=OFF -DHELIP_CUDA=OFF -DHELIP_BUILD_TESTS=ON -DCMAKE_UNITY_BUILD=ON \
 	  -DCMAKE_CXX_FLAGS_RELEASE='-O1 -g1 --coverage -fprofile-update=atomic' >/dev/null
 	$(BIN)/cmake --build build/coverage/cpp
@@ -71,7 +71,7 @@ test-consumer: $(VENV)/.dev
 # Compiles the CUDA kernel where there is a compiler for it; it takes a GPU to run it.
 cuda: $(VENV)/.base
 	@if command -v "$${CUDACXX:-nvcc}" >/dev/null; then \
-	  $(BIN)/cmake -S cpp/cuda -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  $(BIN)/cmake -S cpp/cuda -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM="$(abspath $(BIN))/ninja" \
 	    -DHELIP_CUDA=ON -DHELIP_WERROR=ON -DCMAKE_CUDA_ARCHITECTURES=90 && \
 	  $(BIN)/cmake --build build/cuda; \
 	else \
@@ -114,16 +114,16 @@ campaign: fault-tests
 # Takes out one safeguard of the core after the other: a test must fail each time.
 mutations: $(VENV)/.tools
 	scripts/system-packages
-	PATH=$(abspath $(BIN)):$$PATH $(BIN)/python tests/mutations/run.py build/mutations --jobs $(JOBS)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/mutations/run.py build/mutations --jobs $(JOBS)
 
 # Builds of the core with clang's sanitizers: memory and undefined behaviour (with libFuzzer's
 # counters, for `make fuzz`), and data races. LibTorch is left out: it is not built so.
 CLANGXX ?= clang++-19
 sanitizer_build = scripts/system-packages $(CLANGXX) && $(BIN)/cmake -S . -B build/$(1) -G Ninja \
-  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_CXX_COMPILER=$(CLANGXX) -DHELIP_TORCH=OFF \
+  -DCMAKE_MAKE_PROGRAM="$(abspath $(BIN))/ninja" -DCMAKE_CXX_COMPILER=$(CLANGXX) -DHELIP_TORCH=OFF \
   -DHELIP_CUDA=OFF -DHELIP_WERROR=ON -DHELIP_SANITIZE=$(2) -DHELIP_BUILD_TESTS=ON \
-  -DHELIP_BUILD_PYTHON=ON -DPython_EXECUTABLE=$(abspath $(BIN))/python \
-  -DCMAKE_PREFIX_PATH=$$($(BIN)/python -m pybind11 --cmakedir) \
+  -DHELIP_BUILD_PYTHON=ON -DPython_EXECUTABLE="$(abspath $(BIN))/python" \
+  -DCMAKE_PREFIX_PATH="$$($(BIN)/python -m pybind11 --cmakedir)" \
   -DCMAKE_UNITY_BUILD=ON -DCMAKE_CXX_FLAGS_RELEASE='-O1 -g1' $(3) >/dev/null && \
   $(BIN)/cmake --build build/$(1)
 
