@@ -35,7 +35,10 @@ def draw(dice: Dice) -> Job:
     ranges = ((0.5, 2, 40), (0.9, 256, 500), (0.98, 500, 1500), (1.0, 2048, 3500))
     count = dice.of(1, 2, 3, 3, 4, 8)
     store, method = dice.chance(0.4), dice.mostly("exact", "partition", "sample", odds=0.2)
-    updates = [[dice.of(0, 1, 3, 30), dice.of(0, 1, 3)] for _ in range(dice.whole(1, 3))]
+    # Rows added and deleted: from 64 on an update takes codes.
+    updates = [
+        [dice.of(0, 1, 3, 30, 70, 150), dice.mostly(0, 1, 3, 70)] for _ in range(dice.whole(1, 3))
+    ]
     return {
         "seed": dice.whole(0, 2**31),
         "rows": dice.whole(*next(each[1:] for each in ranges if size < each[0])),
