@@ -53,6 +53,11 @@ class Inputs:
         return self.matrices[0].rows or self.matrices[1].rows
 
     @property
+    def deleted(self) -> int:
+        """Rows of the store that were deleted; 0 of bare arrays."""
+        return 0 if self.store is None else len(self.store.deleted)
+
+    @property
     def dimensions(self) -> int:
         """Of the matrices that are used, in all."""
         return sum(view.cols for view in self.channels or self.matrices)

@@ -122,8 +122,9 @@ def plan(call: PlanCall) -> Plan:
     options = core_options(call, call)
     if (staged := _in_stages(call)) is not None:
         return staged
-    estimate = planned(inputs_of_call(call), options)
-    device = choose_device(call.device, call, deleted=0)
+    inputs = inputs_of_call(call)
+    device = choose_device(call.device, call, rows=inputs.rows, deleted=inputs.deleted)
+    estimate = planned(inputs, options)
     if device != "cpu" and estimate["method"] == "exact":
         estimate["reason"] += f"; on {device}, where the time was not measured beforehand"
     estimate["filters"] = json.loads(estimate["filters"])

@@ -15,12 +15,11 @@ from helip.common.progress import Follower, OnProgress, ProgressBar
 from helip.mining.call import MineJob
 from helip.mining.engines.checkpoints import checkpoint_folder, has_checkpoint
 from helip.mining.engines.parts import begun_parts
-from helip.mining.engines.threads import Threads
 from helip.mining.inputs import Inputs
 from helip.mining.options import MineOptions, ScoreRules
 from helip.pairs.hard_pairs import HardPairs
 
-# Where one GPU stays exact: the dense cost of 20 million pairs is minutes on a current one.
+# Rows up to which auto takes a GPU, whose time grows with their square.
 _EXACT_ROWS = 20_000_000
 
 
@@ -35,11 +34,11 @@ class Gpu:
             return False
         if path and (has_checkpoint(path) or begun_parts(path)):
             return False
-        return choose_device("auto", call, deleted=_deleted(job), stacklevel=7) != "cpu"
+        return _chosen(job, stacklevel=8) != "cpu"
 
     def accepts(self, job: MineJob) -> Error | None:
         call = job.call
-        if (reason := _refusal(call.device, call, deleted=_deleted(job))) is not None:
+        if (reason := _refusal(call.device, call, deleted=job.inputs.deleted)) is not None:
             return reason
         if call.parts not in (None, 1):
             return UnsupportedError(
@@ -55,23 +54,24 @@ class Gpu:
 
     def run(self, job: MineJob) -> HardPairs:
         call = job.call
-        device = choose_device(call.device, call, deleted=_deleted(job), stacklevel=7)
-        if job.rows > _EXACT_ROWS:
-            return Threads().run(job)
         return mine_on_torch_device(
-            job.inputs, call, device=device, out=job.path, progress=call.progress,
-            on_progress=call.on_progress,
+            job.inputs, call, device=_chosen(job, stacklevel=8), out=job.path,
+            progress=call.progress, on_progress=call.on_progress,
         )  # fmt: skip
 
 
-def _deleted(job: MineJob) -> int:
-    return 0 if job.store is None else len(job.store.deleted)
+def _chosen(job: MineJob, *, stacklevel: int) -> str:
+    call, deleted = job.call, job.inputs.deleted
+    return choose_device(call.device, call, rows=job.rows, deleted=deleted, stacklevel=stacklevel)
 
 
-def choose_device(device: str, options: MineOptions, *, deleted: int, stacklevel: int = 5) -> str:
-    """``cpu``, or the name of GPUs; ``deleted`` rows of the store.
+def choose_device(
+    device: str, options: MineOptions, *, rows: int, deleted: int, stacklevel: int = 5
+) -> str:
+    """``cpu``, or the name of GPUs; ``deleted`` of the ``rows``.
 
-    ``auto`` is a GPU only where `prove_gpu` has passed. RuntimeWarning where it has not.
+    ``auto`` is a GPU only up to 20 million rows and where `prove_gpu` has passed. RuntimeWarning
+    where it has not.
 
     Raises:
         InvalidArgumentError: no name of a device. UnsupportedError: no such device, or an option
@@ -80,7 +80,7 @@ def choose_device(device: str, options: MineOptions, *, deleted: int, stacklevel
     if device == "cpu":
         return device
     if device == "auto":
-        if _of_the_host(options, deleted) or not may_have_gpu():
+        if rows > _EXACT_ROWS or _of_the_host(options, deleted) or not may_have_gpu():
             return "cpu"
         import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import types
 import warnings
@@ -11,8 +12,9 @@ import pytest
 import torch
 
 import helip
-from helip.common.errors import Error
-from helip.mining.engines.gpu import choose_device
+from helip.common.errors import Error, UnsupportedError
+from helip.mining.engines import gpu as engine
+from helip.mining.engines.gpu import choose_device, mine_on_torch_device
 from helip.mining.gpu import proof
 from helip.mining.gpu.candidate_pools import CandidatePools
 from helip.mining.options import MineOptions
@@ -41,7 +43,7 @@ def small(monkeypatch):
 
 
 def choose(device: str) -> str:
-    return choose_device(device, MineOptions(), deleted=0)
+    return choose_device(device, MineOptions(), rows=1000, deleted=0)
 
 
 def test_every_kernel_and_format_is_compared(small):
@@ -88,6 +90,36 @@ def test_the_warning_names_the_line_that_mines(gpu):
 def test_a_gpu_that_is_named_is_taken_with_a_warning(gpu):
     with pytest.warns(RuntimeWarning, match="'cuda' of this machine is unproven"):
         assert choose("cuda") == "cuda"
+
+
+def test_mining_and_its_plan_take_the_same_device(gpu, cache, tmp_path, monkeypatch):
+    """A named GPU also beyond the rows up to which auto takes one; none where rows were deleted."""
+    cache.parent.mkdir()
+    cache.write_text(json.dumps({"mining": [proof._kind(torch.device("cuda", 0))]}))
+    monkeypatch.setattr(engine, "_EXACT_ROWS", 10)
+    mined_on = []
+
+    def on_cpu(*args, device, **options):
+        mined_on.append(device)
+        return mine_on_torch_device(*args, device="cpu", **options)
+
+    monkeypatch.setattr(engine, "mine_on_torch_device", on_cpu)
+    rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    for device, expected in (("cuda", ["cuda"]), ("auto", []), ("cpu", [])):
+        for method in ("auto", "exact"):
+            call = {"image": rows, "text": rows, "k": 2, "device": device, "method": method}
+            mined_on.clear()
+            helip.mine(**call, progress=False)
+            assert mined_on == expected
+            assert helip.plan(**call).device == (expected or ["cpu"])[0]
+
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=4, text_dim=4) as writer:
+        writer.append([str(row) for row in range(8)], rows[:8], rows[:8])
+        writer.delete([3])
+    assert helip.plan(tmp_path / "s", k=2).device == "cpu"
+    for call in (helip.plan, functools.partial(helip.mine, progress=False)):
+        with pytest.raises(UnsupportedError, match="the store has 1 deleted rows, which only the"):
+            call(tmp_path / "s", k=2, device="cuda")
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"mining": "x"}'])
