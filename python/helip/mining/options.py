@@ -206,15 +206,21 @@ class CodesOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobOptions(MachineOptions, EngineOptions, CodesOptions):
+class PartsOptions(Options):
+    """How a job is committed."""
+
+    parts: Positive | None = None
+    """exact, sample: commit the job in so many ranges of targets, in OUT.parts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(PartsOptions, MachineOptions, EngineOptions, CodesOptions):
     """How a job is run: apart from what auto chooses and whether partition goes in stages, not a
     byte of the table depends on it.
     """
 
     checkpoint: Annotated[float, Ge(0), INFINITE] = 60.0
     """partition: seconds of work between saves in OUT.checkpoint; inf for none."""
-    parts: Positive | None = None
-    """exact, sample: commit the job in so many ranges of targets, in OUT.parts."""
 
 
 @dataclass(frozen=True, kw_only=True)

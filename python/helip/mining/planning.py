@@ -12,12 +12,14 @@ from helip.common.options import keywords
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import url_of
 from helip.mining.engines.gpu import choose_device
+from helip.mining.engines.parts import usual_parts, why_not_parts
 from helip.mining.engines.stages import (
     NEEDS_STORE,
     goes_in_stages,
     why_not_device,
     why_not_method,
 )
+from helip.mining.engines.stages import why_not_parts as parts_of_stages
 from helip.mining.inputs import (
     InputOptions,
     checked_store,
@@ -31,6 +33,7 @@ from helip.mining.options import (
     EngineOptions,
     MachineOptions,
     MineOptions,
+    PartsOptions,
 )
 from helip.mining.recall import sample_size
 from helip.mining.stages.job import cut_of, unit_memory, why_not_channels
@@ -65,6 +68,9 @@ class Plan:
     scratch_bytes: int  # on disk while it runs, where ``memory`` is too small
     pairs: int  # ordered pairs that it decides on
     bands: int  # blocks of targets kept in memory one after another
+    # In which a job of a store is committed to ``out``; None: by engine ray, which has as many as
+    # suit its cluster.
+    parts: int | None = 1
     stages: dict[str, int] = field(default_factory=dict)  # units of each, in their order
     download_bytes: int = 0  # in stages: what a machine reads of a store at a URL
 
@@ -78,6 +84,7 @@ class Plan:
             ("disk", bytes_words(self.disk_bytes)),
             ("scratch", f"{bytes_words(self.scratch_bytes)} on disk while it runs"),
             ("pairs", f"{self.pairs:,}"),
+            *([("parts", f"{self.parts:,}, one after another")] if (self.parts or 1) > 1 else []),
             *(
                 (f"stage {name}", f"{units:,} unit{'s' * (units != 1)}")
                 for name, units in self.stages.items()
@@ -92,7 +99,9 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanCall(MineOptions, ClusterOptions, EngineOptions, MachineOptions, InputOptions):
+class PlanCall(
+    MineOptions, ClusterOptions, EngineOptions, PartsOptions, MachineOptions, InputOptions
+):
     """What `plan` is asked."""
 
 
@@ -100,7 +109,9 @@ class PlanCall(MineOptions, ClusterOptions, EngineOptions, MachineOptions, Input
 def plan(call: PlanCall) -> Plan:
     """What :func:`mine` would do with these options, and what it would cost, without doing it.
 
-    The time is extrapolated from a tenth of a second of the real work on this machine.
+    The time is extrapolated from a tenth of a second of the real work on this machine. It is that
+    of a job in ``parts``, which take up to twice as long: as many as asked for, or as :func:`mine`
+    of a store with ``out`` commits a job that would take more than an hour.
 
     Where :func:`mine` would go in stages (``method="partition"`` with ``cluster_rows``, or by
     ``engine`` local or ray), ``Plan.stages`` has the units of each, and nothing is measured. Of a
@@ -119,16 +130,28 @@ def plan(call: PlanCall) -> Plan:
         >>> plan.disk_bytes // 1_000_000  # of the table, in MB
         1
     """
-    options = core_options(call, call)
     if (staged := _in_stages(call)) is not None:
         return staged
     inputs = inputs_of_call(call)
-    device = choose_device(call.device, call, rows=inputs.rows, deleted=inputs.deleted)
-    estimate = planned(inputs, options)
+    device = choose_device(
+        call.device, call, rows=inputs.rows, deleted=inputs.deleted, parts=call.parts
+    )
+    of_store = inputs.store is not None
+    if reason := why_not_parts(call.parts, method=call.method, of_store=of_store):
+        raise reason
+    estimate = planned(inputs, core_options(call, call, parts=call.parts or 1))
+    parts = call.parts
+    if parts is None and call.engine != "ray":
+        rows = inputs.rows if of_store and device == "cpu" else 0
+        parts = usual_parts(call.method, rows, lambda: estimate)
+        if parts > 1:
+            estimate = planned(inputs, core_options(call, call, parts=parts))
+    if (parts or 1) > 1:  # which lie there until the table does
+        estimate["scratch_bytes"] += estimate["disk_bytes"]
     if device != "cpu" and estimate["method"] == "exact":
         estimate["reason"] += f"; on {device}, where the time was not measured beforehand"
     estimate["filters"] = json.loads(estimate["filters"])
-    return Plan(device=device, **estimate)
+    return Plan(device=device, parts=parts, **estimate)
 
 
 def _in_stages(call: PlanCall) -> Plan | None:
@@ -147,7 +170,9 @@ def _in_stages(call: PlanCall) -> Plan | None:
         return None
     if store is None:
         raise InvalidArgumentError(NEEDS_STORE)
-    for reason in (why_not_channels(call), why_not_device(call.device)):
+    for reason in (
+        why_not_channels(call), parts_of_stages(call.parts), why_not_device(call.device),
+    ):  # fmt: skip
         if reason is not None:
             raise reason
     return _stages_planned(call, store)

@@ -11,6 +11,9 @@ import pytest
 
 import helip
 from helip.common.errors import InvalidArgumentError, UnsupportedError
+from helip.mining.engines import parts as mine_parts
+from helip.mining.engines import threads
+from helip.mining.engines.threads import mine_by_core
 
 
 def matrix(rows: int, dim: int) -> np.ndarray:
@@ -108,3 +111,57 @@ def test_rows_that_fit_one_cluster_are_planned_without_stages() -> None:
     arrays = {"image": matrix(300, 8), "text": matrix(300, 6)}
     plan = helip.plan(**arrays, method="partition", engine="local", device="cpu")
     assert not plan.stages and plan.seconds is not None
+
+
+def test_a_plan_has_the_parts_that_mining_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(tmp_path / "s")
+    options: dict[str, Any] = {"k": 5, "device": "cpu"}
+    mined_in: list[int] = []
+
+    def in_parts(job: Any, parts: int) -> Any:
+        mined_in.append(parts)
+        return mine_by_core(job, parts)
+
+    monkeypatch.setattr(threads, "mine_by_core", in_parts)
+    for name, seconds in (("short", 3600.0), ("long", 0.0)):
+        # Nothing takes an hour here: what counts as long is what takes any time.
+        monkeypatch.setattr(mine_parts, "_WHOLE_ROWS", 100)
+        monkeypatch.setattr(mine_parts, "_WHOLE_SECONDS", seconds)
+        monkeypatch.setattr(mine_parts, "_PART_SECONDS", 1e-9)
+        monkeypatch.setattr(mine_parts, "_MOST_PARTS", 6)
+        for parts, expected in ((None, 6 if seconds == 0 else 1), (4, 4), (1, 1)):
+            plan = helip.plan(store, **options, parts=parts)
+            out = tmp_path / f"{name}-{parts}"
+            helip.mine(store, **options, parts=parts, out=out, progress=False)
+            assert plan.parts == mined_in.pop() == expected
+            assert plan.method == "exact" and plan.bands == expected
+            assert ("parts" in str(plan)) == (expected > 1)
+        arrays = {"image": matrix(300, 8), "text": matrix(300, 6)}
+        assert helip.plan(**arrays, **options).parts == 1
+        assert helip.plan(store, method="hnsw", **options).parts == 1
+
+
+def test_a_job_in_parts_is_exact_and_has_the_pools_of_one_part_in_memory(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "s", rows=5000)
+    whole, parts = (helip.plan(store, k=100, device="cpu", parts=n) for n in (1, 8))
+    assert parts.memory_bytes < whole.memory_bytes and parts.pairs == whole.pairs
+    assert parts.scratch_bytes == whole.scratch_bytes + parts.disk_bytes
+    assert parts.method == "exact" and parts.reason == "parts are mined exactly"
+
+
+def test_parts_that_mining_refuses_are_not_planned(tmp_path: Path) -> None:
+    store, arrays = store_of(tmp_path / "s"), {"image": matrix(300, 8), "text": matrix(300, 6)}
+    for call, kind in (
+        ({"store": store, "method": "hnsw"}, UnsupportedError),
+        ({"store": store, **STAGED}, UnsupportedError),
+        ({"store": store, "device": "cuda"}, UnsupportedError),
+        (arrays, InvalidArgumentError),
+    ):
+        options: dict[str, Any] = {"k": 5, "parts": 3, **call}
+        with pytest.raises(kind) as planned:
+            helip.plan(**options)
+        with pytest.raises(kind) as mined:
+            helip.mine(**options, out=tmp_path / "p", progress=False)
+        assert str(planned.value) == str(mined.value)

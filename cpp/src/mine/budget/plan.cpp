@@ -158,8 +158,12 @@ class Planner {
   MinePlan exact() const {
     MinePlan plan = base(MiningMethod::exact, rows_ * std::max<std::int64_t>(0, rows_ - 1));
     const std::int64_t left = use_memory(plan);
-    const BandSize size = band_size(rows_, options_, rows_, left);
-    plan.bands = size.bands;
+    BandSize size = band_size(rows_, options_, rows_, left);
+    // A part is mined for itself: pairs of two are looked at twice.
+    const std::int64_t parts =
+        std::clamp<std::int64_t>(options_.parts, 1, std::max<std::int64_t>(rows_, 1));
+    size.targets = std::min(size.targets, (rows_ + parts - 1) / parts);
+    plan.bands = std::max(size.bands, parts);
     plan.memory_bytes += pool_bytes(size.targets);
     double computed = 0.0;
     for (std::int64_t first = 0; first < rows_; first += size.targets) {
@@ -288,7 +292,7 @@ class Planner {
 }  // namespace
 
 Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team) {
-  const bool automatic = options.method == MiningMethod::automatic;
+  const bool automatic = options.method == MiningMethod::automatic && options.parts == 1;
   const Rates rates = measure_rates(corpus);
   const auto filters_for = [&](MiningMethod method) {
     MineOptions own = options;
@@ -301,6 +305,10 @@ Planned make_plan(const Corpus& corpus, const MineOptions& options, Team& team) 
   exact.plan = Planner(corpus, exact.filters, options, rates).exact();
   if (options.method == MiningMethod::exact) {
     exact.plan.reason = "asked for";
+    return exact;
+  }
+  if (options.method == MiningMethod::automatic && !automatic) {
+    exact.plan.reason = "parts are mined exactly";
     return exact;
   }
   if (automatic && corpus.size() <= kExactRows) {

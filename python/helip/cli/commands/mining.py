@@ -25,6 +25,7 @@ from helip.mining.options import (
     KeepOptions,
     MachineOptions,
     MineOptions,
+    PartsOptions,
     StageOptions,
 )
 
@@ -36,7 +37,7 @@ Text = Annotated[Path | None, text("Those of texts, likewise; row i of both is a
 Table = Annotated[Path, text("The table to write.")]
 
 
-_PLAN = (MineOptions, ClusterOptions, EngineOptions, MachineOptions)
+_PLAN = (MineOptions, ClusterOptions, EngineOptions, PartsOptions, MachineOptions)
 
 _RARE = (
     "candidates", "refresh", "keep_stages", "signed", "codes", "keep_codes",
@@ -73,7 +74,7 @@ def plan(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the first plan has told them
         alternatives = [
-            planned(method=other, candidates=None, device="cpu")
+            planned(method=other, candidates=None, parts=None, device="cpu")
             for other in (others if options["method"] == "auto" else [])
         ]
     proceed = None if store is None else line_of("mine", store=store, out="PAIRS", **options)
@@ -88,6 +89,11 @@ def plan(
         *([("download", f"{bytes_words(download)} of the store")] if download else []),
         *([("units", ", ".join(f"{n:,} {name}" for name, n in stages.items()))] * bool(stages)),
         ("pairs", f"{result['pairs']:,}"),
+        *(
+            [("parts", f"{parts:,}, one after another")]
+            if (parts := result["parts"] or 1) > 1
+            else []
+        ),
         *([] if result["method"] in ("exact", "partition") else [("updates", _NO_UPDATES)]),
         *filter_rows(result["filters"] if result["method"] != "hnsw" else {}),
         *((f"or {other['method']}", cost_words(other)) for other in alternatives),

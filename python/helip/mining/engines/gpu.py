@@ -30,7 +30,7 @@ class Gpu:
         call, path = job.call, job.path
         if call.device != "auto":
             return call.device != "cpu"
-        if call.parts is not None or call.codes is not None or not may_have_gpu():
+        if call.codes is not None or not may_have_gpu():
             return False
         if path and (has_checkpoint(path) or begun_parts(path)):
             return False
@@ -38,12 +38,8 @@ class Gpu:
 
     def accepts(self, job: MineJob) -> Error | None:
         call = job.call
-        if (reason := _refusal(call.device, call, deleted=job.inputs.deleted)) is not None:
+        if reason := _refusal(call.device, call, deleted=job.inputs.deleted, parts=call.parts):
             return reason
-        if call.parts not in (None, 1):
-            return UnsupportedError(
-                f"parts is {call.parts}, which only the CPU knows; use device='cpu'"
-            )
         if call.codes is not None:
             return UnsupportedError(
                 f"codes is {os.fspath(call.codes)!r}, which only the CPU knows; use device='cpu', "
@@ -61,14 +57,23 @@ class Gpu:
 
 
 def _chosen(job: MineJob, *, stacklevel: int) -> str:
-    call, deleted = job.call, job.inputs.deleted
-    return choose_device(call.device, call, rows=job.rows, deleted=deleted, stacklevel=stacklevel)
+    call = job.call
+    return choose_device(
+        call.device, call, rows=job.rows, deleted=job.inputs.deleted, parts=call.parts,
+        stacklevel=stacklevel,
+    )  # fmt: skip
 
 
 def choose_device(
-    device: str, options: MineOptions, *, rows: int, deleted: int, stacklevel: int = 5
+    device: str,
+    options: MineOptions,
+    *,
+    rows: int,
+    deleted: int,
+    parts: int | None = None,
+    stacklevel: int = 5,
 ) -> str:
-    """``cpu``, or the name of GPUs; ``deleted`` of the ``rows``.
+    """``cpu``, or the name of GPUs; ``deleted`` of the ``rows``, ``parts`` that are asked for.
 
     ``auto`` is a GPU only up to 20 million rows and where `prove_gpu` has passed. RuntimeWarning
     where it has not.
@@ -80,13 +85,15 @@ def choose_device(
     if device == "cpu":
         return device
     if device == "auto":
-        if rows > _EXACT_ROWS or _of_the_host(options, deleted) or not may_have_gpu():
+        if parts is not None or rows > _EXACT_ROWS or _of_the_host(options, deleted):
+            return "cpu"
+        if not may_have_gpu():
             return "cpu"
         import torch
 
         found = torch.cuda.is_available()
         return "cuda" if found and _proven("cuda", "mining on the CPU; ", stacklevel) else "cpu"
-    if (reason := _refusal(device, options, deleted=deleted)) is not None:
+    if reason := _refusal(device, options, deleted=deleted, parts=parts):
         raise reason
     _proven(device, "", stacklevel)
     return device
@@ -105,7 +112,7 @@ def _of_the_host(options: MineOptions, deleted: int) -> str:
     return f"the store has {deleted:,} deleted rows" if deleted else ""
 
 
-def _refusal(device: str, options: MineOptions, *, deleted: int) -> Error | None:
+def _refusal(device: str, options: MineOptions, *, deleted: int, parts: int | None) -> Error | None:
     """Why GPUs that are named cannot take a call."""
     if device == "auto":
         return None
@@ -113,7 +120,10 @@ def _refusal(device: str, options: MineOptions, *, deleted: int) -> Error | None
         return InvalidArgumentError(
             f'device is {device!r}; use "cpu", "cuda", "cuda:0,cuda:1", "cuda:all" or "auto"'
         )
-    if of_the_host := _of_the_host(options, deleted):
+    of_the_host = _of_the_host(options, deleted)
+    if parts not in (None, 1):
+        of_the_host = f"parts is {parts}"
+    if of_the_host:
         return UnsupportedError(f'{of_the_host}, which only the CPU knows; use device="cpu"')
     import torch
 

@@ -268,6 +268,23 @@ def is_done(part: Path) -> bool:
     return os.path.exists(part / "manifest.json")  # False where the path itself is bad
 
 
+def why_not_parts(parts: int | None, *, method: str, of_store: bool) -> Error | None:
+    """Why a job cannot be committed in parts; as the core says it."""
+    if parts in (None, 1):
+        return None
+    if not of_store:
+        return InvalidArgumentError(
+            f"parts is {parts}; bare arrays have no fingerprint by which parts could be told "
+            "apart, so mine a store, or use parts = 1"
+        )
+    if method not in METHODS:
+        return UnsupportedError(
+            f"method is '{method}', which works on all rows at once; parts are there for 'exact' "
+            "and 'sample'"
+        )
+    return None
+
+
 def agreed_parts(parts: int | None, *, out: str, method: str) -> int | None:
     """The number of parts that is asked for or was begun with; None where nobody has said it."""
     if out and (parts or 1) > 1 and has_checkpoint(out):
@@ -300,7 +317,14 @@ def number_of_parts(
     """
     if agreed := agreed_parts(parts, out=out, method=method):
         return agreed
-    if not out or rows <= _WHOLE_ROWS or method not in METHODS or has_checkpoint(out):
+    if not out or has_checkpoint(out):
+        return 1
+    return usual_parts(method, rows, estimate)
+
+
+def usual_parts(method: str, rows: int, estimate: Callable[[], dict[str, Any]]) -> int:
+    """How many parts a job of a store is committed in where nobody has said it."""
+    if rows <= _WHOLE_ROWS or method not in METHODS:
         return 1
     plan = estimate()
     if plan["method"] not in METHODS or plan["seconds"] < _WHOLE_SECONDS:

@@ -67,12 +67,7 @@ class Stages:
             )
         if (reason := why_not_channels(call)) is not None:
             return reason
-        if call.parts is not None:
-            return UnsupportedError(
-                f"parts is {call.parts}, of methods exact and sample; stages have units of their "
-                "own"
-            )
-        return why_not_codes(call.codes) or why_not_device(call.device)
+        return why_not_parts(call.parts) or why_not_codes(call.codes) or why_not_device(call.device)
 
     def run(self, job: MineJob) -> HardPairs:
         from helip.mining.stages.running import run_job
@@ -112,6 +107,15 @@ def why_not_method(call: Any) -> Error | None:
                 f"'partition'; use that, or drop {name}="
             )
     return None
+
+
+def why_not_parts(parts: int | None) -> Error | None:
+    """Stages are no parts."""
+    if parts is None:
+        return None
+    return UnsupportedError(
+        f"parts is {parts}, of methods exact and sample; stages have units of their own"
+    )
 
 
 def why_not_codes(codes: str | os.PathLike[str] | None) -> Error | None:

@@ -65,6 +65,19 @@ TEST_CASE("less memory makes more bands, never fewer bytes in all", "[plan]") {
   REQUIRE(banded.memory_bytes < whole.memory_bytes);
 }
 
+TEST_CASE("a plan in parts is exact, with the pools of one part in memory", "[plan]") {
+  const Data data = clustered_data(3000, 32, 24);
+  MineOptions options = exact_options(10);
+  options.method = MiningMethod::automatic;
+  const MinePlan whole = plan(data.image.view(), data.text.view(), options);
+  options.parts = 7;
+  const MinePlan parts = plan(data.image.view(), data.text.view(), options);
+  REQUIRE(parts.method == MiningMethod::exact);
+  REQUIRE(parts.bands == 7);
+  REQUIRE(parts.memory_bytes < whole.memory_bytes);
+  REQUIRE(parts.pairs == whole.pairs);
+}
+
 TEST_CASE("a plan stops where its callback says so", "[plan]") {
   const Data data = clustered_data(3000, 32, 24);
   expect_error(ErrorCode::cancelled, "'plan'", [&] {

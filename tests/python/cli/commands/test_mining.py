@@ -113,6 +113,14 @@ def test_a_plan_of_stages_says_how_to_mine_in_them(run: Run, tmp_path: Path) -> 
     assert planned["alternatives"] == []
 
 
+def test_a_plan_says_the_parts_and_how_to_mine_in_them(run: Run, store: Path) -> None:
+    code, out, err = run("plan", store, "-k", 5, "--device", "cpu", "--parts", 3)
+    assert code == 0 and "3, one after another" in out and "or hnsw" in out
+    assert "--parts 3" in err
+    code, _, err = run("plan", store, "--method", "hnsw", "--parts", 3, "--device", "cpu")
+    assert code == 1 and "which works on all rows at once" in err
+
+
 def test_a_plan_takes_files_as_well(run: Run, files: tuple[Path, Path]) -> None:
     code, out, err = run("plan", "--image", files[0], "--text", files[1], "--json")
     assert code == 0, err
