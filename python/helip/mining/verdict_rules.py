@@ -9,6 +9,7 @@ starts small and grows while a pool that was full has lost too many.
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,7 @@ def refuse_other_verdicts(table: HardPairs, exclusions: Exclusions) -> None:
 def remove_longer(out: str) -> None:
     """Remove longer pools that a job left which was killed once its table was there."""
     place = Path(_longer(out, 0))
-    for folder in place.parent.glob(f"{place.name.removesuffix('0')}*"):
+    for folder in place.parent.glob(f"{glob.escape(place.name.removesuffix('0'))}*"):
         discard_directory(folder)
 
 

@@ -103,6 +103,17 @@ def test_a_file_of_verdicts_is_obeyed_and_a_table_answers_for_its_own_alone(
         mined.join(plain, progress=False)
 
 
+def test_another_jobs_longer_pools_stay_whatever_the_name_of_a_table(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s")
+    options: dict[str, Any] = {"k": 3, "verdicts": excluded(), "device": "cpu", "progress": False}
+    own, other = tmp_path / "pairs[1].longer-7", tmp_path / "pairs1.longer-7"
+    helip.mine(store, out=tmp_path / "pairs[1]", **options)
+    for folder in (own, other):
+        folder.mkdir()
+    helip.mine(store, out=tmp_path / "pairs[1]", **options)  # it is there
+    assert (own.exists(), other.exists()) == (False, True)
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s")
     with helip.EmbeddingStore.create(tmp_path / "o", image_dim=8, text_dim=6) as writer:
