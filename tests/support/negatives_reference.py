@@ -42,8 +42,9 @@ def mine_negatives_plainly(
         similar = cosines(matrix, right[name])
         verdict[(similar > limits[name]) & (verdict == 0)] = 1 + DROPS.index(f"{name}_duplicate")
         product *= similar if signed else np.maximum(similar, 0)
-    for query, own in enumerate(positives or []):
-        known = np.array(sorted(set(own)))
+    equal = equal_queries(queries)
+    for query in range(0 if positives is None else count):
+        known = np.array(sorted({row for other in equal[query] for row in positives[other]}))
         scores = product[query, known[embedded[known]]]
         if relative_margin is not None and len(scores):
             close = product[query] > scores.min() * (1.0 - relative_margin)
@@ -85,6 +86,12 @@ def mine_negatives_plainly(
         ids[query, : len(kept)] = kept
         scores[query, : len(kept)] = product[query, kept]
     return Mined(ids, scores, counts, drops)
+
+
+def equal_queries(queries: dict[str, np.ndarray]) -> list[list[int]]:
+    """Of each query those that are equal up to rounding, itself too; of zeros itself alone."""
+    alike = np.all([cosines(rows, rows) > 0.99999 for rows in queries.values()], axis=0)
+    return [sorted({query, *np.flatnonzero(row).tolist()}) for query, row in enumerate(alike)]
 
 
 def check_negatives(

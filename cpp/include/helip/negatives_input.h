@@ -28,6 +28,7 @@ struct Positives {
 struct NegativesInput {
   MatrixView query_image, query_text;    // of modality both: rows of both are one query
   MatrixView corpus_image, corpus_text;  // likewise
+  // Of each query. Equal ones, whose cosines are above 0.99999, are mined with those of all.
   Positives positives;
   // Keeps out what scores more than (1 - relative_margin) times the least score of the query's
   // positives, 0 .. 1 (sentence-transformers calls it so; NV-Retriever, arXiv 2407.15831, has 0.05

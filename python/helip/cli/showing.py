@@ -55,6 +55,8 @@ def pairs_shown(pairs: Any, path: str) -> dict[str, Any]:
         rows.insert(3, (pairs.options["score"], ", ".join(named) + ", with weights"))
     if "corpus_rows" in stats:
         rows.insert(1, ("corpus", f"{stats['corpus_rows']:,} rows"))
+    if equal := stats.get("equal_queries"):
+        rows.insert(2, ("equal queries", f"{equal:,}, which share their positives"))
     if found := dict(stats.get("score_quantiles") or ()):
         words = f"median {found[0.5]:.3f}, 1 % {found[0.01]:.3f}, 99 % {found[0.99]:.3f}"
         rows.append(("score", words))

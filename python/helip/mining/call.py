@@ -30,7 +30,7 @@ class MineCall(MineOptions, StageOptions, JobOptions, InputOptions, ProgressOpti
     positives: Any = None
     """Of queries: the rows of corpus that belong to each, left out with their near duplicates.
     [Q] or [Q, p] row numbers (-1 for none), a list of rows for each, a mapping of keys, or a file
-    with the columns query-id, corpus-id and score."""
+    with the columns query-id, corpus-id and score. Equal queries share theirs."""
     relative_margin: Share | None = None
     """Of queries: leave out what scores more than (1 - relative_margin) times their least positive
     score; 0.05 is usual."""

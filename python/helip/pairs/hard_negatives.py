@@ -79,7 +79,7 @@ class HardNegatives(HardPairs):
 
     def stats(self) -> dict[str, Any]:
         """``targets`` (the queries), ``corpus_rows, k, pairs, outliers, short_targets`` and what
-        mining reported.
+        mining reported, such as ``equal_queries``, which share their positives.
 
         ``drops`` counts, over all queries, what would be among the best k + skip but for a rule:
         ``positive``, ``image_duplicate`` and ``text_duplicate`` of the query itself, ``margin``

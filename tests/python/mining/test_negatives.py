@@ -10,7 +10,12 @@ import pytest
 
 import helip
 from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
-from support.negatives_reference import check_negatives, mine_negatives_plainly, whole_rows
+from support.negatives_reference import (
+    check_negatives,
+    equal_queries,
+    mine_negatives_plainly,
+    whole_rows,
+)
 
 Sides = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
@@ -71,6 +76,47 @@ def test_each_query_has_the_best_rows_that_do_not_belong_to_it(
             *sides, **{name: value for name, value in options.items() if name != "memory"}
         )
         check_negatives(mined(sides, **options), wanted)
+
+
+@pytest.mark.parametrize("modality", ["both", "text"])
+def test_equal_queries_share_their_positives(tmp_path: Path, modality: str) -> None:
+    sides = sides_of(200, 3000, image=20, text=33)
+    for rows in sides[0].values():
+        rows[120:180] = rows[:60]
+        rows[190:] = rows[:10] * (1 + 1e-6 * np.random.default_rng(1).normal(size=rows[:10].shape))
+    # Each has a row of its own, which another that is equal would have among its first.
+    each = [0] * 120 + [1] * 60 + [2] * 20
+    positives = [own[n : n + 1] for own, n in zip(close_positives(sides, 3), each, strict=True)]
+    if modality == "text":
+        sides = ({"text": sides[0]["text"]}, {"text": sides[1]["text"]})
+    equal = [group for group in equal_queries(sides[0]) if len(group) > 1]
+    options: dict[str, Any] = {"k": 10, "positives": positives, "relative_margin": 0.02}
+    found = mined(sides, **options)
+    check_negatives(found, mine_negatives_plainly(*sides, **options))
+    assert found.report["equal_queries"] == found.stats()["equal_queries"] == len(equal) > 100
+    for group in equal:
+        theirs = {row for query in group for row in positives[query]}
+        assert not any(theirs & set(found[query].ids.tolist()) for query in group)
+    # What they were mined with is what was given.
+    texts = ([f"q{row}" for row in range(200)], [f"c{row}" for row in range(3000)])
+    data = found.to_dataset(*texts, positives)
+    assert set(zip(data["anchor"], data["positive"], strict=True)) <= {
+        (f"q{query}", f"c{own[0]}") for query, own in enumerate(positives)
+    }
+    if modality == "both":
+        stores = stores_of(sides, tmp_path)
+        parts = helip.mine(**stores, **options, out=tmp_path / "n", parts=3, progress=False)
+        np.testing.assert_array_equal(parts.ids, found.ids)
+        assert parts.report["equal_queries"] == len(equal)
+    assert "equal_queries" not in mined(sides, k=3).report
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_query_that_is_not_finite_is_named(value: float) -> None:
+    sides = sides_of(20, 300, text=12)
+    sides[0]["text"][7, 3] = value
+    with pytest.raises(InvalidArgumentError, match=r"query text.* row 7"):
+        mined(sides, k=3, positives=[[0]] * 20)
 
 
 def test_parts_give_the_table_of_one_run(tmp_path: Path) -> None:

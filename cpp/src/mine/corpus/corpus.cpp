@@ -1,6 +1,10 @@
 #include "mine/corpus/corpus.h"
 
+#include <array>
 #include <cmath>
+#include <numeric>
+#include <string>
+#include <unordered_map>
 #include <utility>
 
 #include "base/counter_random.h"
@@ -21,6 +25,99 @@ constexpr Names kCorpusNames{"corpus image", "corpus text"};
 std::int64_t rows_of(const Matrices& matrices, const Rules& rules) {
   if (!rules.channels.empty()) return matrices.channels.front().rows;
   return rules.use_image ? matrices.image.rows : matrices.text.rows;
+}
+
+// Queries are equal up to rounding: an encoder gives one text other last bits in another batch.
+constexpr double kEqualCosine = 0.99999;
+constexpr std::size_t kProjections = 4;
+constexpr double kCell = 0.02;  // of a projection, whose standard deviation is 1
+
+// Unit rows of a query in the modalities that count.
+class QueryRow {
+ public:
+  QueryRow(const NegativesInput& given, const Rules& rules) {
+    if (rules.use_image) views_.push_back(&given.query_image);
+    if (rules.use_text) views_.push_back(&given.query_text);
+    values_.resize(views_.size());
+  }
+
+  // False for a row of zeros in one of them, which was not embedded.
+  bool read(std::int64_t query) {
+    for (std::size_t side = 0; side < views_.size(); ++side) {
+      std::vector<double>& values = values_[side];
+      values.resize(static_cast<std::size_t>(views_[side]->cols));
+      read_row(*views_[side], query, values.data());
+      double most = 0.0;
+      for (const double value : values) most = std::max(most, std::abs(value));
+      if (most == 0.0) return false;
+      double squares = 0.0;
+      for (double& value : values) {
+        value /= most;
+        squares += value * value;
+      }
+      if (!std::isfinite(squares)) return false;  // measuring names the row
+      for (double& value : values) value /= std::sqrt(squares);
+    }
+    return true;
+  }
+
+  bool equals(const QueryRow& other) const {
+    for (std::size_t side = 0; side < values_.size(); ++side) {
+      const std::vector<double>&own = values_[side], &theirs = other.values_[side];
+      if (std::inner_product(own.begin(), own.end(), theirs.begin(), 0.0) < kEqualCosine) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  // Of cells of random projections: those of equal rows differ in both of two `grids` hardly ever.
+  std::uint64_t hash(int grid) const {
+    std::uint64_t found = static_cast<std::uint64_t>(grid);
+    for (const std::vector<double>& values : values_) {
+      std::array<double, kProjections> sums{};
+      for (std::size_t j = 0; j < values.size(); ++j) {
+        const std::uint64_t signs = random::mix64(j + 1);
+        for (std::size_t p = 0; p < kProjections; ++p) {
+          sums[p] += (signs >> p & 1) != 0 ? values[j] : -values[j];
+        }
+      }
+      for (const double sum : sums) {
+        const auto cell = static_cast<std::int64_t>(std::floor(sum / kCell + 0.5 * grid));
+        found = random::mix64(found * 31 + static_cast<std::uint64_t>(cell));
+      }
+    }
+    return found;
+  }
+
+ private:
+  std::vector<const MatrixView*> views_;
+  std::vector<std::vector<double>> values_;
+};
+
+// Of each query a number that equal ones share, from 0 on in the order of the first of each.
+std::vector<std::uint32_t> equal_rows(const NegativesInput& given, const Rules& rules,
+                                      std::int64_t queries) {
+  std::vector<std::uint32_t> found(static_cast<std::size_t>(queries));
+  std::vector<std::int64_t> firsts;  // of each number
+  std::unordered_map<std::uint64_t, std::uint32_t> known;
+  QueryRow row(given, rules), other(given, rules);
+  for (std::int64_t query = 0; query < queries; ++query) {
+    const auto next = static_cast<std::uint32_t>(firsts.size());
+    std::uint32_t number = next;
+    if (row.read(query)) {
+      const std::array keys{row.hash(0), row.hash(1)};
+      for (const std::uint64_t key : keys) {
+        const auto place = known.find(key);
+        if (place == known.end() || number != next) continue;
+        if (other.read(firsts[place->second]) && row.equals(other)) number = place->second;
+      }
+      for (const std::uint64_t key : keys) known.try_emplace(key, number);
+    }
+    if (number == next) firsts.push_back(query);
+    found[static_cast<std::size_t>(query)] = number;
+  }
+  return found;
 }
 
 }  // namespace
@@ -54,16 +151,26 @@ Corpus::Corpus(const Matrices& matrices, const Rules& rules, const Kernel& kerne
     text_ = add(&Names::text, matrices.text, &NegativesInput::query_text, rules_.text_max,
                 Verdict::text_duplicate);
   }
-  if (queries != nullptr) add_positives(queries->positives);
+  if (queries != nullptr) add_positives(*queries);
 }
 
-void Corpus::add_positives(const Positives& given) {
-  if (given.begins.empty()) return;
+void Corpus::add_positives(const NegativesInput& given) {
+  const Positives& known = given.positives;
+  if (known.begins.empty()) return;
+  positive_lists_ = equal_rows(given, rules_, queries_);
+  std::vector<std::vector<std::uint32_t>> members;
+  for (std::size_t query = 0; query < positive_lists_.size(); ++query) {
+    if (positive_lists_[query] == members.size()) members.emplace_back();
+    members[positive_lists_[query]].push_back(static_cast<std::uint32_t>(query));
+  }
   positive_begins_.push_back(0);
-  for (std::size_t query = 0; query + 1 < given.begins.size(); ++query) {
-    for (std::int64_t i = given.begins[query]; i < given.begins[query + 1]; ++i) {
-      positives_.push_back(
-          static_cast<std::uint32_t>(queries_ + given.rows[static_cast<std::size_t>(i)]));
+  for (const std::vector<std::uint32_t>& equal : members) {
+    if (equal.size() > 1) equal_queries_ += static_cast<std::int64_t>(equal.size());
+    for (const std::uint32_t query : equal) {
+      for (std::int64_t i = known.begins[query]; i < known.begins[query + 1]; ++i) {
+        positives_.push_back(
+            static_cast<std::uint32_t>(queries_ + known.rows[static_cast<std::size_t>(i)]));
+      }
     }
     const auto own = positives_.begin() + static_cast<std::ptrdiff_t>(positive_begins_.back());
     std::sort(own, positives_.end());

@@ -119,13 +119,15 @@ class Corpus {
   std::int64_t candidates() const noexcept { return candidate_rows() - (queries_ > 0 ? 0 : 1); }
   bool is_candidate(std::int64_t row) const noexcept { return row >= queries_; }
   bool has_positives() const noexcept { return !positives_.empty(); }
-  // Of a query, ascending rows of this corpus.
+  // Of a query and all that are equal to it, ascending rows of this corpus.
   std::span<const std::uint32_t> positives_of(std::int64_t query) const noexcept {
-    if (positive_begins_.empty()) return {};
-    const std::size_t begin = positive_begins_[static_cast<std::size_t>(query)];
-    return std::span(positives_)
-        .subspan(begin, positive_begins_[static_cast<std::size_t>(query) + 1] - begin);
+    if (positive_lists_.empty()) return {};
+    const std::size_t list = positive_lists_[static_cast<std::size_t>(query)];
+    const std::size_t begin = positive_begins_[list];
+    return std::span(positives_).subspan(begin, positive_begins_[list + 1] - begin);
   }
+  // Queries that share their positives with an equal one.
+  std::int64_t equal_queries() const noexcept { return equal_queries_; }
   // A candidate of this query that scores more is too close, see NegativesInput::relative_margin.
   // Known once measured.
   double most(std::int64_t query) const noexcept {
@@ -158,7 +160,7 @@ class Corpus {
     return channel < 0 ? nullptr : &channels_[static_cast<std::size_t>(channel)].rows;
   }
   void add_channels(const std::vector<MatrixView>& matrices);
-  void add_positives(const Positives& given);
+  void add_positives(const NegativesInput& given);
   static std::int64_t dimensions_of(const Rows* rows) noexcept {
     return rows == nullptr ? 0 : rows->dimensions();
   }
@@ -169,9 +171,11 @@ class Corpus {
   const std::int64_t queries_;
   std::vector<Channel> channels_;
   double total_weight_ = 0.0;
-  int image_ = -1, text_ = -1;                // channels
-  std::vector<std::size_t> positive_begins_;  // [queries + 1], empty: there are none
+  int image_ = -1, text_ = -1;                 // channels
+  std::vector<std::uint32_t> positive_lists_;  // of each query, empty: there are none
+  std::vector<std::size_t> positive_begins_;   // of each list, and the end
   std::vector<std::uint32_t> positives_;
+  std::int64_t equal_queries_ = 0;
   const std::optional<double> relative_margin_;
   std::vector<double> most_;  // [queries], empty: no margin
 };

@@ -106,6 +106,7 @@ std::string report_json(const MethodReport& report, const FilterPlan* filters,
   if (corpus.queries() > 0) {
     json["drops"]["positive"] = kept_out(Verdict::positive);
     json["drops"]["positive_duplicate"] = kept_out(Verdict::positive_duplicate);
+    if (corpus.has_positives()) json["equal_queries"] = corpus.equal_queries();
   }
   if (filters != nullptr) json["filters"] = filters_json(*filters, options);
   if (report.has_recall && targets.last - targets.first == corpus.targets()) {

@@ -99,6 +99,37 @@ TEST_CASE("hard negatives are those of a plain search", "[negatives]") {
   }
 }
 
+TEST_CASE("equal queries share their positives, whatever the dtype", "[negatives]") {
+  const DType dtype = GENERATE(DType::float32, DType::bfloat16, DType::int8);
+  const auto all = clustered_values(4 + kRows, 24, 20, 0.7, 1);
+  // Queries 0 and 2 are equal; 1 and 3 are zeros, which are equal to nothing.
+  std::vector<double> queries(4 * 24, 0.0);
+  for (std::size_t j = 0; j < 24; ++j) queries[j] = queries[2 * 24 + j] = all[j];
+  const Matrix query_text(queries, 4, 24, dtype);
+  const Matrix corpus_text({all.begin() + 4 * 24, all.end()}, kRows, 24, dtype);
+  NegativesInput input;
+  input.query_text = query_text.view();
+  input.corpus_text = corpus_text.view();
+  MineOptions options = exact_options(5);
+  options.modality = Modality::text;
+  const auto ids = [&](std::int64_t query) {
+    const HardNegatives found = mine_negatives(input, options);
+    const auto* row = static_cast<const std::int32_t*>(found.ids().row(query));
+    return std::vector<std::int32_t>(row, row + 5);
+  };
+  const std::vector<std::int32_t> best = ids(0);
+  const std::vector<std::int64_t> begins{0, 1, 2, 3, 4};
+  const std::vector<std::int64_t> positives{best[0], best[1], best[2], best[3]};
+  input.positives = {begins, positives};
+  for (const std::int64_t query : {0, 2}) {
+    const std::vector<std::int32_t> mined = ids(query);
+    REQUIRE(std::count(mined.begin(), mined.end(), best[0]) == 0);
+    REQUIRE(std::count(mined.begin(), mined.end(), best[2]) == 0);
+  }
+  const HardNegatives found = mine_negatives(input, options);
+  REQUIRE(found.origin().report_json.find("\"equal_queries\":2") != std::string::npos);
+}
+
 TEST_CASE("positives that are not there are refused before anything is mined", "[negatives]") {
   const Sample sample(DType::float32, DType::float32);
   NegativesInput input = sample.input();
