@@ -40,8 +40,17 @@ def index_shown(index: Any, scanned: int | None = None) -> dict[str, Any]:
     return {"facts": {**facts, "contents": index.has_contents}, "rows": rows}
 
 
-def pairs_shown(pairs: Any, path: str) -> dict[str, Any]:
-    """What a table, or a part of one, holds, as `Done` shows it."""
+def memory_words(own: int, mapped: int, of_unit: bool = False) -> str:
+    """What ``--memory`` bounds, and what comes on top."""
+    words = bytes_words(own) + " of a unit" * of_unit
+    return f"{words}, and {bytes_words(mapped)} of mapped files, which the system can drop"
+
+
+def pairs_shown(pairs: Any, path: str, memory: tuple[int, int] | None = None) -> dict[str, Any]:
+    """What a table, or a part of one, holds, as `Done` shows it.
+
+    ``memory``: bytes that mining took at most, of its own and of mapped files.
+    """
     from helip.mining.report_words import drop_words, stage_words, update_words
     from helip.reporting.statistics import pool_rows
 
@@ -74,6 +83,9 @@ def pairs_shown(pairs: Any, path: str) -> dict[str, Any]:
     recall = stats.get("recall")
     if isinstance(recall, dict):
         rows.append(("recall", ", ".join(f"{n} {figure(v)}" for n, v in recall.items())))
+    if memory is not None:
+        facts["memory"] = dict(zip(("own_bytes", "mapped_bytes"), memory, strict=True))
+        rows.append(("memory", memory_words(*memory)))
     return {"facts": facts, "rows": rows}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import sys
+import threading
 from pathlib import Path
 
 from helip.common.quantities import parse_bytes
@@ -78,6 +80,48 @@ def memory_bound(memory: int | str | None) -> int:
     from helip import _core
 
     return parse_bytes(memory) or max(_core.usable_memory() // 4, 1)
+
+
+class PeakMemory:
+    """The most memory that the process took while this lasted, beyond what it had before; looked at
+    ten times a second. Both are None where the system does not tell."""
+
+    own: int | None = None
+    """Bytes of its own."""
+    mapped: int | None = None
+    """Bytes of pages of mapped files, which the system can drop."""
+
+    def __enter__(self) -> PeakMemory:
+        self._before = _resident()
+        self._ended = threading.Event()
+        self._watch = threading.Thread(target=self._look, name="helip-memory", daemon=True)
+        if self._before is not None:
+            self.own = self.mapped = 0
+            self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._before is not None:
+            self._watch.join()
+
+    def _look(self) -> None:
+        ended = False
+        while not ended:
+            ended = self._ended.wait(0.1)
+            if (now := _resident()) is not None and self._before is not None:
+                self.own = max(self.own or 0, now[0] - self._before[0])
+                self.mapped = max(self.mapped or 0, now[1] - self._before[1])
+
+
+def _resident() -> tuple[int, int] | None:
+    """Bytes of memory that this process has of its own, and of mapped files."""
+    try:
+        text = Path("/proc/self/status").read_text(encoding="utf-8")
+        found = dict(re.findall(r"^(RssAnon|RssFile):\s*(\d+) kB$", text, re.MULTILINE))
+        return 1024 * int(found["RssAnon"]), 1024 * int(found["RssFile"])
+    except (OSError, KeyError):
+        return None
 
 
 def processor_name() -> str:

@@ -85,7 +85,7 @@ class MineOptions(ScoreRules):
     seed: Seed = 0
     """sample, hnsw, partition: of what they draw."""
     recall: Share = 0.95
-    """hnsw, partition: the lower 95 % limit of the measured recall@k must reach it."""
+    """hnsw, partition: the lower 95 % limit of recall@k must reach it."""
     channels: tuple[str, ...] | None = None
     """Names of the matrices whose cosines make the score, in place of modality; in the shell repeat
     it for each, weights and maxima likewise."""
@@ -158,7 +158,8 @@ class HostOptions(ThreadOptions):
     """What of the host a job may take."""
 
     memory: int | str | None = None
-    """Bound of buffers in bytes or as "4GB"; None: a quarter of what the process may use."""
+    """Bound of buffers in bytes or as "4GB", not of mapped pages of input and codes, which the
+    system can drop; None: a quarter of what the process may use."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from helip.common.errors import InvalidArgumentError
 from helip.common.machine import usable_processors
 from helip.common.options import keywords
@@ -22,6 +24,7 @@ from helip.mining.engines.stages import (
 from helip.mining.engines.stages import why_not_parts as parts_of_stages
 from helip.mining.inputs import (
     InputOptions,
+    Inputs,
     checked_store,
     core_options,
     inputs_of_call,
@@ -40,7 +43,9 @@ from helip.mining.stages.job import cut_of, unit_memory, why_not_channels
 from helip.mining.stages.steps import FIRST, Step
 from helip.store.embedding_store import EmbeddingStore
 
-_ELEMENT = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}  # bytes
+_ELEMENT = {  # bytes
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int32": 4, "int64": 8,
+}  # fmt: skip
 _SCALE = 4  # bytes of a row of int8, beside it
 _CODE_BYTES = 2.4  # of codes in memory, a dimension of a row
 
@@ -63,7 +68,7 @@ class Plan:
     filters: dict[str, Any]
     device: str
     seconds: float | None  # None where nothing was measured
-    memory_bytes: int  # buffers beyond the input
+    memory_bytes: int  # buffers, which ``memory`` bounds
     disk_bytes: int  # the saved table, in stages with the pools of its sample
     scratch_bytes: int  # on disk while it runs, where ``memory`` is too small
     pairs: int  # ordered pairs that it decides on
@@ -71,6 +76,9 @@ class Plan:
     # In which a job of a store is committed to ``out``; None: by engine ray, which has as many as
     # suit its cluster.
     parts: int | None = 1
+    # Of files whose pages are mapped, input and scratch, beside ``memory_bytes``: as much as there
+    # is room for, since the system can drop them.
+    mapped_bytes: int = 0
     stages: dict[str, int] = field(default_factory=dict)  # units of each, in their order
     download_bytes: int = 0  # in stages: what a machine reads of a store at a URL
 
@@ -80,7 +88,11 @@ class Plan:
             ("method", f"{self.method} ({self.reason})"),
             ("device", self.device),
             ("time", "not measured" if self.seconds is None else duration_words(self.seconds)),
-            ("memory", bytes_words(self.memory_bytes)),
+            (
+                "memory",
+                f"{bytes_words(self.memory_bytes)}, and {bytes_words(self.mapped_bytes)} of "
+                "mapped files",
+            ),
             ("disk", bytes_words(self.disk_bytes)),
             ("scratch", f"{bytes_words(self.scratch_bytes)} on disk while it runs"),
             ("pairs", f"{self.pairs:,}"),
@@ -146,12 +158,23 @@ def plan(call: PlanCall) -> Plan:
         parts = usual_parts(call.method, rows, lambda: estimate)
         if parts > 1:
             estimate = planned(inputs, core_options(call, call, parts=parts))
+    mapped = _input_bytes(call, inputs) + estimate["scratch_bytes"]
     if (parts or 1) > 1:  # which lie there until the table does
         estimate["scratch_bytes"] += estimate["disk_bytes"]
     if device != "cpu" and estimate["method"] == "exact":
         estimate["reason"] += f"; on {device}, where the time was not measured beforehand"
     estimate["filters"] = json.loads(estimate["filters"])
-    return Plan(device=device, parts=parts, **estimate)
+    return Plan(device=device, parts=parts, mapped_bytes=mapped, **estimate)
+
+
+def _input_bytes(call: PlanCall, inputs: Inputs) -> int:
+    """Of rows that are read from files."""
+    files = inputs.store is not None
+    views = list(inputs.channels if files else ())
+    for name, view, array in zip(("image", "text"), inputs.matrices, inputs.arrays, strict=True):
+        if not inputs.channels and name in call.modalities:
+            views += [view] * (files or isinstance(array, np.memmap))
+    return sum(view.rows * view.cols * _ELEMENT[view.dtype] for view in views)
 
 
 def _in_stages(call: PlanCall) -> Plan | None:
@@ -202,6 +225,7 @@ def _stages_planned(call: PlanCall, store: EmbeddingStore) -> Plan:
             min(memory, cluster * (each + 12 * kept + codes)),  # of solve
         )),
         disk_bytes=rows * (8 * call.k + 4) + 12 * targets * (kept + 1),
+        mapped_bytes=rows * each,
         scratch_bytes=(
             4 * cut.clusters * dimensions
             + cut.ranges * targets * (12 * kept + 4)  # of certify

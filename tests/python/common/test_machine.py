@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from helip.common.machine import core_threads, usable_processors, use_threads
+from helip.common.machine import PeakMemory, core_threads, usable_processors, use_threads
 
 
 def test_there_is_one_processor_at_least_and_no_more_than_the_machine_has() -> None:
@@ -23,6 +25,23 @@ def test_a_process_that_is_bound_to_one_processor_has_one() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "1\n", done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the system does not tell")
+def test_memory_of_its_own_and_of_mapped_files_are_told_apart(tmp_path: Path) -> None:
+    size = 64 << 20
+    np.zeros(size, np.uint8).tofile(tmp_path / "f")
+    with PeakMemory() as memory:
+        own = np.ones(size, np.uint8)
+    assert memory.own is not None and memory.mapped is not None
+    assert memory.own > 0.9 * size > 0.1 * size > memory.mapped
+    del own
+    with PeakMemory() as memory:
+        assert np.memmap(tmp_path / "f", np.uint8, "r").sum(dtype=np.int64) == 0
+        mapped = np.memmap(tmp_path / "f", np.uint8, "r")
+        assert not mapped.any()
+    assert memory.mapped is not None and memory.own is not None
+    assert memory.mapped > 0.9 * size > 0.5 * size > memory.own
 
 
 def _program(text: str, **environment: str) -> str:

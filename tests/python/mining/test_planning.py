@@ -165,3 +165,21 @@ def test_parts_that_mining_refuses_are_not_planned(tmp_path: Path) -> None:
         with pytest.raises(kind) as mined:
             helip.mine(**options, out=tmp_path / "p", progress=False)
         assert str(planned.value) == str(mined.value)
+
+
+def test_mapped_files_come_on_top_of_the_memory_that_is_bounded(tmp_path: Path) -> None:
+    store, rows = store_of(tmp_path / "s", rows=5000), 5000
+    options: dict[str, Any] = {"k": 5, "device": "cpu"}
+    plan = helip.plan(store, **options)
+    assert plan.mapped_bytes == rows * (8 + 6) * 2 and plan.scratch_bytes == 0
+    assert "of mapped files" in str(plan)
+    assert helip.plan(store, modality="text", **options).mapped_bytes == rows * 6 * 2
+    small = helip.plan(store, memory=1, **options)  # codes go to a file
+    assert small.scratch_bytes > 0
+    assert small.mapped_bytes == rows * (8 + 6) * 2 + small.scratch_bytes
+    arrays = {name: matrix(rows, dim) for name, dim in (("image", 8), ("text", 6))}
+    assert helip.plan(**arrays, **options).mapped_bytes == 0
+    for name, values in arrays.items():
+        np.save(tmp_path / name, values)
+    files = {name: np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in arrays}
+    assert helip.plan(**files, **options).mapped_bytes == rows * (8 + 6) * 4

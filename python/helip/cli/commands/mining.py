@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 from helip.cli.command import Done, command, flag, text
 from helip.cli.messages import say
 from helip.cli.resuming import saying_how_to_continue
-from helip.cli.showing import cost_words, filter_rows, pairs_shown
+from helip.cli.showing import cost_words, filter_rows, memory_words, pairs_shown
 from helip.cli.wording import line_of
 from helip.common.errors import Error, InvalidArgumentError
+from helip.common.machine import PeakMemory
 from helip.common.options import Share
 from helip.common.quantities import bytes_words, duration_words
 from helip.common.remote.urls import shown, url_of
@@ -83,7 +84,7 @@ def plan(
         ("method", f"{result['method']} ({result['reason']})"),
         ("device", result["device"]),
         *([] if (time := result["seconds"]) is None else [("time", duration_words(time))]),
-        ("memory", bytes_words(result["memory_bytes"]) + " of a unit" * bool(stages)),
+        ("memory", memory_words(result["memory_bytes"], result["mapped_bytes"], bool(stages))),
         ("disk", bytes_words(result["disk_bytes"])),
         ("scratch", f"{bytes_words(result['scratch_bytes'])} on disk while it runs"),
         *([("download", f"{bytes_words(download)} of the store")] if download else []),
@@ -177,12 +178,16 @@ def mine(
     place = out if (url := url_of(out)) is None else scratch_of(url)
     keeps = "" if store is None else "--parts N or --checkpoint"
     number = None if part is None else parse_part(part)
-    with saying_how_to_continue(place, part, keeps=keeps):
+    if "store" in source:
+        import torch  # noqa: F401  # what mining loads itself, which is no memory of the job
+    with saying_how_to_continue(place, part, keeps=keeps), PeakMemory() as memory:
         pairs = mine(**source, out=out, part=number, verdicts=verdicts, **options)
     if csv is not None:
         pairs.to_csv(csv)
     known = source.get("store") if part is None else None
-    shows = pairs_shown(pairs if known is None else pairs.with_store(known), shown(out))
+    shows = pairs_shown(
+        pairs if known is None else pairs.with_store(known), shown(out), _peak(memory, options)
+    )
     if part is not None:
         return Done(out, line_of("merge", parts=["PARTS"], out="PAIRS"), **shows)
     failure = _remark_on(pairs, options)
@@ -247,14 +252,22 @@ def negatives(
     number = None if part is None else parse_part(part)
     sides = [map_npy(path) if path.suffix == ".npy" else path for path in (queries, corpus)]
     keeps = "--parts N" if all(isinstance(side, Path) for side in sides) else ""
-    with saying_how_to_continue(place, part, keeps=keeps):
+    with saying_how_to_continue(place, part, keeps=keeps), PeakMemory() as memory:
         table = mine(
             queries=sides[0], corpus=sides[1], positives=positives, out=out, part=number,
             parts=parts, relative_margin=relative_margin, method=method, engine=engine, **options,
         )  # fmt: skip
     proceed = "inspect" if part is None else "merge"
     named = {"path": out} if part is None else {"parts": ["PARTS"], "out": "NEGATIVES"}
-    return Done(out, line_of(proceed, **named), **pairs_shown(table, shown(out)))
+    shows = pairs_shown(table, shown(out), _peak(memory, {"engine": engine}))
+    return Done(out, line_of(proceed, **named), **shows)
+
+
+def _peak(memory: PeakMemory, options: dict[str, Any]) -> tuple[int, int] | None:
+    """Bytes of its own and of mapped files; None where nobody tells, and where others mined."""
+    if memory.own is None or memory.mapped is None or options["engine"] != "threads":
+        return None
+    return memory.own, memory.mapped
 
 
 @command()

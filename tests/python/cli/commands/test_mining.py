@@ -121,6 +121,18 @@ def test_a_plan_says_the_parts_and_how_to_mine_in_them(run: Run, store: Path) ->
     assert code == 1 and "which works on all rows at once" in err
 
 
+def test_memory_is_told_by_what_its_bound_counts(run: Run, store: Path, tmp_path: Path) -> None:
+    _, out, _ = run("plan", store, "-k", 5, "--device", "cpu", "--memory", "1MB")
+    assert "of mapped files, which the system can drop" in out
+    _, out, _ = run("mine", store, "--out", tmp_path / "p", "-k", 5, "--device", "cpu")
+    assert "of mapped files, which the system can drop" in out
+    call = ("mine", store, "--out", tmp_path / "q", "-k", 5, "--device", "cpu", "--json")
+    memory = json.loads(run(*call)[1])["memory"]
+    assert memory.keys() == {"own_bytes", "mapped_bytes"}
+    _, out, _ = run("mine", "--help")
+    assert "not of mapped pages of input and codes" in " ".join(out.replace("│", " ").split())
+
+
 def test_a_plan_takes_files_as_well(run: Run, files: tuple[Path, Path]) -> None:
     code, out, err = run("plan", "--image", files[0], "--text", files[1], "--json")
     assert code == 0, err
