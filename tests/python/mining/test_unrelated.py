@@ -53,6 +53,20 @@ def test_related_rows_are_mined_without_a_word() -> None:
     assert said(image=image[:100], text=text[:100]) == []
 
 
+def test_clusters_that_both_sides_share_are_related_however_many_there_are() -> None:
+    random = np.random.default_rng(4)
+    cluster = random.integers(0, 6000, 40_000)  # of 256 rows hardly two are of one
+    image, text = (
+        random.normal(size=(6000, dims)).astype(np.float32)[cluster]
+        + random.normal(size=(40_000, dims)).astype(np.float32)
+        for dims in (32, 24)
+    )
+    assert said(image=image, text=text, method="sample", candidates=100) == []
+    for wrong in (random.permutation(40_000), np.roll(np.arange(40_000), 1)):
+        (words,) = said(image=image, text=text[wrong], method="sample", candidates=100)
+        assert "look unrelated" in words
+
+
 @pytest.mark.parametrize("rows", [100, 250, ROWS])
 def test_shuffled_and_shifted_rows_are_told_with_their_numbers(rows: int) -> None:
     image, text = related(rows)
