@@ -191,14 +191,17 @@ def mine(
     if part is not None:
         return Done(out, line_of("merge", parts=["PARTS"], out="PAIRS"), **shows)
     failure = _remark_on(pairs, options)
-    return Done(out, use_of(out, store) if failure is None else None, failure, **shows)
+    return Done(out, use_of(out, store, pairs) if failure is None else None, failure, **shows)
 
 
-def use_of(table: Path, source: Path | None) -> str:
-    """What comes after a table; ``source``: the store that it was made of, or another table."""
+def use_of(place: Path, source: Path | None, table: Any = None) -> str:
+    """What comes after the table at ``place``; ``source``: the store that it was made of, or
+    another table. Of bare arrays no data is known, which its commands could be given."""
     from helip.cli.saved_options import data_of
 
-    return line_of("diagnose", pairs=table, **data_of(source))
+    if table is not None and not table.fingerprint:
+        return line_of("inspect", path=place, row=0)
+    return line_of("diagnose", pairs=place, **data_of(source))
 
 
 def _remark_on(pairs: Any, options: dict[str, Any]) -> Error | None:

@@ -49,7 +49,7 @@ def filter_pairs(
     table = table.filter(by=by, verdicts=verdicts, learnt_veto=veto, out=out, **options)
     step, asked = table.report["filter"][-1], table.options["filter"][-1]
     return Done(
-        out, use_of(out, pairs), facts={"path": shown(out), "options": asked, **step},
+        out, use_of(out, pairs, table), facts={"path": shown(out), "options": asked, **step},
         rows=filtered_rows(step, asked["action"]),
     )  # fmt: skip
 

@@ -29,6 +29,10 @@ def test_npy_files_are_mined_as_arrays_are(
     code, out, err = run(*call, "--csv", tmp_path / "c.csv", "--json")
     assert code == 0, err
     assert json.loads(out)["targets"] == 60
+    assert f"next: helip inspect {tmp_path / 'p'} --row 0" in err  # diagnosing needs their data
+    assert run("inspect", tmp_path / "p", "--row", 0)[0] == 0
+    _, _, err = run("filter", tmp_path / "p", "--out", tmp_path / "f", "--max-score", 0.9)
+    assert f"next: helip inspect {tmp_path / 'f'} --row 0" in err
     table = helip.HardPairs.open(tmp_path / "p")
     wanted = helip.mine(
         image=np.load(files[0]), text=np.load(files[1]), k=5, device="cpu", progress=False
