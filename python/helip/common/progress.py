@@ -8,15 +8,19 @@ under the name of the module that does the job.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+from helip.common.quantities import bytes_words
+
 #: Called with a stage, what is done of it and all of it. What is false, except None, stops the job.
 OnProgress = Callable[[str, int, int], bool | None]
 
 _LINE_SECONDS = 10.0
+_MUCH = 10**9  # bytes that a job leaves on a disk
 _plain_lines = False
 
 
@@ -24,6 +28,22 @@ def plain_lines(enabled: bool = True) -> None:
     """Write a line to stderr every ten seconds where there is no terminal (command line only)."""
     global _plain_lines
     _plain_lines = enabled
+
+
+def tell_of_disk(
+    log: logging.Logger, job: str, size: int, *places: str | os.PathLike[str], shown: bool
+) -> None:
+    """At the start of a ``job`` that leaves a gigabyte or more at ``places``: a record of INFO, and
+    where its progress is ``shown`` a line on stderr."""
+    if size < _MUCH:
+        return
+    line = (
+        f"{job}: writes about {bytes_words(size)} to {' and '.join(str(each) for each in places)}"
+    )
+    log.info("%s", line)
+    if shown and sys.stderr is not None and (_plain_lines or sys.stderr.isatty()):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
 
 class ProgressBar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any, Protocol
 from helip.common.errors import Error, InvalidArgumentError
 from helip.common.files import output_path
 from helip.common.options import ProgressOptions, Share
-from helip.common.progress import OnProgress
+from helip.common.progress import OnProgress, tell_of_disk
 from helip.mining.inputs import InputOptions, Inputs, inputs_of_call, require_one_space
 from helip.mining.options import JobOptions, MineOptions, StageOptions
 from helip.pairs.hard_pairs import HardPairs
 from helip.store.embedding_store import EmbeddingStore
 from helip.verdicts.verdicts import Source
+
+# Bytes of the codes of a row, and more by dimension.
+_CODES, _CODES_BY_DIMENSION = 132, 2.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,19 @@ class MineCall(MineOptions, StageOptions, JobOptions, InputOptions, ProgressOpti
                 f"on_progress is {self.on_progress!r}, must be a function of a stage, what is done "
                 "and all of it, or None"
             )
+
+    def tell_of_disk(self, log: logging.Logger, rows: int, dimensions: int) -> None:
+        """Says how much the job leaves on the disk: the table, of a part its share, and codes that
+        are asked for."""
+        if self.out is None:
+            return
+        size = rows * (self.k * (4 + (8 if rows >= 2**31 else 4)) + 4)
+        size //= 1 if self.part is None else self.part[1]
+        places = [self.out]
+        if self.codes is not None:
+            size += round(rows * (_CODES + _CODES_BY_DIMENSION * dimensions))
+            places.append(self.codes)
+        tell_of_disk(log, "mine", size, *places, shown=self.progress)
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,8 @@ def _mined(job: MineJob, *, warns: bool = True) -> HardPairs:
     if (reason := engine.accepts(job)) is not None:
         raise reason
     _log.info("mine: %s targets, k %s, method %s", f"{job.rows:,}", call.k, call.method)
+    if warns:
+        call.tell_of_disk(_log, job.rows, job.inputs.dimensions)
     if warns and call.modality == "both" and call.channels is None and call.part is None:
         warn_of_unrelated(job.inputs, stacklevel=5)
     table = engine.run(job)

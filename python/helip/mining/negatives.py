@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -34,6 +35,8 @@ from helip.pairs.hard_pairs_part import HardPairsPart
 from helip.pairs.positives import Positives, positives_of
 from helip.store.embedding_store import EmbeddingStore
 from helip.store.matrices import MatrixView, host_array, matrix_of
+
+_log = logging.getLogger(__name__)
 
 _EMPTY = MatrixView(0, 0, 0, "float32", 0, None)
 # Options of `mine` that mean nothing here.
@@ -175,10 +178,12 @@ def _refuse_unused(call: MineCall) -> None:
 def mine_negatives(call: MineCall) -> HardNegatives | HardPairsPart:
     """What ``mine`` does of queries and a corpus."""
     job = _Job(call)
+    there = bool(job.path) and os.path.exists(os.path.join(job.path, "manifest.json"))
+    if call.part is None and there:
+        return _existing(job)
+    call.tell_of_disk(_log, job.queries.rows, 0)
     if call.part is not None:
         return _one_part(job)
-    if job.path and os.path.exists(os.path.join(job.path, "manifest.json")):
-        return _existing(job)
     parts = agreed_parts(call.parts, out=job.path, method=job.rules.method)
     if call.engine == "ray":
         parts = _spread(job, parts)

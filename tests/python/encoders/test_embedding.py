@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 import torch
 
+from helip.common import progress
 from helip.common.errors import (
     Error,
     InvalidArgumentError,
     MismatchError,
     SampleError,
 )
+from helip.common.quantities import bytes_words
 from helip.data.opening import open_dataset
 from helip.encoders.embedding import embed
 from helip.encoders.jobs.reading import Batch, batches_of, blocks_of
@@ -51,6 +55,17 @@ def test_row_i_of_the_store_is_row_i_of_the_data_and_bad_rows_are_zero(tmp_path)
     assert np.array_equal(store.text, text)
     assert list(store.keys) == [f"k{row}" for row in range(LARGE)]
     store.verify()
+
+
+def test_a_large_store_is_told_first(tmp_path, caplog, monkeypatch):
+    size = 300 * (2 * (DIM_IMAGE + DIM_TEXT) + 16)
+    for least, times in ((size, 1), (size + 1, 0)):
+        monkeypatch.setattr(progress, "_MUCH", least)
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            run(Numbered(300), tmp_path / f"s{least}", dtype="float16")
+        told = f"embed: writes about {bytes_words(size)} to {tmp_path / f's{least}'}"
+        assert [r.getMessage() for r in caplog.records].count(told) == times
 
 
 def test_a_part_of_the_data_gives_its_rows_and_grows_with_a_greater_limit(tmp_path):

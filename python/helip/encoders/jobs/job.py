@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections import defaultdict
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from helip.common.errors import Error, OutOfMemoryError, SampleError, StorageError
-from helip.common.progress import ProgressBar
+from helip.common.progress import ProgressBar, tell_of_disk
 from helip.common.unit_rows import unit_rows
 from helip.data.dataset import Dataset
 from helip.data.image_transform import ImageTransform
@@ -43,11 +44,14 @@ from helip.store.store_writer import StoreWriter
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 # With none of so many samples readable, something is wrong with all of them.
 _HOPELESS_ROWS = 1000
 _FLOAT16_MAX = 65504.0
 # With what the encoder has in work when it is over, less than a minute is lost.
 _COMMIT_SECONDS = 40.0
+_DIGESTS = 16  # bytes of a row
 _BATCH_BYTES = 64 << 20
 _CAPTIONS_AHEAD = 1024
 _WAITING = "reading"  # for pictures, whatever takes the time of it
@@ -75,6 +79,10 @@ class Job:
     def run(self, existing: EmbeddingStore | None) -> EmbeddingStore:
         """Embed what is not yet committed; return the finished store."""
         counts = existing.metadata.get("quarantined", {}) if existing is not None else {}
+        if self.first == 0:  # of several parts one speaks for the whole store
+            value = {"float32": 4, "int8": 1}.get(self.options.dtype or "", 2)
+            size = self.all_rows * (value * (self.image.dim + self.text.dim) + _DIGESTS)
+            tell_of_disk(_log, "embed", size, self.options.out, shown=self.bar)
         with (
             # The writer owns the directory from here on, so the list may be mended.
             self._writer(existing) as writer,

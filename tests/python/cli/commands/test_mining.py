@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import helip
+from helip.common import progress
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -135,6 +136,16 @@ def test_memory_is_told_by_what_its_bound_counts(run: Run, store: Path, tmp_path
     assert memory.keys() == {"own_bytes", "mapped_bytes"}
     _, out, _ = run("mine", "--help")
     assert "not of mapped pages of input and codes" in " ".join(out.replace("│", " ").split())
+
+
+def test_a_large_table_is_told_first_unless_all_is_quiet(
+    run: Run, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_MUCH", 1)
+    for name, flags in (("p", ()), ("q", ("--quiet",))):
+        _, _, err = run("mine", store, "--out", tmp_path / name, "-k", 5, *flags)
+        told = f"mine: writes about {60 * (5 * 8 + 4) / 1000:.1f} KB to {tmp_path / name}\n"
+        assert err.startswith(told) != bool(flags)
 
 
 def test_a_plan_takes_files_as_well(run: Run, files: tuple[Path, Path]) -> None:
