@@ -21,7 +21,11 @@ class Mutator {
 
   void change_numbers() {
     for (std::size_t left = 1 + below(3); left > 0; --left) {
-      if (!(below(2) == 0 && change_text())) change_binary();
+      if (below(4) == 0) {
+        wrap_field();
+      } else if (!(below(2) == 0 && change_text())) {
+        change_binary();
+      }
     }
   }
 
@@ -61,8 +65,15 @@ class Mutator {
     }
   }
 
-  // What lay near the number stays as far from it, half of the time: so a size that another one
-  // follows from wraps with it.
+  // A field of the head gets 2^32 or 2^64 less 1 .. 16, which wraps with little that is added.
+  void wrap_field() {
+    const std::size_t width = one_of<std::size_t>({4, 8, 8});
+    const std::size_t fields = std::min(input_.size(), kHead) / width;
+    if (fields == 0) return;
+    const std::uint64_t power = std::uint64_t{below(2)} << 32;
+    put_among(below(fields) * width, width, below(4) == 0, power - 1 - below(kNear), kHead);
+  }
+
   void change_binary() {
     const std::size_t width = one_of<std::size_t>({1, 2, 4, 4, 8, 8});
     if (input_.size() < width) return;
@@ -73,9 +84,17 @@ class Mutator {
     if (below(2) == 0) at -= at % std::min<std::size_t>(width, 4);
     const std::uint64_t old = number_at(at, width, big_endian);
     const std::uint64_t other = number_at(below(places), width, big_endian);
-    const std::uint64_t value = extreme(old, other);
+    put_among(at, width, big_endian, extreme(old, other), places);
+  }
+
+  // What lay near the number, of the first `places` bytes, stays as far from it, half of the time:
+  // so a size that another one follows from wraps with it.
+  void put_among(std::size_t at, std::size_t width, bool big_endian, std::uint64_t value,
+                 std::size_t places) {
+    const std::uint64_t old = number_at(at, width, big_endian);
     put(at, width, big_endian, value);
     if (old <= kNear || below(2) == 0) return;
+    places = std::min(places, input_.size() - width + 1);
     for (std::size_t near = at % width; near < places; near += width) {
       const std::uint64_t found = number_at(near, width, big_endian);
       if (near == at || found - old + kNear > 2 * kNear) continue;

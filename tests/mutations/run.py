@@ -172,8 +172,12 @@ MUTATIONS = (
     ),
     Mutation(
         "the size of an element of hnswlib may wrap", "mine/graph/hnswlib_file.cpp",
-        "if (!checked_add(element_bytes, std::uint64_t{8}) || h.level0",
-        "element_bytes += 8; if (h.level0",
+        "!checked_add(element_bytes, std::uint64_t{8}) ||", "(element_bytes += 8, false) ||",
+        "a header whose sizes wrap is refused*",
+    ),
+    Mutation(
+        "the size of an element with its levels may wrap", "mine/graph/hnswlib_file.cpp",
+        "!checked_add(least_bytes, std::uint64_t{4}) ||", "(least_bytes += 4, false) ||",
         "a header whose sizes wrap is refused*",
     ),
     Mutation(

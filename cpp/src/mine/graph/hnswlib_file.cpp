@@ -163,16 +163,16 @@ class Reader {
     const Header& h = header_;
     const auto most_elements = static_cast<std::uint64_t>(size_) / 8;
     std::uint64_t element_bytes = h.label_offset;
-    if (!checked_add(element_bytes, std::uint64_t{8}) || h.level0 != 0 || h.count > h.capacity ||
+    std::uint64_t least_bytes = h.element_bytes;  // with the size of its upper levels
+    if (!checked_add(element_bytes, std::uint64_t{8}) ||
+        !checked_add(least_bytes, std::uint64_t{4}) || h.level0 != 0 || h.count > h.capacity ||
         h.count > most_elements || h.degree > 1U << 30 || h.vector_offset != 4 + 4 * h.degree ||
         h.label_offset <= h.vector_offset || (h.label_offset - h.vector_offset) % 4 != 0 ||
         h.element_bytes != element_bytes) {
       damaged("its header is not that of hnswlib 0.8 with float32 vectors");
     }
-    // Behind the elements each has at least the size of its upper levels. Divided, for a product of
-    // two numbers of the file may not fit 64 bits.
-    if (h.count > 0 && h.count > static_cast<std::uint64_t>(size_ - Header::kBytes) /
-                                     (h.element_bytes + sizeof(std::uint32_t))) {
+    // Divided, for a product of two numbers of the file may not fit 64 bits.
+    if (h.count > static_cast<std::uint64_t>(size_ - Header::kBytes) / least_bytes) {
       damaged("it is too short for its " + std::to_string(h.count) + " elements");
     }
     check_range("the number of image dimensions", image_, 1, kMostCodeDimensions);

@@ -133,9 +133,10 @@ TEST_CASE("a header whose sizes wrap is refused") {
   const TemporaryFolder folder;
   index_of(clustered_data(5, kImage, kText), 6).save_hnswlib(folder / "x");
   const std::string bytes = bytes_of(folder / "x");
-  const auto refuse = [&](const std::string& changed) {
+  const auto refuse = [&](const std::string& changed,
+                          const std::string& why = "its header is not that of hnswlib") {
     write(folder / "x", changed);
-    expect_error(ErrorCode::corrupt, "its header is not that of hnswlib",
+    expect_error(ErrorCode::corrupt, why,
                  [&] { (void)PairIndex::open_hnswlib(folder / "x", kImage, {}, 1); });
   };
   constexpr std::size_t kElementBytes = 24, kLabelOffset = 32, kVectorOffset = 40;
@@ -144,6 +145,12 @@ TEST_CASE("a header whose sizes wrap is refused") {
     refuse(with(with(bytes, kLabelOffset, label), kElementBytes, label + 8));
     refuse(with(with(bytes, kLabelOffset, label), kVectorOffset, label - 4));
   }
+  // label + 8 fits, and with the 4 bytes of the upper levels it wraps to 0.
+  const std::uint64_t label = ~std::uint64_t{11};
+  refuse(with(with(bytes, kLabelOffset, label), kElementBytes, label + 8));
+  // What still fits is more than the file has.
+  refuse(with(with(bytes, kLabelOffset, label - 4), kElementBytes, label + 4),
+         "it is too short for its 5 elements");
   refuse(with(with(bytes, 8, ~std::uint64_t{0}), 16, ~std::uint64_t{0}));  // elements
 }
 
@@ -193,7 +200,10 @@ TEST_CASE("a file of hnswlib that is cut or damaged is an error or an index, nev
   for (std::size_t at = 0; at < bytes.size(); ++at) {
     for (const int bit : {0, 7}) opens(with(bytes, at, static_cast<char>(bytes[at] ^ (1 << bit))));
   }
-  const std::uint64_t extremes[] = {0, 1, ~0ULL, ~7ULL, 1ULL << 31, 1ULL << 32, 1ULL << 63};
+  std::vector<std::uint64_t> extremes{0, 1, 1ULL << 31, 1ULL << 32, 1ULL << 63};
+  for (std::uint64_t below = 1; below <= 16; ++below) {
+    for (const std::uint64_t power : {0ULL, 1ULL << 32}) extremes.push_back(power - below);
+  }
   for (std::size_t at = 0; at + 8 <= kHeader; at += 4) {
     for (const std::uint64_t value : extremes) opens(with(bytes, at, value));
   }
