@@ -178,22 +178,19 @@ void ShareFiles::raise_thresholds(const std::vector<fs::path>& places,
   }
 }
 
-FoundPools::FoundPools(const ShareFiles& files, std::vector<fs::path> places)
-    : places_(std::move(places)) {
-  for (const fs::path& place : places_) files_.push_back(files.open(place));
-}
-
-void FoundPools::unite(std::int64_t first, std::span<const std::int64_t> slots, std::int64_t all,
-                       Pools& pools, Team& team) const {
-  const auto count = static_cast<std::int64_t>(files_.size());
+void ShareFiles::unite(const std::vector<fs::path>& places, std::int64_t first,
+                       std::span<const std::int64_t> slots, std::int64_t all, Pools& pools,
+                       Team& team) const {
+  const auto count = static_cast<std::int64_t>(places.size());
   team.for_blocks(count, 1, [&](std::int64_t i, std::int64_t, int) {
-    const auto at = static_cast<std::size_t>(i);
+    const fs::path& place = places[static_cast<std::size_t>(i)];
+    const TensorFile file = open(place);
     read_or_damaged(
         [&] {
-          unite_share(files_[at], first, slots, all, pools);
+          unite_share(file, first, slots, all, pools);
           return true;
         },
-        [&](const char* what) { throw_damaged(places_[at], what); });
+        [&](const char* what) { throw_damaged(place, what); });
   });
 }
 

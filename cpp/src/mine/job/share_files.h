@@ -45,25 +45,16 @@ class ShareFiles {
   void raise_thresholds(const std::vector<std::filesystem::path>& places,
                         const std::vector<std::uint32_t>& rows, std::int64_t all,
                         Pools& pools) const;
+  // The pools there of kBandRows rows from `first` on, to the targets that `slots` names; -1: a
+  // zero row. Of `all` rows. Each thread has one file open at a time: there may be more of them
+  // than a process may open.
+  void unite(const std::vector<std::filesystem::path>& places, std::int64_t first,
+             std::span<const std::int64_t> slots, std::int64_t all, Pools& pools, Team& team) const;
 
  private:
   const std::filesystem::path folder_;
   const std::int64_t count_;
   OrderedJson identity_;
-};
-
-// The pools of some shares.
-class FoundPools {
- public:
-  FoundPools(const ShareFiles& files, std::vector<std::filesystem::path> places);
-  // Those of kBandRows rows from `first` on, to the targets that `slots` names; -1: a zero row. Of
-  // `all` rows.
-  void unite(std::int64_t first, std::span<const std::int64_t> slots, std::int64_t all,
-             Pools& pools, Team& team) const;
-
- private:
-  std::vector<std::filesystem::path> places_;
-  std::vector<TensorFile> files_;
 };
 
 }  // namespace helip::mining

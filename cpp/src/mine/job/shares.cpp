@@ -116,7 +116,6 @@ void mine_ranges(Job& job, const ShareFiles& files, const Share& share) {
 MethodReport merge_ranges(Job& job, const ShareFiles& files, HardPairSink& sink) {
   std::vector<fs::path> places = files.places_of(kWithin);
   std::ranges::copy(files.places_of(kAcross), std::back_inserter(places));
-  const FoundPools found(files, std::move(places));
   MethodContext& context = job.context();
   const MineOptions& options = context.options;
   const std::int64_t rows = context.corpus.size();
@@ -132,7 +131,7 @@ MethodReport merge_ranges(Job& job, const ShareFiles& files, HardPairSink& sink)
       own.push_back(static_cast<std::uint32_t>(row));
     }
     Pools pools(context.corpus, std::move(own), options.k, options.skip, context.groups);
-    found.unite(first, slots, rows, pools, context.team);
+    files.unite(places, first, slots, rows, pools, context.team);
     write_pools(pools, slots, first, options.k, sink, report.drops, context.team);
   }
   context.team.end_stage();
@@ -202,7 +201,7 @@ class MergedRounds final : public SharedRounds {
       return false;
     }
     MinedRound::require_step(round.number, step_);
-    const FoundPools found(files_, files_.places_of(step_));
+    const std::vector<fs::path> places = files_.places_of(step_);
     const std::int64_t all = job_.targets();
     std::vector<std::int64_t> slots(static_cast<std::size_t>(all), -1);
     for (std::size_t i = 0; i < rows.size(); ++i) slots[rows[i]] = static_cast<std::int64_t>(i);
@@ -211,7 +210,7 @@ class MergedRounds final : public SharedRounds {
     for (std::int64_t first = 0; first < all; first += kBandRows) {
       const std::int64_t size = std::min(kBandRows, all - first);
       const std::span own(slots.data() + first, static_cast<std::size_t>(size));
-      found.unite(first, own, all, pools, team);
+      files_.unite(places, first, own, all, pools, team);
       team.add_work(size);
     }
     team.end_stage();

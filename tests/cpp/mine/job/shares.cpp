@@ -2,9 +2,12 @@
 // single run.
 #include "helip/shares.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -92,6 +95,31 @@ TEST_CASE("shares are the table of a single run", "[shares]") {
     REQUIRE((bytes_of(mined.table) == bytes_of(whole)));
     REQUIRE(mined.steps == 2);
   }
+}
+
+TEST_CASE("more shares are united than files may be open", "[shares]") {
+  const TemporaryFolder folder;
+  const EmbeddingStore store = store_of(folder / "s", with_zeros(300));
+  const MineOptions options = exact_options(4);
+  constexpr std::int64_t kCount = 60;
+  REQUIRE(prepare_shares(store, kCount, options, folder / "p") == 0);
+  mine_step(store, options, kCount, 0, folder / "p");
+  mine_step(store, options, kCount, 1, folder / "p");
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit few{64, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  std::optional<HardPairs> merged;
+  std::string error;
+  try {
+    merged = merge_shares(store, kCount, 1, options, folder / "p", folder / "merged");
+  } catch (const Error& thrown) {
+    error = thrown.what();
+  }
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(error.empty());
+  REQUIRE(merged);
+  REQUIRE((bytes_of(*merged) == bytes_of(mine(store, options, {}, folder / "whole"))));
 }
 
 TEST_CASE("a margin is asked of each pair by the share that owns it", "[shares]") {
