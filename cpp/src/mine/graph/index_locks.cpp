@@ -1,7 +1,6 @@
 #include "mine/graph/index_locks.h"
 
 #include <memory>
-#include <thread>
 #include <utility>
 
 #include "base/thread_pool.h"
@@ -16,6 +15,7 @@ struct IndexLocks::Locks {
   // New readers do not overtake who waits at the gate: shared_mutex makes no promise.
   std::mutex gate;
   std::shared_mutex mutex;
+  std::mutex renewing;
   std::atomic<bool> ready = false;
   Locks* parent = nullptr;
 };
@@ -45,11 +45,13 @@ IndexLocks::Locks& IndexLocks::own() const {
     made->parent = current;
     if (locks_.compare_exchange_strong(current, made.get())) {
       current = made.release();
-      renew_();
-      current->ready = true;
     }  // else another thread was first, and its locks are `current`
   }
-  while (!current->ready) std::this_thread::yield();
+  if (!current->ready) {
+    const std::lock_guard turn(current->renewing);
+    if (!current->ready) renew_();  // where it throws, the next call tries again
+    current->ready = true;
+  }
   return *current;
 }
 

@@ -13,7 +13,7 @@ namespace helip::mining {
 // Error(unsupported) where the fork came while a thread of the parent wrote.
 class IndexLocks {
  public:
-  // `renew` is called in a child, once, before any of its threads gets a lock.
+  // `renew` is called in a child before any of its threads gets a lock, until it returns once.
   explicit IndexLocks(std::function<void()> renew);
   ~IndexLocks();
   IndexLocks(const IndexLocks&) = delete;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch_test_macros.hpp>
+#include <new>
 #include <numeric>
 #include <thread>
 
@@ -97,6 +98,24 @@ TEST_CASE("queries go on while an opened index changes in every way", "[pair_ind
 
 // See base/thread_pool.cpp.
 #if !defined(HELIP_ADDRESS_SANITIZER)
+TEST_CASE("locks that a child could not renew are renewed by its next call", "[pair_index]") {
+  int calls = 0;
+  const mining::IndexLocks locks([&] {
+    if (++calls == 1) throw std::bad_alloc();
+  });
+  const int told = in_child([&] {
+    try {
+      (void)locks.to_know();
+    } catch (const std::bad_alloc&) {
+      (void)locks.to_know();
+      (void)locks.to_read();
+      return calls;
+    }
+    return 0;
+  });
+  REQUIRE(told == 2);
+}
+
 TEST_CASE("an index answers in a child that is forked while others ask it", "[pair_index]") {
   const Data data = data_of(300);
   PairIndex index = built(data, 290);
