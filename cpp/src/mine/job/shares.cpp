@@ -253,15 +253,17 @@ std::int64_t prepare_shares(const EmbeddingStore& store, std::int64_t count,
     if (files.has(files.ranges())) return kWithin;
     Job job(matrices_of(store, options), options, scratch_folder(folder), progress);
     job.keep_codes_of(store);
+    std::optional<Checkpoint> checkpoint;  // these as long as the context that has them
+    std::optional<MergedRounds> rounds;
     if (options.method == MiningMethod::partition) {
       make_directory(files.rounds());
       const DirectoryLock lock(files.rounds());
-      Checkpoint checkpoint(files.rounds(), files.identity(), kNeverBetween, progress);
-      if (checkpoint.found() != nullptr) {
-        return static_cast<std::int64_t>(checkpoint.found()->recalls().size());
+      checkpoint.emplace(files.rounds(), files.identity(), kNeverBetween, progress);
+      if (checkpoint->found() != nullptr) {
+        return static_cast<std::int64_t>(checkpoint->found()->recalls().size());
       }
-      MergedRounds rounds(files, -1, job);
-      if (partition_has_clusters(job.context(&checkpoint, &rounds))) {
+      rounds.emplace(files, -1, job);
+      if (partition_has_clusters(job.context(&*checkpoint, &*rounds))) {
         NoSink none;
         (void)job.mine_all(none);
         return 0;
