@@ -145,6 +145,14 @@ void bind_index(py::module_& module) {
             self.remove(gone);
           },
           py::arg("ids"))
+      .def("ids",
+           [](const PairIndex& self) {
+             const std::vector<std::int64_t> ids = [&] {
+               const py::gil_scoped_release release;
+               return self.ids();
+             }();
+             return Ids(static_cast<py::ssize_t>(ids.size()), ids.data());
+           })
       // add() may hold the lock for long.
       .def("__len__", &PairIndex::size, py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("nbytes",

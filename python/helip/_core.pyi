@@ -591,6 +591,7 @@ class PairIndex:
         ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],
         threads: typing.SupportsInt | typing.SupportsIndex,
     ) -> None: ...
+    def ids(self) -> numpy.typing.NDArray[numpy.int64]: ...
     def near(
         self,
         ids: typing.Annotated[numpy.typing.ArrayLike, numpy.int64],

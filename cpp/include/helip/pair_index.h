@@ -88,6 +88,8 @@ class HELIP_EXPORT PairIndex {
   PairIndex& operator=(PairIndex&&) noexcept;
   ~PairIndex();
 
+  // As a breadth: every pair is compared with the query, so that none is missed.
+  static constexpr std::int64_t kEveryPair = -1;
   // The k best of each row of `image` [n, d_image] and `text` [n, d_text]. `breadth`: of the
   // search, at least k; 0 takes max(64, 2k); more finds more and takes longer in proportion.
   // `threads` 0: all cores, but few queries run in the calling thread. `allows`: where it lets few
@@ -120,7 +122,8 @@ class HELIP_EXPORT PairIndex {
   // there, or is given twice), out_of_memory.
   void remove(const std::vector<std::int64_t>& ids);
 
-  [[nodiscard]] std::int64_t size() const;  // without what was removed
+  [[nodiscard]] std::int64_t size() const;              // without what was removed
+  [[nodiscard]] std::vector<std::int64_t> ids() const;  // likewise, in no order
   [[nodiscard]] std::int64_t image_dimensions() const noexcept;
   [[nodiscard]] std::int64_t text_dimensions() const noexcept;
   [[nodiscard]] std::int64_t bytes() const;  // of rows, codes, ids and links

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +26,12 @@ from helip.common.remote.outputs import save_at
 from helip.common.remote.urls import local_path, url_of
 from helip.mining.inputs import InputOptions, inputs_of
 from helip.mining.options import GraphOptions, NearDuplicates
+from helip.mining.recall import hits_of, recall_of
 from helip.pairs.growing_pairs import row_numbers
 
 _BOTH = ("image", "text")
+_EVERY_PAIR = -1  # as a breadth of the core
+_GOOD_RECALL = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,8 @@ class BuildCall(GraphOptions, InputOptions, ThreadOptions, ProgressOptions):
 
     ids: Any = None
     """int64 [N], from 0 on and each once; None for row numbers."""
+    recall_sample: Positive | None = 64
+    """Pairs whose recall@10 is measured, with a warning below 0.9; None for none. See `recall`."""
 
 
 class PairIndex:
@@ -87,9 +93,11 @@ class PairIndex:
         options = _core.PairIndexOptions(**GraphOptions.of(call).as_dict())
         ids = _ids(call.ids, matrices[0].rows)
         with ProgressBar(None, label="index", unit="pairs", enabled=call.progress) as bar:
-            return cls(
+            index = cls(
                 _core.PairIndex.build(*matrices, options, ids, call.threads or 0, Follower(bar))
             )
+        index._warn_of_recall(call.recall_sample, call.threads, stacklevel=4)
+        return index
 
     @classmethod
     def open(
@@ -98,6 +106,7 @@ class PairIndex:
         *,
         cache: str | os.PathLike[str] | None = None,
         progress: bool = False,
+        recall_sample: int | None = None,
     ) -> PairIndex:
         """Maps a saved index and compares every checksum.
 
@@ -107,13 +116,17 @@ class PairIndex:
             cache: of a URL: the folder that keeps the index; None: ``remote`` in that of
                 ``HELIP_CACHE``.
             progress: of a download: a bar on a terminal.
+            recall_sample: as of :meth:`build`, which measures it by default.
 
         Raises:
             StorageError: it cannot be read. CorruptError: it is damaged. MismatchError: it is
             something else. UnsupportedError: it was written by a newer version.
         """
+        check("recall_sample", recall_sample, Positive | None)
         found = local_copy(path, (INDEX,), cache=cache, progress=progress)
-        return cls(_core.PairIndex.open(os.fspath(found)))
+        index = cls(_core.PairIndex.open(os.fspath(found)))
+        index._warn_of_recall(recall_sample, None, stacklevel=3)
+        return index
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a new directory, or to a URL of s3, gs or az, all or nothing.
@@ -209,6 +222,47 @@ class PairIndex:
         asked = _asked(k, breadth, threads, among, without)
         found: tuple[np.ndarray, np.ndarray] = self._core.near(row_numbers(ids, "ids"), *asked)
         return found
+
+    def recall(
+        self,
+        sample: int = 64,
+        *,
+        k: int = 10,
+        breadth: int | None = None,
+        threads: int | None = None,
+    ) -> float:
+        """Recall@k of a sample of the pairs: what :meth:`near` finds of what there is.
+
+        Each of the sample is compared with every pair, which takes as long as a hundred searches
+        or more. The same sample for the same pairs.
+
+        Args:
+            sample: how many pairs, at most all; 64 tell the recall to some hundredths.
+            k, breadth, threads: as of :meth:`near`.
+
+        Raises:
+            InvalidArgumentError: an option out of its bound, or pairs that were removed meanwhile.
+        """
+        check("sample", sample, Positive)
+        _, usual, workers, _, _ = _asked(k, breadth, threads, None, None)
+        ids = np.sort(self._core.ids())
+        drawn = np.random.default_rng(0).choice(ids, min(sample, len(ids)), replace=False)
+        told = []
+        for own in (_EVERY_PAIR, usual):
+            found, scores = self._core.near(drawn, k, own, workers, None, False)
+            told.append((scores, (found >= 0).sum(axis=1)))
+        return recall_of(*hits_of(told[0], told[1], 0)).value
+
+    def _warn_of_recall(self, sample: int | None, threads: int | None, *, stacklevel: int) -> None:
+        if sample is None or (found := self.recall(sample, threads=threads)) >= _GOOD_RECALL:
+            return
+        warnings.warn(
+            f"recall@10 is {found:.2f} over {min(sample, len(self))} pairs of the index, at the "
+            f"default breadth of a query; that is below {_GOOD_RECALL}; ask with a larger one, "
+            "such as query(…, breadth=512), where recall(breadth=512) is enough, or build with a "
+            "larger degree and breadth",
+            stacklevel=stacklevel,
+        )
 
     def add(self, *, image: Any, text: Any, ids: Any = None, threads: int | None = None) -> None:
         """Adds pairs, all or none. Without ``ids`` they go on from the greatest.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,45 @@ def test_new_pairs_get_the_hard_pairs_of_a_plain_search(index: PairIndex, data: 
     assert len(index) == ROWS
     assert repr(index).startswith("PairIndex(2000 pairs, ")
     assert index.nbytes > 0
+
+
+@pytest.fixture(scope="module")
+def scattered() -> PairIndex:
+    """Of 6,000 rows at random, which no search by links finds well."""
+    random = np.random.default_rng(3)
+    image, text = (random.normal(size=(6000, d)).astype(np.float16) for d in (128, 96))
+    with pytest.warns(UserWarning, match="recall@10") as told:
+        index = PairIndex.build(image=image, text=text, progress=False)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    return index
+
+
+def test_a_low_recall_is_said_with_what_raises_it(scattered: PairIndex, tmp_path: Path) -> None:
+    low = scattered.recall()
+    assert low < 0.9 < scattered.recall(breadth=400) < scattered.recall(breadth=6000) == 1.0
+    assert scattered.recall(200, k=1) != low
+    scattered.save(tmp_path / "index")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert PairIndex.open(tmp_path / "index").recall() == low
+    with pytest.warns(UserWarning, match=rf"is {low:.2f} .* below 0\.9; .* breadth=") as told:
+        PairIndex.open(tmp_path / "index", recall_sample=64)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+
+
+def test_a_good_recall_is_not_worth_a_word(data: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        index = build(data)
+        index.remove(np.arange(500))  # not missed
+        assert index.recall() > 0.97
+        assert build(data, 0).recall() == 1.0
+    with pytest.raises(InvalidArgumentError, match="recall_sample is 0"):
+        build(data, recall_sample=0)
+    with pytest.raises(InvalidArgumentError, match="sample is 0"):
+        index.recall(0)
 
 
 def test_a_store_gives_the_index_of_its_rows(tmp_path: Path, data: Any) -> None:

@@ -216,7 +216,8 @@ void IndexState::find(const Corpus& queries, std::int64_t query, const Corpus& p
     }
     return true;
   };
-  for (;; breadth *= kWidening) {
+  if (breadth == PairIndex::kEveryPair) scan(allows, searcher, score);
+  for (; breadth != PairIndex::kEveryPair; breadth *= kWidening) {
     parts->graph.search(searcher.code.get(), breadth, limits, searcher.search);
     matches.clear();
     for (const Neighbour& found : searcher.search.best()) {  // best first

@@ -86,7 +86,8 @@ struct IndexState {
   }
   void place(const std::vector<std::int64_t>& ids, const std::vector<std::uint32_t>& rows);
 
-  // Under IndexLocks::to_read(): the matches of one query; `pairs`: those of the index.
+  // Under IndexLocks::to_read(): the matches of one query; `pairs`: those of the index. `breadth`
+  // may be PairIndex::kEveryPair.
   void find(const Corpus& queries, std::int64_t query, const Corpus& pairs, std::int64_t breadth,
             const PairFilter& allows, PairMatches& out, Searcher& searcher) const;
   // Scores every pair that is allowed.

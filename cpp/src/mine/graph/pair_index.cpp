@@ -104,7 +104,7 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
     const MineOptions mine = mining::checked_matrices(image, text, own.options, threads);
     mining::check_range("k", k, 1, mining::kMostBreadth);
     if (breadth == 0) breadth = std::min(mining::kMostBreadth, mining::usual_breadth(k));
-    mining::check_range("breadth", breadth, k, mining::kMostBreadth);
+    if (breadth != kEveryPair) mining::check_range("breadth", breadth, k, mining::kMostBreadth);
     const std::int64_t count = image.rows;
     PairMatches out;
     out.k = k;
@@ -128,7 +128,9 @@ PairMatches PairIndex::query(const MatrixView& image, const MatrixView& text, st
       const auto lock = own.locks.to_read();
       const IndexParts& parts = *own.parts;
       const Corpus pairs(parts.rows.image(), parts.rows.text(), rules, own.kernel);
-      const std::int64_t most = std::max<std::int64_t>(1, std::min(breadth, parts.rows.size()));
+      const std::int64_t most =
+          breadth == kEveryPair ? kEveryPair
+                                : std::max<std::int64_t>(1, std::min(breadth, parts.rows.size()));
       for (std::int64_t i = begin; i < end && !team.stopped(); ++i) {
         own.find(queries, i, pairs, most, allows, out, *searcher);
       }
@@ -230,7 +232,9 @@ PairMatches PairIndex::near(const std::vector<std::int64_t>& ids, std::int64_t k
   return mining::entry_point([&] {
     State& own = state();
     mining::check_range("k", k, 1, mining::kMostBreadth - 1);
-    if (breadth != 0) mining::check_range("breadth", breadth, k, mining::kMostBreadth);
+    if (breadth != 0 && breadth != kEveryPair) {
+      mining::check_range("breadth", breadth, k, mining::kMostBreadth);
+    }
     const auto count = static_cast<std::int64_t>(ids.size());
     std::vector<std::uint16_t> image(static_cast<std::size_t>(count * own.image_dimensions));
     std::vector<std::uint16_t> text(static_cast<std::size_t>(count * own.text_dimensions));
@@ -256,7 +260,7 @@ PairMatches PairIndex::near(const std::vector<std::int64_t>& ids, std::int64_t k
     // One more, for the pair itself is found where limits of 1 leave it in.
     const PairMatches found =
         query(view(image, own.image_dimensions), view(text, own.text_dimensions), k + 1,
-              std::max(breadth, breadth == 0 ? 0 : k + 1), threads, progress, allows);
+              breadth > 0 ? std::max(breadth, k + 1) : breadth, threads, progress, allows);
     PairMatches out{k, {}, {}, {}};
     for (std::int64_t i = 0; i < count; ++i) {
       const auto end = static_cast<std::size_t>((i + 1) * k);
@@ -280,6 +284,19 @@ std::int64_t PairIndex::size() const {
   if (!state_) return 0;
   const auto lock = state_->locks.to_read();
   return state_->parts->rows.size() - state_->parts->graph.removed();
+}
+std::vector<std::int64_t> PairIndex::ids() const {
+  return mining::entry_point([&] {
+    std::vector<std::int64_t> ids;
+    if (!state_) return ids;
+    const auto lock = state_->locks.to_read();
+    const IndexParts& parts = *state_->parts;
+    for (std::int64_t row = 0; row < parts.rows.size(); ++row) {
+      if (!parts.graph.is_removed(row)) ids.push_back(parts.rows.id(row));
+    }
+    if (parts.reader) parts.reader->require_whole();
+    return ids;
+  });
 }
 std::int64_t PairIndex::image_dimensions() const noexcept {
   return state_ ? state_->image_dimensions : 0;

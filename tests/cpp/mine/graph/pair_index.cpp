@@ -149,6 +149,38 @@ TEST_CASE("ids end where none could follow", "[pair_index]") {
   REQUIRE(index.size() == 3);
 }
 
+TEST_CASE("every pair is compared where that is asked for", "[pair_index]") {
+  // At random, so that links lead to few of the best.
+  const Data data = clustered_data(4000, 128, 96, DType::float16, 3, 4000, 0.8);
+  PairIndex index = built(data, 3900);
+  std::vector<std::int64_t> gone(500);
+  std::iota(gone.begin(), gone.end(), 3400);
+  index.remove(gone);
+  const auto hits = [&](std::int64_t breadth) {
+    const PairMatches found = index.query(part_of(data.image, 3900, 3930),
+                                          part_of(data.text, 3900, 3930), 10, breadth, 1);
+    std::int64_t count = 0;
+    for (std::int64_t q = 0; q < 30; ++q) {
+      const auto exact = plain_matches(data, 3400, 3900 + q, 10);
+      for (std::size_t r = 0; r < 10; ++r) {
+        count += found.ids[static_cast<std::size_t>(q) * 10 + r] == exact[r].id ? 1 : 0;
+      }
+    }
+    return count;
+  };
+  REQUIRE(hits(0) < 200);
+  REQUIRE(hits(PairIndex::kEveryPair) == 300);
+  const PairMatches near = index.near({5, 7}, 10, PairIndex::kEveryPair);
+  REQUIRE(near.ids[0] == plain_matches(data, 3400, 5, 1)[0].id);
+
+  std::vector<std::int64_t> ids = index.ids();
+  std::sort(ids.begin(), ids.end());
+  std::vector<std::int64_t> there(3400);
+  std::iota(there.begin(), there.end(), 0);
+  REQUIRE(ids == there);
+  expect_error(ErrorCode::invalid_argument, "breadth", [&] { (void)index.near({5}, 10, -2); });
+}
+
 TEST_CASE("a filter leaves out, and the search goes on until it has enough", "[pair_index]") {
   const Data data = data_of(2100);
   const PairIndex index = built(data, 2000);
