@@ -1,6 +1,6 @@
 // An index of pairs that answers for *new* pairs which of them are hard: the k pairs j of largest
-//     score(q, j) = cos(image q, image j) · cos(text q, text j)
-// among those that are no near duplicates of q, as in mine.h. For production pipelines: captions or
+//     score(q, j) = max(0, cos(image q, image j)) · max(0, cos(text q, text j))
+// above zero among those that are no near duplicates of q, as in mine.h. For production pipelines: captions or
 // images that arrive, checked against what is there.
 //
 // The search goes through hnswlib's graph with the product of both cosines as its distance, over

@@ -57,9 +57,10 @@ class BuildCall(GraphOptions, InputOptions, ThreadOptions, ProgressOptions):
 class PairIndex:
     """Finds, for new pairs, the hard pairs among many: hnswlib's graph over the product of cosines.
 
-    A hard pair of a query q is a pair j of large ``cos(image q, image j) * cos(text q, text j)``
-    that is no near duplicate of q, as in :func:`helip.mine`. Rows are kept in float16 for the
-    scores and in int8 for the search. ``docs/pair-index.md`` has the precision and the format.
+    A hard pair of a query q is a pair j of large ``cos(image q, image j) * cos(text q, text j)``,
+    both above zero, that is no near duplicate of q, as in :func:`helip.mine`. Rows are kept in
+    float16 for the scores and in int8 for the search. ``docs/pair-index.md`` has the precision and
+    the format.
 
     Any number of threads may query at once, without the GIL, also while one adds or removes pairs.
 

@@ -220,6 +220,31 @@ def test_a_good_recall_is_not_worth_a_word(data: Any) -> None:
         index.recall(0)
 
 
+def test_matches_are_those_that_the_page_defines() -> None:
+    """Of few dimensions, so that a quarter of the pairs have two negative cosines."""
+    random = np.random.default_rng(2)
+    parts = [random.normal(size=(400, d)).astype(np.float16) for d in (4, 3)]
+    for part in parts:
+        part[40:60] = part[20:40]  # of equal scores the least id comes first
+        part[7] = 0
+    unit = [part.astype(np.float64) for part in parts]
+    for part in unit:
+        part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9)
+    cosines = [part[300:] @ part[:300].T for part in unit]
+    both_negative = (cosines[0] < 0) & (cosines[1] < 0)
+    assert both_negative.mean() > 0.2
+    limits = {"image_max": 0.9, "text_max": 0.95}
+    score = np.maximum(cosines[0], 0) * np.maximum(cosines[1], 0)
+    score[(cosines[0] > limits["image_max"]) | (cosines[1] > limits["text_max"])] = 0
+    index = build((parts[0], parts[1]), 300, **limits)
+    ids, scores = index.query(image=parts[0][300:], text=parts[1][300:], k=300)
+    for found, given, row in zip(ids, scores, score, strict=True):
+        order = np.argsort(-row.round(12), kind="stable")[: (row > 0).sum()]
+        assert found[: len(order)].tolist() == order.tolist()
+        np.testing.assert_allclose(given[: len(order)], row[order], rtol=1e-6)
+        assert (found[len(order) :] == -1).all() and (given[len(order) :] == 0).all()
+
+
 def test_a_store_gives_the_index_of_its_rows(tmp_path: Path, data: Any) -> None:
     writer = helip.EmbeddingStore.create(
         tmp_path / "s", image_dim=data[0].shape[1], text_dim=data[1].shape[1]
