@@ -274,8 +274,8 @@ typedef struct helip_mine_options {
   int64_t memory;          /* bytes for buffers; 0: a quarter of what the machine gives */
   int64_t parts;           /* 1; commits of a job that writes to disk */
   double checkpoint;       /* 60; seconds of work between checkpoints of partition */
-  const char* codes;       /* NULL: that of the store; a folder for codes that later jobs take up */
-  int32_t keep_codes;      /* 1; 0: codes are neither taken nor kept */
+  const char* codes;       /* NULL: none; a folder for codes that later jobs take up */
+  int32_t keep_codes;      /* 0; 1: with codes NULL, those in the folder of the store */
   int32_t reserved;        /* 0 */
 } helip_mine_options;
 HELIP_EXPORT helip_status helip_mine_options_init(helip_mine_options* options, size_t struct_size);
@@ -312,9 +312,9 @@ HELIP_EXPORT helip_status helip_plan_store(const helip_store* store,
 typedef struct helip_update_options {
   size_t struct_size;
   int64_t memory;     /* bytes for buffers; 0: a quarter of what the machine gives */
-  const char* codes;  /* NULL: that of the store; a folder, also of an earlier state of the store */
+  const char* codes;  /* NULL: none; a folder, also of an earlier state of the store */
   int32_t threads;    /* 0: all cores */
-  int32_t keep_codes; /* 1; 0: codes are neither taken nor kept */
+  int32_t keep_codes; /* 0; 1: with codes NULL, those in the folder of the store */
 } helip_update_options;
 HELIP_EXPORT helip_status helip_update_options_init(helip_update_options* options,
                                                     size_t struct_size);

@@ -48,7 +48,7 @@ void bind_options(py::module_& module) {
           py::arg("threads") = 0, py::arg("memory") = 0, py::arg("margin") = py::none(),
           py::arg("skip") = 0, py::arg("collapse") = "none", py::arg("parts") = 1,
           py::arg("checkpoint") = 60.0, py::arg("codes") = std::filesystem::path(),
-          py::arg("keep_codes") = true,
+          py::arg("keep_codes") = false,
           py::arg("channels") = std::vector<std::tuple<std::string, double, double>>(),
           py::arg("score") = "product")
       .def_readonly("k", &MineOptions::k);
@@ -264,7 +264,7 @@ void bind_mine(py::module_& module) {
       },
       py::arg("pairs"), py::arg("store"), py::arg("threads") = 0, py::arg("memory") = 0,
       py::arg("progress") = py::none(), py::arg("out") = std::filesystem::path(),
-      py::arg("codes") = std::filesystem::path(), py::arg("keep_codes") = true);
+      py::arg("codes") = std::filesystem::path(), py::arg("keep_codes") = false);
   module.def(
       "add_rows",
       [](const HardPairs& pairs, const BoundView& image, const BoundView& text,

@@ -341,7 +341,7 @@ class MineOptions:
         parts: typing.SupportsInt | typing.SupportsIndex = 1,
         checkpoint: typing.SupportsFloat | typing.SupportsIndex = 60.0,
         codes: os.PathLike | str | bytes = "",
-        keep_codes: bool = True,
+        keep_codes: bool = False,
         channels: collections.abc.Sequence[
             tuple[
                 str,
@@ -1000,7 +1000,7 @@ def update(
     progress: typing.Any = None,
     out: os.PathLike | str | bytes = "",
     codes: os.PathLike | str | bytes = "",
-    keep_codes: bool = True,
+    keep_codes: bool = False,
 ) -> HardPairs: ...
 def usable_memory() -> int: ...
 def usable_processors() -> int: ...

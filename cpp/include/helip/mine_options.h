@@ -84,11 +84,11 @@ struct MineOptions {
   // Of a store: a folder for the lengths, filters, order and codes of its rows, which are made
   // before pairs are compared. Those of the same store, rules, k + skip and method are taken from
   // there (exact and hnsw have the same), others are replaced. About 2 bytes for each dimension of
-  // a row. Empty: "codes" in the folder of a store of 16,384 rows or more, where they take at most
-  // a quarter of what is free; what hinders that is no error, and the report has it as "codes". The
-  // table is the same.
+  // a row. Empty: none are taken or kept, or with `keep_codes` those in "codes" of the folder of a
+  // store of 16,384 rows or more, where they take at most a quarter of what is free; what hinders
+  // that is no error, and the report has it as "codes". The table is the same.
   std::filesystem::path codes = {};
-  bool keep_codes = true;  // false: none are taken or kept
+  bool keep_codes = false;  // of a store, in its own folder
   // In place of `modality`, `image_max` and `text_max`: the channels that a score is made of.
   // Of methods exact, partition and sample, without margin, collapse and signed_products.
   std::vector<ChannelRule> channels = {};

@@ -20,7 +20,7 @@ struct UpdateOptions {
   // As in MineOptions: codes of an earlier state of the store are gone on with, by whatever options
   // they were made. Once more than an eighth of the rows is new to them, all are kept anew.
   std::filesystem::path codes = {};
-  bool keep_codes = true;
+  bool keep_codes = false;
 };
 
 // The table that mine() gives for `store` with the options of `pairs`: the same ids, scores and

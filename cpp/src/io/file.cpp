@@ -152,6 +152,12 @@ Descriptor open_for_reading(const fs::path& path) {
   });
 }
 
+Descriptor duplicate(const Descriptor& file, const fs::path& name) {
+  const int other = ::fcntl(file.get(), F_DUPFD_CLOEXEC, 0);
+  if (other < 0) throw Error(ErrorCode::io, "cannot open " + quoted(name), errno);
+  return Descriptor(other);
+}
+
 Descriptor open_given_file(const fs::path& path) {
   return open_regular(path, 0, [&](const char* kind) {
     refuse(quoted(path), " is ", kind, ", not a regular file; copy what it holds to a file");

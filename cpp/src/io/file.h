@@ -49,6 +49,8 @@ class HELIP_FOR_DATA Descriptor {
 // A file of a directory that the library wrote, which is no link. Throws Error: io, corrupt where
 // it is no regular file. Never waits.
 [[nodiscard]] Descriptor open_for_reading(const std::filesystem::path& path);
+// Another descriptor of the same open file. Throws Error(io).
+[[nodiscard]] Descriptor duplicate(const Descriptor& file, const std::filesystem::path& name);
 // A file that a caller names, also by a link. Throws Error: io, invalid_argument where it is no
 // regular file. Never waits.
 [[nodiscard]] HELIP_FOR_DATA Descriptor open_given_file(const std::filesystem::path& path);

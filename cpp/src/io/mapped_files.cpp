@@ -222,8 +222,9 @@ void MappedRange::on_fault(int number, void* information, void* context) noexcep
     if (fault->si_code != BUS_ADRERR || !slot->holds(address)) continue;
     const int error = errno;
     void* const page = reinterpret_cast<void*>(address / own.page * own.page);
-    void* const zeros =
-        ::mmap(page, own.page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    // Writable, since codes that are mapped are written behind their last row.
+    void* const zeros = ::mmap(page, own.page, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     errno = error;
     if (zeros == MAP_FAILED) break;
     slot->cut = true;

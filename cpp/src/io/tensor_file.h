@@ -60,6 +60,7 @@ class TensorFile {
   // Where its first byte is in the file.
   std::int64_t offset(const std::string& name) const { return header_.at(name, path_).begin; }
   const std::filesystem::path& path() const noexcept { return path_; }
+  const Descriptor& file() const noexcept { return file_; }
 
  private:
   const TensorInfo& checked(const std::string& name, DType dtype, std::int64_t elements) const;

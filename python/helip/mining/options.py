@@ -185,11 +185,11 @@ class CodesOptions(Options):
     codes: str | os.PathLike[str] | None = None
     """A folder for what is made of a store's rows before pairs are compared (lengths, filters,
     order, int8 codes): a later job of the same store and options, and an update, begins with it.
-    None: the folder ``codes`` in a store of 16,384 rows or more, if a quarter of the free disk
-    holds them."""
+    None: nothing is kept; mining writes nothing into the store."""
 
-    keep_codes: bool = True
-    """Take up and keep such codes."""
+    keep_codes: bool = False
+    """Without codes=: take up and keep them in the folder ``codes`` of a store of 16,384 rows or
+    more, if a quarter of the free disk holds them."""
 
     @property
     def codes_path(self) -> str:
@@ -199,11 +199,7 @@ class CodesOptions(Options):
                 f"codes is {os.fspath(self.codes)}, a URL, where codes are not kept; give a folder "
                 "on a local or shared disk"
             )
-        if self.codes is not None and not self.keep_codes:
-            raise InvalidArgumentError(
-                f"codes is {os.fspath(self.codes)!r}, and keep_codes is False; drop one of them"
-            )
-        return output_path(self.codes, "codes", "leave it out for those of the store")
+        return output_path(self.codes, "codes", "leave it out to keep none")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,13 +154,14 @@ def stages_of(store: Path, **options: Any) -> tuple[Any, set[str]]:
     return pairs, seen
 
 
-def test_a_large_store_keeps_its_codes_by_itself(tmp_path: Path) -> None:
+def test_a_large_store_keeps_its_codes_where_that_is_asked_for(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", 16_384)
-    plain, seen = stages_of(store, keep_codes=False)
-    assert not seen & {"keep", "load"} and not (store / "codes").exists()
-    first, seen = stages_of(store)
+    before = files_of(store)
+    plain, seen = stages_of(store)
+    assert not seen & {"keep", "load"} and files_of(store) == before
+    first, seen = stages_of(store, keep_codes=True)
     assert "keep" in seen and (store / "codes" / "manifest.json").exists()
-    second, seen = stages_of(store)
+    second, seen = stages_of(store, keep_codes=True)
     assert "load" in seen and "keep" not in seen
     fingerprint = helip.EmbeddingStore.open(store).fingerprint
 
@@ -168,13 +169,13 @@ def test_a_large_store_keeps_its_codes_by_itself(tmp_path: Path) -> None:
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    mended, seen = stages_of(store)
+    mended, seen = stages_of(store, keep_codes=True)
     assert "keep" in seen and "are damaged" in mended.report["codes"]
-    again, seen = stages_of(store)
+    again, seen = stages_of(store, keep_codes=True)
     assert "load" in seen and "keep" not in seen
 
     (store / "codes" / "manifest.json").write_text("{}")
-    unreadable, _ = stages_of(store)
+    unreadable, _ = stages_of(store, keep_codes=True)
     assert "codes" in unreadable.report
     for pairs in (first, second, again):
         assert pairs.report == plain.report
@@ -188,17 +189,15 @@ def test_a_large_store_keeps_its_codes_by_itself(tmp_path: Path) -> None:
 def test_a_store_where_nothing_can_be_kept_is_mined_and_the_report_says_why(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", 16_384)
     (store / "codes").write_text("a file")
-    pairs, seen = stages_of(store)
+    pairs, seen = stages_of(store, keep_codes=True)
     assert "keep" not in seen
     assert "codes" in pairs.report["codes"]
     assert (store / "codes").read_text() == "a file"
-    with pytest.raises(InvalidArgumentError, match="keep_codes is False; drop one of them"):
-        mine(store, codes=tmp_path / "c", keep_codes=False)
 
 
 def test_an_update_takes_up_the_codes_of_the_store(tmp_path: Path) -> None:
     store = write_store(tmp_path / "s", 16_384)
-    mine(store, tmp_path / "p")
+    mine(store, tmp_path / "p", keep_codes=True)
     writer = helip.EmbeddingStore.append_to(store)
     with writer:
         dice = np.random.default_rng(1)
@@ -207,11 +206,44 @@ def test_an_update_takes_up_the_codes_of_the_store(tmp_path: Path) -> None:
             *(dice.normal(size=(300, dims)) for dims in (writer.image_dim, writer.text_dim)),
         )
     before = files_of(store / "codes")
-    updated = helip.update(tmp_path / "p", store, progress=False)
+    updated = helip.update(tmp_path / "p", store, keep_codes=True, progress=False)
     assert files_of(store / "codes") == before
-    plain = mine(store, keep_codes=False)
+    plain = mine(store)
     for name in ("ids", "scores", "counts"):
         assert getattr(updated, name).tobytes() == getattr(plain, name).tobytes()
+
+
+@pytest.mark.parametrize("other", ["channels", "score", "maxima"])
+def test_an_update_takes_no_codes_of_another_job_of_channels(tmp_path: Path, other: str) -> None:
+    random = np.random.default_rng(5)
+    centres = random.normal(size=(300, 3, 24))
+
+    def rows(count: int) -> dict[str, Any]:
+        each = centres[random.integers(0, 300, count)] + random.normal(size=(count, 3, 24)) * 0.3
+        return {"image": each[:, 0], "text": each[:, 1], "matrices": {"audio": each[:, 2]}}
+
+    def append(writer: helip.StoreWriter, count: int) -> None:
+        with writer:
+            made = rows(count)
+            writer.append([f"{len(writer)} {i}" for i in range(count)], **made)
+
+    path, codes = tmp_path / "s", tmp_path / "codes"
+    append(
+        helip.EmbeddingStore.create(path, image_dim=24, text_dim=24, matrices={"audio": 24}), ROWS
+    )
+    one: dict[str, Any] = {"channels": ("image", "text"), "codes": codes}
+    mine(path, tmp_path / "p", **one)
+    options = {
+        "channels": {"channels": ("image", "audio")},
+        "score": {"score": "sum"},
+        "maxima": {"maxima": (0.7, 0.7)},
+    }
+    mine(path, **{**one, **options[other]})
+    append(helip.EmbeddingStore.append_to(path), 200)
+    updated = helip.update(tmp_path / "p", path, codes=codes, progress=False)
+    fresh = mine(path, channels=("image", "text"))
+    for name in ("ids", "scores", "counts"):
+        assert getattr(updated, name).tobytes() == getattr(fresh, name).tobytes()
 
 
 def test_damage_and_other_folders_are_named(store: Path, tmp_path: Path) -> None:

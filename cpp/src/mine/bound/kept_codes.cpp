@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -78,6 +79,13 @@ Json plan_json(const FilterPlan& plan) {
           {"cycles", plan.cycles}};
 }
 
+// In [0, most].
+double bounded(const Json& json, double most = std::numeric_limits<double>::max()) {
+  const auto value = json.get<double>();
+  require_sound(value >= 0.0 && value <= most, "a share or a length is out of range");
+  return value;
+}
+
 double positive(const Json& json) {
   const auto value = json.get<double>();
   require_sound(std::isfinite(value) && value > 0.0, "a length or a scale is not positive");
@@ -98,14 +106,19 @@ bool can_map(const TensorFile& file, const Piece& first) {
 
 }  // namespace
 
-MappedCodes::MappedCodes(const fs::path& path, std::int64_t offset, void* begin, std::int64_t bytes)
-    : file_path_(path), file_(open_for_reading(path), path), begin_(begin), bytes_(bytes) {
-  const Descriptor file = open_for_reading(path);
-  if (file_size(file, path) < offset + bytes) throw_damaged(path, "it is too short");
+// By the descriptor: another job may have put others in the place of the file meanwhile.
+MappedCodes::MappedCodes(const TensorFile& tensors, std::int64_t offset, void* begin,
+                         std::int64_t bytes)
+    : file_path_(tensors.path()),
+      file_(duplicate(tensors.file(), tensors.path()), tensors.path()),
+      begin_(begin),
+      bytes_(bytes) {
+  const Descriptor& file = tensors.file();
+  if (file_size(file, file_path_) < offset + bytes) throw_damaged(file_path_, "it is too short");
   // Private, since rows that come are written right behind those of the file.
   if (::mmap(begin, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_FIXED, file.get(), offset) == MAP_FAILED) {
-    throw Error(ErrorCode::io, "cannot map " + quoted(path), errno);
+    throw Error(ErrorCode::io, "cannot map " + quoted(file_path_), errno);
   }
   range_ = MappedRange(begin, bytes, *this);
 }
@@ -267,7 +280,7 @@ FilterPlan KeptCodes::plan() const {
     require_sound(plan.factors.size() == corpus_.channels().size(),
                   "it has not the factors of all channels");
     plan.length = positive(json.at("length"));
-    plan.high_share = json.at("high_share").get<double>();
+    plan.high_share = bounded(json.at("high_share"), 1.0);
     plan.high = integer_of(json.at("dimensions").at(0));
     plan.low = integer_of(json.at("dimensions").at(1));
     plan.second = integer_of(json.at("dimensions").at(2));
@@ -343,17 +356,16 @@ std::int64_t KeptCodes::read_found(const std::vector<CodeSection>& sections, Cod
     const Json& json = facts_.at("scales");
     for (std::size_t f = 0; f < 3; ++f) {
       scales.filters[f] = positive(json.at("filters").at(f));
-      scales.longest_filters[f] = json.at("longest_filters").at(f).get<double>();
+      scales.longest_filters[f] = bounded(json.at("longest_filters").at(f));
     }
     for (int c = 0; c < kMostChannels; ++c) {
-      scales.longest_units[c] =
-          json.at("longest_units").at(static_cast<std::size_t>(c)).get<double>();
+      scales.longest_units[c] = bounded(json.at("longest_units").at(static_cast<std::size_t>(c)));
     }
     const std::vector<Piece> pieces = pieces_of(sections, count);
     const CodeSection& codes = sections.front();
     const std::int64_t mapped = can_map(*file_, pieces.front()) ? count * codes.stride : 0;
     if (mapped > 0) {
-      mapped_ = std::make_shared<MappedCodes>(file_->path(), file_->offset(pieces.front().name),
+      mapped_ = std::make_shared<MappedCodes>(*file_, file_->offset(pieces.front().name),
                                               codes.rows, mapped);
     }
     team.begin_stage("load", count, static_cast<std::int64_t>(pieces.size()));

@@ -54,8 +54,7 @@ struct CodeSection {
 // end(). What processes of a machine map they share.
 class MappedCodes final : public MappedFiles {
  public:
-  MappedCodes(const std::filesystem::path& path, std::int64_t offset, void* begin,
-              std::int64_t bytes);
+  MappedCodes(const TensorFile& tensors, std::int64_t offset, void* begin, std::int64_t bytes);
   void require_whole() const override;
   void end() noexcept;
   // Ends it, and puts zeros there.

@@ -21,7 +21,7 @@
 namespace helip::mining {
 namespace {
 
-constexpr std::int64_t kLeastRowsToKeep = 16384;  // of a store, unasked: fewer are soon encoded
+constexpr std::int64_t kLeastRowsToKeep = 16384;  // beside a store: fewer are soon encoded
 
 }  // namespace
 
@@ -52,11 +52,7 @@ void check_number(const char* of, std::int64_t count, std::int64_t rows) {
 }
 
 std::optional<CodesFolder> codes_folder(const MineOptions& options, const EmbeddingStore& store) {
-  if (!options.codes.empty()) {
-    if (options.keep_codes) return CodesFolder{options.codes};
-    throw Error(ErrorCode::invalid_argument,
-                "codes is " + quoted(options.codes) + ", and keep_codes is off; drop one of them");
-  }
+  if (!options.codes.empty()) return CodesFolder{options.codes};
   if (!options.keep_codes || store.path().empty() || store.size() < kLeastRowsToKeep) return {};
   return CodesFolder{store.path() / "codes", false};
 }

@@ -57,7 +57,10 @@ std::optional<KeptCodes> codes_for_update(const EmbeddingStore& store, const Cor
   std::optional<EarlierState> since;
   std::string of;  // its fingerprint
   const auto fits = [&](const OrderedJson& there) {
-    if (there.at("modality") != identity.at("modality")) return false;
+    // Filters bound one score, and codes are of its channels.
+    for (const char* rule : {"modality", "channels", "score"}) {
+      if (there.value(rule, OrderedJson()) != identity.value(rule, OrderedJson())) return false;
+    }
     of = there.at("store").get<std::string>();
     since = store.earlier_state(integer_of(there.at("rows")), of);
     return since.has_value();

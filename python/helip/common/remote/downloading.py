@@ -31,7 +31,8 @@ from helip.common.remote.manifest import MANIFEST
 from helip.common.remote.urls import local_path, url_of
 
 _OURS = re.compile(
-    rf"{MANIFEST}|shard-\d+\.safetensors|\.lock|\.in-use|{'|'.join(map(re.escape, COMPANIONS))}"
+    rf"{MANIFEST}|shard-\d+\.safetensors|codes|\.lock|\.in-use|"
+    rf"{'|'.join(map(re.escape, COMPANIONS))}"
 )
 _ROOM = 16 << 20  # bytes that stay free
 _IN_USE = ".in-use"  # of a container in the cache: locked by whoever has opened it

@@ -417,6 +417,20 @@ TEST_CASE("a folder of something else is refused, and nothing there is touched",
   REQUIRE_THROWS_AS((void)rows.codes_in(folder / "file"), Error);
 }
 
+TEST_CASE("codes that another job replaces meanwhile are mapped all the same", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept rows(clustered());
+  KeptCodes keeper = rows.codes_in(folder / "c");
+  const auto fresh = rows.fresh(&keeper);
+  KeptCodes kept = rows.codes_in(folder / "c");
+  fs::remove(file_in(folder / "c"));
+  const auto found = rows.found(kept, kept.order());
+  REQUIRE(kept.found());
+  for (std::int64_t place = 0; place < 600; ++place) {
+    REQUIRE(bytes_of_place(found->codes(), place) == bytes_of_place(fresh->codes(), place));
+  }
+}
+
 TEST_CASE("codes that cannot be of the corpus are refused, though they are whole", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows({"", clustered_data(6000, 80, 60), Rules()});  // enough for directions
@@ -446,6 +460,12 @@ TEST_CASE("codes that cannot be of the corpus are refused, though they are whole
          [](Json& facts) { facts["filters"]["dimensions"][1] = 6400; });
   refuse("not positive", [](Json& facts) { facts["scales"]["filters"][1] = 0.0; });
   refuse("not positive", [](Json& facts) { facts["filters"]["factors"][0] = -1.0; });
+  for (const double share : {-3e9, 1.5}) {
+    refuse("out of range", [&](Json& facts) { facts["filters"]["high_share"] = share; });
+  }
+  refuse("out of range", [](Json& facts) { facts["scales"]["longest_filters"][0] = -1.0; });
+  refuse("out of range", [](Json& facts) { facts["scales"]["longest_units"][1] = -1.0; });
+  refuse("", [](Json& facts) { facts["scales"]["longest_units"][0] = nullptr; });
   refuse("", [](Json& facts) { facts["filters"].erase("light"); });
   refuse("", [](Json& facts) { facts.erase("scales"); });
   write_manifest(folder / "c", whole);

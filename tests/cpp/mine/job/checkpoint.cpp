@@ -43,7 +43,6 @@ MineOptions options_of(MiningMethod method, std::int64_t k = 10, double checkpoi
   MineOptions options = exact_options(k);
   options.method = method;
   options.checkpoint = checkpoint;
-  options.keep_codes = false;
   return options;
 }
 
@@ -129,10 +128,8 @@ TEST_CASE("a job that was begun without codes goes on with them, and the reverse
     // Made by the first, found by the others.
     const fs::path out = folder / ("p" + std::to_string(i));
     options.codes = i % 2 == 0 ? folder / "codes" : fs::path();
-    options.keep_codes = i % 2 == 0;
     REQUIRE(stopped(store, options, out, in_first_round));
     options.codes = i % 2 == 1 ? folder / "codes" : fs::path();
-    options.keep_codes = i % 2 == 1;
     REQUIRE(bytes_of(mine(store, options, {}, out)) == bytes_of(whole));
   }
 }
@@ -160,7 +157,6 @@ TEST_CASE("what was saved by places is not read by the places of other codes", "
     kept.publish();
   }
   options.codes = folder / "codes";
-  options.keep_codes = true;
   REQUIRE(bytes_of(mine(store, options, {}, folder / "p")) == bytes_of(whole));
 }
 

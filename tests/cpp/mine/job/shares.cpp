@@ -143,7 +143,7 @@ TEST_CASE("shares of clusters are the table of a single run", "[shares][partitio
   std::int64_t steps = 2;  // at least
   std::vector<std::int64_t> counts{5};
   SECTION("clusters, and neighbours of neighbours") { counts = {1, 5}; }
-  SECTION("without codes that are kept") { options.keep_codes = false; }
+  SECTION("with codes beside the store") { options.keep_codes = true; }
   SECTION("of a group the best, on disk") {
     options.collapse = Collapse::image;
     options.image_max = 0.97;
@@ -256,7 +256,6 @@ TEST_CASE("a share of a store that was cut meanwhile does not count", "[shares][
   const TemporaryFolder folder;
   guard_mapped_files();
   MineOptions options = exact_options(10);
-  options.keep_codes = false;
   SECTION("exact") {}
   SECTION("clusters") { options.method = MiningMethod::partition; }
   const EmbeddingStore store =
