@@ -116,7 +116,8 @@ def described(call: OpenCall) -> Iterator[OpenCall]:
 
     An error inside begins with the file.
 
-    Paths in the file count from its folder. An option of the call goes before that of the file.
+    Paths in the file count from its folder. An option of the call that is not None goes before that
+    of the file.
 
     Raises:
         InvalidArgumentError: the file is not such a mapping, names what is no option, or cannot be
@@ -131,13 +132,8 @@ def described(call: OpenCall) -> Iterator[OpenCall]:
         yield call
         return
     said = _mapping(path)
-    usual = OpenOptions().as_dict()
-    # Of arrays == gives no bool; none of them is usual.
-    given = {
-        name: value
-        for name, value in OpenOptions.of(call).as_dict().items()
-        if not (value is None or (isinstance(value, (int, float)) and value == usual[name]))
-    }
+    options = OpenOptions.of(call).as_dict()
+    given = {name: value for name, value in options.items() if value is not None}
     try:
         yield replace(call, **{**said, **given})
     except InvalidArgumentError as error:

@@ -28,7 +28,10 @@ Reader = Literal["auto", "core", "pillow"]
 
 @dataclass(frozen=True, kw_only=True)
 class OpenOptions(Options):
-    """How a data set is read."""
+    """How a data set is read.
+
+    None is what the caller did not give: what a file that describes the data says, else the usual.
+    """
 
     image_column: str | None = None
     """Column of the picture, else guessed; of tar shards its extension, such as seg.png."""
@@ -41,17 +44,18 @@ class OpenOptions(Options):
     root: str | os.PathLike[str] | None = None
     """Folder that picture paths start from and may not leave; of an index that of its shards, or
     their URL."""
-    follow_links: bool = False
-    """Also read pictures through symbolic links that lead out of root."""
-    max_pixels: Positive = MAX_PIXELS
-    """A larger picture is quarantined as too_large."""
-    max_seconds: Annotated[float, Gt(0.0), INFINITE] = MAX_SECONDS
-    """A picture that takes longer to decode is quarantined as too_slow; inf sets no limit."""
+    follow_links: bool | None = None
+    """Also read pictures through symbolic links that lead out of root; None: no."""
+    max_pixels: Positive | None = None
+    """A larger picture is quarantined as too_large; None: 178,956,970."""
+    max_seconds: Annotated[float, Gt(0.0), INFINITE] | None = None
+    """A picture that takes longer to decode is quarantined as too_slow; None: 10; inf sets no
+    limit."""
     split: str | None = None
     """Of a source that holds several: its subfolder, files named after it, a DatasetDict's."""
-    row_per: Literal["picture", "caption"] = "picture"
+    row_per: Literal["picture", "caption"] | None = None
     """caption: a row for each caption of a picture, with the key KEY#0, KEY#1, …; subset and limit
-    choose among these."""
+    choose among these. None: picture."""
     subset: str | os.PathLike[str] | Collection[Any] | None = None
     """Only these rows: a file of keys, one a line, a .npy of bools or row numbers, a keep list of
     helip curate; in Python also a list or array."""
@@ -76,6 +80,11 @@ class OpenOptions(Options):
         )
 
     @property
+    def limits(self) -> tuple[int, float]:
+        """``max_pixels`` and ``max_seconds``, the usual ones where they are not given."""
+        return self.max_pixels or MAX_PIXELS, self.max_seconds or MAX_SECONDS
+
+    @property
     def cache_bytes(self) -> int:
         """``cache_size`` as a number."""
         return parse_bytes(self.cache_size, name="cache_size") or _CACHE_BYTES
@@ -84,9 +93,9 @@ class OpenOptions(Options):
         """Raise where an option is set that ``source`` has no use for."""
         defaults = {each.name: each.default for each in fields(self)}
         for name in names:
-            # Identity first: == on arrays and sequences need not give a bool.
-            value, default = getattr(self, name), defaults[name]
-            if value is not default and not (isinstance(value, (int, float)) and value == default):
+            # By identity: == on arrays and sequences need not give a bool.
+            value = getattr(self, name)
+            if value is not defaults[name] and value is not False:
                 raise InvalidArgumentError(
                     f"{name}={value!r} does not apply to {source}; leave it out"
                 )

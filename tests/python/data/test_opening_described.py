@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +52,29 @@ def test_options_of_the_call_go_before_those_of_the_file(folder: Path) -> None:
     mask = np.array([False, True, True, True, False])
     found = helip.open_dataset(path, caption_column="words", subset=mask, progress=False)
     assert found.caption(0) == "title 1" and len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "given"),
+    [
+        ({"row_per": "caption"}, {"row_per": "picture"}),
+        ({"max_pixels": 1}, {"max_pixels": 178_956_970}),
+        ({"max_seconds": 5.0}, {"max_seconds": 10.0}),
+        ({"follow_links": True}, {"follow_links": False}),
+    ],
+)
+def test_every_option_of_the_file_holds_and_what_the_call_gives_goes_before(
+    folder: Path, said: dict[str, Any], given: dict[str, Any]
+) -> None:
+    from helip.data.opening import described
+    from helip.data.options import OpenCall
+
+    (name, value), *_ = said.items()
+    path = describe(folder, "source: data/table.csv", f"{name}: {value}")
+    with described(OpenCall(path)) as call:
+        assert getattr(call, name) == value
+    with described(OpenCall(path, **given)) as call:
+        assert getattr(call, name) == given[name]
 
 
 def test_a_model_is_measured_on_it(folder: Path) -> None:

@@ -44,9 +44,9 @@ class FolderDataset(KeyedDataset):
 
     def __init__(self, folder: Path, options: OpenCall) -> None:
         options.refuse(("keys", "root", "key_column"), "a folder, whose keys are its paths")
-        self.max_pixels, self.max_seconds = options.max_pixels, options.max_seconds
+        self.max_pixels, self.max_seconds = options.limits
         self._root = os.path.realpath(folder)
-        self._follow_links = options.follow_links
+        self._follow_links = bool(options.follow_links)
         self._ignored: Counter[str] = Counter()
         self._lines: Counter[str] = Counter()  # of the table, that are no rows
         self.ignored_files = []

@@ -67,8 +67,8 @@ class HuggingFaceDataset(KeyedDataset):
         import datasets
 
         options.refuse(("keys",), "a datasets.Dataset; name a column with key_column=")
-        self.max_pixels, self.max_seconds = options.max_pixels, options.max_seconds
-        self._follow_links = options.follow_links
+        self.max_pixels, self.max_seconds = options.limits
+        self._follow_links = bool(options.follow_links)
         self._root = None if options.root is None else os.path.realpath(options.root)
         pictures = [n for n, f in source.features.items() if isinstance(f, datasets.Image)]
         if options.image_column is None and len(pictures) == 1:

@@ -38,7 +38,7 @@ class MapDataset(KeyedDataset):
                 f"{type(source).__name__} has no len(), so it cannot be read at random; give a "
                 "map-style data set"
             ) from error
-        self.max_pixels, self.max_seconds = options.max_pixels, options.max_seconds
+        self.max_pixels, self.max_seconds = options.limits
         self._source = source
         self._fields = {
             "image": (0, options.image_column, IMAGE_NAMES),

@@ -69,12 +69,12 @@ class TableDataset(KeyedDataset):
         lines: Mapping[str, int],
     ) -> None:
         self._lines = dict(lines)  # of text, that are no rows
-        self.max_pixels, self.max_seconds = options.max_pixels, options.max_seconds
+        self.max_pixels, self.max_seconds = options.limits
         self._files = files
         self._starts, self._file_starts = starts, starts
         self._joined_rows = 0  # rows of the tables that went into the row of their picture
         self._table_rows: np.ndarray | None = None  # of each row, where that is another number
-        self._follow_links = options.follow_links
+        self._follow_links = bool(options.follow_links)
         self._images, self._captions, self._labels = images, captions, texts.get("label")
         self._roots = [
             os.path.realpath(options.root if options.root is not None else path.parent)

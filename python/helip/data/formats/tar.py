@@ -71,7 +71,7 @@ class TarDataset(Dataset):
     """The samples of one or more tar shards, in order of shards and of first members."""
 
     def __init__(self, index: SampleIndex, options: OpenCall) -> None:
-        self.max_pixels, self.max_seconds = options.max_pixels, options.max_seconds
+        self.max_pixels, self.max_seconds = options.limits
         self._caption_field = options.caption_column
         self._index = index
 

@@ -153,3 +153,35 @@ def test_rows_of_captions_are_opened_to_be_embedded(
     code, _, err = run(*called["embed"], "--row-per", "caption", *limit, *wrong)
     assert code == 2
     assert "nothing:known" in err and "row_per" not in err and "--row-per" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        ((), 3),
+        (("--row-per", "picture"), 2),
+        (("--config", "saved.yaml"), 3),
+        (("--max-pixels", "178956970"), 3),
+    ],
+)
+def test_a_description_holds_unless_the_shell_gives_the_option(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], rows: int
+) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "b.png")
+    (tmp_path / "t.csv").write_text("image,caption\na.png,one\na.png,two\nb.png,three\n")
+    (tmp_path / "d.yaml").write_text("source: t.csv\nrow_per: caption\nmax_pixels: 1\n")
+    opened = []
+
+    def embed(data: helip.Dataset, **_: object) -> None:
+        opened.append(data)
+        raise helip.InvalidArgumentError("far enough")
+
+    monkeypatch.setattr("helip.encoders.embedding.embed", embed)
+    monkeypatch.chdir(tmp_path)
+    _, saved, _ = run("embed", "d.yaml", "--out", "s", "--print-config")
+    Path("saved.yaml").write_text(saved)
+    code, _, err = run("embed", "d.yaml", "--out", "s", *words)
+    assert (code, "far enough" in err) == (2, True), err
+    assert len(opened[0]) == rows
+    assert opened[0].max_pixels == (178_956_970 if "--max-pixels" in words else 1)
