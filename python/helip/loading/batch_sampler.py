@@ -26,6 +26,7 @@ from helip.loading.text_columns import opened_rows
 from helip.pairs.hard_pairs import HardPairs
 
 _log = logging.getLogger(__name__)
+_SEVERAL = -1  # steps, whose batches have the same rows in other orders; or none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,10 @@ class BatchSampler(Sampler[list[int]]):
         first, -1 where there are fewer than m; what the losses of helip take as ``hard_rows``.
 
         ``rows``: all rows of one batch of the current epoch, in any order of a table's, in its own
-        of a plan's.
+        of a plan's. It need not have been given yet, and may be another rank's of a table.
+
+        Raises InvalidArgumentError for rows that are no such batch, where the window changes from
+        batch to batch (``schedule``) or with a plan.
         """
         index = np.asarray(rows, dtype=np.int64)
         return torch.from_numpy(self._batches.hard_rows(self._epoch, index))
@@ -200,7 +204,9 @@ class _OfTable:
             world_size=world_size,
         )  # fmt: skip
         self._hard_rows = HardRows(table)
-        self._steps: dict[int, int] = {}  # of the epoch, by the first row of a batch
+        self._world_size, self._equal = world_size, 0
+        self._steps: dict[bytes, int] = {}  # of the batches of _epoch that are known, by their rows
+        self._epoch, self._knows_all = -1, False
 
     def count(self, epoch: int) -> int:
         return int(self._sampler.batches_per_epoch)
@@ -211,20 +217,64 @@ class _OfTable:
     def rows(self, epoch: int, step: int, start: int) -> np.ndarray:
         self._sampler.set_epoch(epoch)
         if step == start:
-            self._steps.clear()
-            self._sampler.reset_statistics()
+            self._equal = 0
+        self._sampler.reset_statistics()
         index: np.ndarray = self._sampler.batch(step)[0]
-        self._steps[int(index[0])] = step
+        self._equal += int(self._sampler.statistics()["equal_targets"])
+        if self._window_moves(epoch):
+            self._know(epoch, step, index)
         if step + 1 == self.count(epoch):
-            tell_of_equal(int(self._sampler.statistics()["equal_targets"]), epoch)
+            tell_of_equal(self._equal, epoch)
         return index
 
     def hard_rows(self, epoch: int, index: np.ndarray) -> np.ndarray:
         self._sampler.set_epoch(epoch)
-        # The window of a schedule moves from batch to batch, unless it is that of communities.
-        step = self._steps.get(int(index[0]), 0) if len(index) else 0
+        step = self._step_of(epoch, index) if self._window_moves(epoch) and len(index) else 0
+        return self._hard_rows.padded(index, *self._window(step))
+
+    def _window(self, step: int) -> tuple[int, int]:
         first, last, _, _ = self._sampler.hardness(step)
-        return self._hard_rows.padded(index, int(first), int(last))
+        return int(first), int(last)
+
+    def _window_moves(self, epoch: int) -> bool:
+        """Whether batches of the epoch, which the sampler is set to, have windows of their own, as
+        those of a schedule do, but for communities'."""
+        return self._window(0) != self._window(self.count(epoch) - 1)
+
+    def _know(self, epoch: int, step: int, index: np.ndarray) -> None:
+        if epoch != self._epoch:
+            self._steps, self._epoch, self._knows_all = {}, epoch, False
+        in_order, in_any_order = _names_of(index)
+        self._steps[in_order] = step
+        if self._steps.setdefault(in_any_order, step) != step:
+            self._steps[in_any_order] = _SEVERAL
+
+    def _step_of(self, epoch: int, index: np.ndarray) -> int:
+        """The step whose batch, on any rank, has these rows; InvalidArgumentError for none."""
+        names = _names_of(index)
+
+        def known() -> int:
+            steps = self._steps if epoch == self._epoch else {}
+            return next((steps[name] for name in names if name in steps), _SEVERAL)
+
+        if known() == _SEVERAL and not (epoch == self._epoch and self._knows_all):
+            for step in range(self.count(epoch)):
+                for rank in range(self._world_size):
+                    self._know(epoch, step, self._sampler.batch(step, rank)[0])
+            self._knows_all = True
+        if (step := known()) != _SEVERAL:
+            return step
+        raise InvalidArgumentError(
+            f"{len(index)} rows from {index[:1].tolist()} on are no batch of epoch {epoch}, whose "
+            "schedule gives each batch a window of its own; give all rows of one of its batches, "
+            "in their order where two batches have the same rows, and their epoch "
+            "(BatchSampler.set_epoch)"
+        )
+
+
+def _names_of(index: np.ndarray) -> tuple[bytes, bytes]:
+    """What tells a batch by its rows: in their order, and in any."""
+    return b"=" + index.tobytes(), np.sort(index).tobytes()
 
 
 class _OfPlan:

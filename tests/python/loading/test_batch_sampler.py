@@ -124,6 +124,37 @@ def test_the_window_of_a_schedule_moves_with_the_batches(tmp_path):
     helip.BatchSampler(plan, **options)  # what it was planned with may be said again
 
 
+def test_a_batch_has_its_own_window_whenever_and_in_whatever_order_it_is_asked_for(tmp_path):
+    options = {"strategy": "scheduled", "hard_per_target": 1, "rank_max": 1, "seed": 1,
+               "schedule": {"epochs": 2, "rank_max": K}}  # fmt: skip
+    plan = helip.plan_batches(
+        TABLE, out=tmp_path / "plan", batch_size=24, epochs=2, world_size=2, progress=False,
+        **options,
+    )  # fmt: skip
+
+    def places(hard, order):
+        """Sets of batch rows, as they stand in the plan."""
+        return {
+            order[row]: {order[place] for place in found if place >= 0}
+            for row, found in enumerate(hard)
+        }
+
+    for epoch in range(2):
+        sampler = helip.BatchSampler(TABLE, 24, rank=0, world_size=2, **options)  # as after a
+        sampler.set_epoch(epoch)  # resume: it has given no batch
+        for number in reversed(range(plan.batches_of(epoch))):
+            batch = plan.batch(epoch, number)
+            assert sampler.hard_rows(batch.rows).tolist() == batch.hard_rows.tolist()
+            order = torch.randperm(len(batch.rows), generator=torch.manual_seed(number)).tolist()
+            found = sampler.hard_rows(batch.rows[order])
+            expected = places(batch.hard_rows.tolist(), range(len(order)))
+            assert places(found.tolist(), order) == expected
+    with pytest.raises(InvalidArgumentError, match=r"no batch of epoch 1.*schedule.*set_epoch"):
+        sampler.hard_rows(plan.batch(0, 3).rows)
+    with pytest.raises(InvalidArgumentError, match=r"rows from .* are no batch of epoch 1"):
+        sampler.hard_rows(plan.batch(1, 0).rows[1:])
+
+
 def test_ranks_share_an_epoch_of_a_table():
     ranks = [
         list(helip.BatchSampler(TABLE, 24, seed=3, rank=rank, world_size=3)) for rank in range(3)
