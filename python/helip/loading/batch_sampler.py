@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 import os
@@ -20,8 +21,10 @@ from helip.common.files import read_json
 from helip.common.options import Positive, Seed, Whole, method_keywords, require
 from helip.loading.batch_plan import FORMAT, BatchPlan
 from helip.loading.options import BatchOptions, PairOptions
+from helip.loading.pair_source import pools_digest
 from helip.loading.row_facts import HardRows
 from helip.loading.sampling import distributed_place, table_sampler, tell_of_equal
+from helip.loading.state import warn_without_pairs
 from helip.loading.text_columns import opened_rows
 from helip.pairs.hard_pairs import HardPairs
 
@@ -160,7 +163,8 @@ class BatchSampler(Sampler[list[int]]):
 
         Raises:
             InvalidArgumentError: it is no state. MismatchError: of another source, other options or
-                another number of ranks.
+                another number of ranks. A state of an older version does not tell its table, and
+                is taken with a warning.
         """
         try:
             epoch, given = int(state["epoch"]), int(state["batches"])
@@ -171,6 +175,9 @@ class BatchSampler(Sampler[list[int]]):
                 "state_dict() returned"
             ) from error
         own = self._identity()
+        warn_without_pairs(options, own)
+        if "pairs" in own:
+            options.setdefault("pairs", own["pairs"])
         if differ := [name for name in own | options if own.get(name) != options.get(name)]:
             told = ", ".join(f"{name} {options.get(name)!r} there, {own.get(name)!r} here"
                              for name in differ)  # fmt: skip
@@ -199,14 +206,18 @@ class _OfTable:
             raise InvalidArgumentError(
                 "batch_size is not given; a table has none: BatchSampler(pairs, 256)"
             )
-        table, self._sampler, self.identity = table_sampler(
+        self._table, self._sampler, self._identity = table_sampler(
             source, call.data, BatchOptions.of(call), seed=call.seed or 0, rank=rank,
             world_size=world_size,
         )  # fmt: skip
-        self._hard_rows = HardRows(table)
+        self._hard_rows = HardRows(self._table)
         self._world_size, self._equal = world_size, 0
         self._steps: dict[bytes, int] = {}  # of the batches of _epoch that are known, by their rows
         self._epoch, self._knows_all = -1, False
+
+    @functools.cached_property
+    def identity(self) -> dict[str, Any]:
+        return {**self._identity, "pairs": pools_digest(self._table)}
 
     def count(self, epoch: int) -> int:
         return int(self._sampler.batches_per_epoch)

@@ -24,7 +24,7 @@ from helip.common.options import Positive, Seed, Whole, method_keywords, require
 from helip.common.processes import summed_counts
 from helip.loading.account import EpochCounts
 from helip.loading.options import BatchOptions, ReadOptions
-from helip.loading.pair_source import PairSource, table_of, table_without
+from helip.loading.pair_source import PairSource, pools_digest, table_of, table_without
 from helip.loading.readers.batch import PlannedBatch, cache_counts_of
 from helip.loading.readers.choice import choose_reads
 from helip.loading.row_facts import RowFacts
@@ -198,6 +198,7 @@ class HardPairLoader:
         # The first that may refuse it, so before anything is taken.
         self._sampler, self._identity = self._sampler_of(table, self._options)
         self._table, self._left_out = table, left_out
+        self._pools_digest: str | None = None  # taken when it is asked for
         self._grows = isinstance(table, GrowingPairs)
         self._pool_sizes = pool_sizes  # of what was mined: by it rows not embedded are told
         gives = STRATEGIES[self._options.strategy].gives_hard_rows
@@ -321,10 +322,15 @@ class HardPairLoader:
             batches=batches,
             targets=self._sampler.targets_before(batches, first),
             rank=self._rank,
-            options=self._identity,
+            options=self._with_pairs(self._identity),
             counts=self._counts if under_way else EpochCounts(epoch),
             plans=self._waiting_plans() if under_way else (),
         ).to_dict()
+
+    def _with_pairs(self, identity: dict[str, Any]) -> dict[str, Any]:
+        """With the digest of the table, which takes a second for each GB of it."""
+        self._pools_digest = self._pools_digest or pools_digest(self._table)
+        return {**identity, "pairs": self._pools_digest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues where ``state`` was taken: the next iteration yields the rest of its epoch.
@@ -340,7 +346,8 @@ class HardPairLoader:
         Raises:
             InvalidArgumentError: ``state`` is not a state of a loader, or too few targets are left
                 for every rank to get one.
-            MismatchError: seed, data set or another option differ; the message names them.
+            MismatchError: seed, data set, table or another option differ; the message names them. A
+                state of an older version does not tell its table, and is taken with a warning.
         """
         saved = LoaderState.from_dict(state)
         first, batches = self._go_on_at(saved)
@@ -362,7 +369,7 @@ class HardPairLoader:
             options = dataclasses.replace(options, **theirs)
         if options != self._options:
             sampler, identity = self._sampler_of(self._table, options)
-        refuse_another_loader(saved.options, identity)
+        refuse_another_loader(saved.options, self._with_pairs(identity))
         first, batches = saved.place_for(identity, sampler.targets_before)
         steps = sampler.batches_after(first)
         if batches >= steps:

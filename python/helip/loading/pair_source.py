@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any, Protocol
 
@@ -45,6 +46,16 @@ def table_of(
         "helip update follows",
     )  # fmt: skip
     return table
+
+
+def pools_digest(table: HardPairs | GrowingPairs) -> str | None:
+    """Of the pools themselves: the table's fingerprint is that of its store. None where they
+    grow."""
+    if not isinstance(table, HardPairs):
+        return None
+    digest = hashlib.sha256(np.ascontiguousarray(table.ids).data)
+    digest.update(np.ascontiguousarray(table.counts).data)
+    return digest.hexdigest()
 
 
 def table_without(

@@ -10,6 +10,7 @@ present division into batches began (``begin``), and how many of its batches wer
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from helip.common.errors import InvalidArgumentError, MismatchError
 from helip.loading.account import EpochCounts
 from helip.loading.readers.batch import PlannedBatch
 
+_log = logging.getLogger(__name__)
 _FORMAT = 2
 #: They cut an epoch into batches; its targets and their order are the same with others.
 _DIVISION = ("batch_size", "targets_per_batch", "world_size")
@@ -97,8 +99,20 @@ class LoaderState:
         return self.begin, self.batches
 
 
+def warn_without_pairs(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """For the options of a state that an older version wrote, which do not tell its table."""
+    if "pairs" not in state and own.get("pairs") is not None:
+        _log.warning(
+            "the state does not say of which table of hard pairs it is, as those of older versions "
+            "of helip; with another table than before, rows would come twice and others never"
+        )
+
+
 def refuse_another_loader(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Raises MismatchError that names what differs, the division into batches aside."""
+    """Raises MismatchError that names what differs, the division into batches aside; a table that
+    the state does not tell is a warning."""
+    warn_without_pairs(state, own)
+    state = {"pairs": own["pairs"], **state}
     differing = [
         f"{name} (state: {state.get(name)!r}, loader: {value!r})"
         for name, value in own.items()

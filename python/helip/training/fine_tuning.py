@@ -7,7 +7,6 @@ the loop alone, for a loader of one's own.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from helip.data.image_transform import ImageTransform
 from helip.data.opening import open_dataset
 from helip.loading.loader import HardPairLoader
 from helip.loading.options import BatchOptions, ReadOptions
+from helip.loading.pair_source import pools_digest
 from helip.loading.row_facts import require_rows_of
 from helip.loading.strategy import (
     STRATEGIES,
@@ -197,7 +197,7 @@ def make_trainer(
             "recipe": None if call.recipe is None else recipe_named(call.recipe).label,
             "control": call.control,
             "data": dataset.fingerprint,
-            "pairs": _digest(table) if isinstance(table, HardPairs) and not pools else None,
+            "pairs": pools_digest(table) if isinstance(table, HardPairs) and not pools else None,
             **OwnPoolOptions.of(call).plain(),
             "verdicts": None if exclusions is None else exclusions.digest,
             "soft_labels": None if labels is None else labels.digest,
@@ -327,13 +327,6 @@ def _own_rows(batch_size: int, hard_per_target: int) -> int:
             f"{hard_per_target} hard pairs stay together"
         )
     return rows
-
-
-def _digest(table: HardPairs) -> str:
-    """Of the pools themselves: the table's fingerprint is that of its store."""
-    digest = hashlib.sha256(np.ascontiguousarray(table.ids).data)
-    digest.update(np.ascontiguousarray(table.counts).data)
-    return digest.hexdigest()
 
 
 def bundle_of(call: TrainCall) -> ModelBundle:

@@ -83,6 +83,27 @@ def test_a_state_goes_on_where_it_was_taken(source):
     assert list(again) == of_loader(1)
 
 
+def test_the_state_of_another_table_or_plan_is_refused_and_an_older_one_warns(tmp_path, caplog):
+    other = table_of(random_pools(ROWS, K, seed=9), K)
+    state = helip.BatchSampler(TABLE, 24).state_dict()
+    sampler = helip.BatchSampler(other, 24)
+    with pytest.raises(MismatchError, match=r"pairs '[0-9a-f]{64}' there, '[0-9a-f]{64}' here"):
+        sampler.load_state_dict(state)
+    plans = [
+        helip.plan_batches(table, out=tmp_path / name, batch_size=24, progress=False)
+        for name, table in (("one", TABLE), ("two", other))
+    ]
+    with pytest.raises(MismatchError, match=r"plan '.*' there, '.*' here"):
+        helip.BatchSampler(plans[1]).load_state_dict(helip.BatchSampler(plans[0]).state_dict())
+    assert not caplog.records
+    TABLE.save(tmp_path / "again")  # the same pools from a path
+    helip.BatchSampler(tmp_path / "again", 24).load_state_dict(state)
+    assert not caplog.records
+    del state["options"]["pairs"]
+    sampler.load_state_dict(state)
+    assert "does not say of which table" in caplog.text
+
+
 def test_an_iteration_that_is_broken_off_begins_again(source):
     sampler = helip.BatchSampler(source[0], **source[1])
     next(iter(sampler))

@@ -294,3 +294,21 @@ def test_targets_of_waiting_plans_are_not_lost_with_other_ranks(world):
             index, target = batch["index"].tolist(), batch["target"].tolist()
             seen += index[: number_of_targets(index, target)]
     assert sorted(seen) == list(range(rows))
+
+
+def test_the_state_of_another_table_is_refused_and_an_older_one_warns(caplog):
+    first, second = (
+        Run(90, 1, batch_size=16, pools=random_pools(90, K, seed=seed)) for seed in (1, 2)
+    )
+    first.steps(2)
+    state = first.state()
+    with pytest.raises(MismatchError, match=r"differs in pairs \(state: '[0-9a-f]{64}', loader: '"):
+        second.loaders[0].load_state_dict(state)
+    second.loaders[0].set_pairs(table_of(random_pools(90, K, seed=1), K))
+    second.loaders[0].load_state_dict(state)
+    whole = Run(90, 1, batch_size=16, pools=random_pools(90, K, seed=1))
+    assert second.steps() == whole.steps()[2:]
+    assert not caplog.records
+    del state["options"]["pairs"]
+    third = Run(90, 1, state, batch_size=16, pools=random_pools(90, K, seed=3))
+    assert "does not say of which table" in caplog.text and third.steps()
