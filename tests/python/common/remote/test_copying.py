@@ -142,6 +142,8 @@ def test_overwriting_deletes_nothing_that_helip_did_not_write(store: Path, tmp_p
             copy(store, tmp_path / name, overwrite=True, progress=False)
     assert (other / "notes.txt").exists()
     (other / "notes.txt").unlink()
+    (other / "codes").mkdir()  # as mining keeps them there where that is asked for
+    (other / "codes" / "manifest.json").write_text("{}")
     copy(store, other, overwrite=True, progress=False)
     assert files_of(other) == files_of(store)
 
