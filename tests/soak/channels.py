@@ -34,14 +34,18 @@ def draw(dice: Dice) -> Job:
     size = dice.random.random()
     ranges = ((0.5, 2, 40), (0.9, 256, 500), (0.98, 500, 1500), (1.0, 2048, 3500))
     count = dice.of(1, 2, 3, 3, 4, 8)
-    store, method = dice.chance(0.4), dice.mostly("exact", "partition", "sample", odds=0.2)
-    # Rows added and deleted: from 64 on an update takes codes.
+    codes = dice.chance(0.2)
+    store = codes or dice.chance(0.4)
+    method = "exact" if codes else dice.mostly("exact", "partition", "sample", odds=0.2)
+    # Rows added and deleted. An update of 64 rows, in 256 at least, takes codes.
     updates = [
-        [dice.of(0, 1, 3, 30, 70, 150), dice.mostly(0, 1, 3, 70)] for _ in range(dice.whole(1, 3))
+        [dice.of(70, 150) if codes else dice.of(0, 1, 3, 30), dice.mostly(0, 1, 3, 70)]
+        for _ in range(dice.whole(1, 3))
     ]
     return {
         "seed": dice.whole(0, 2**31),
-        "rows": dice.whole(*next(each[1:] for each in ranges if size < each[0])),
+        "rows": dice.whole(*next(each[1:] for each in ranges if codes or size < each[0]))
+        + 400 * codes,
         "channels": count, "shape": dice.of(*SHAPES, "clusters", "clusters"),
         "alike": dice.of(1, 2, 6, 20), "score": dice.of("product", "sum"),
         "weights": dice.mostly(None, tuple(dice.of(0.1, 1, 2, 7.5) for _ in range(8)), odds=0.4),
@@ -51,10 +55,10 @@ def draw(dice: Dice) -> Job:
         "skip": dice.mostly(0, 1, 3), "kernel": dice.of(*_core.kernel_names()),
         "threads": dice.of(1, 2, 3), "memory": dice.mostly(None, 1, 20_000, 400_000),
         "method": method, "store": store, "deleted": dice.chance(0.3),
-        "codes": store and dice.chance(0.5),
+        "codes": codes,
         # What another job with the same folder of codes does otherwise.
         "other": dice.of("nothing", "channels", "weights", "maxima", "score"),
-        "updates": updates if store and method == "exact" and dice.chance(0.5) else [],
+        "updates": updates if codes or (store and method == "exact" and dice.chance(0.5)) else [],
     }  # fmt: skip
 
 

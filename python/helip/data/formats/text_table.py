@@ -6,7 +6,6 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,11 @@ def read_rows(path: Path, lines: Counter[str]) -> tuple[list[str], Iterator[Sequ
         if path.suffix.lower() in (".csv", ".tsv"):
             rows = _separated_rows(path, lines)
             return [name.strip() for name in next(rows)], rows
-        records = _json_records(path)
-        first = next(records, None)
-    if first is None:
+        # A record may lack what a later one has, so that all are read once for their names.
+        header = list(dict.fromkeys(name for record in _json_records(path) for name in record))
+    if not header:
         raise InvalidArgumentError(f"{path} holds no records")
-    header = list(first)
-    return header, ([record.get(name) for name in header] for record in chain([first], records))
+    return header, ([record.get(name) for name in header] for record in _json_records(path))
 
 
 def _separated_rows(path: Path, lines: Counter[str]) -> Iterator[Sequence[str]]:

@@ -219,8 +219,12 @@ def _checked(table: Any, file: Path) -> list[Any]:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path] if path.suffix == ".parquet" and path.is_file() else []
-    places = ("*.parquet", "test/*.parquet", "*/*.parquet", "*/test/*.parquet")
-    return sorted({file for place in places for file in path.glob(place)})
+
+    def found(*places: str) -> list[Path]:
+        return sorted({file for place in places for file in path.glob(place)})
+
+    # Beside the files of one data set other folders are its other splits.
+    return found("*.parquet", "test/*.parquet") or found("*/*.parquet", "*/test/*.parquet")
 
 
 def _name_of(file: Path) -> str:

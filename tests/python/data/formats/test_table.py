@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
+from helip.data.formats.text_table import read_rows
 from helip.data.opening import open_dataset
 from support.data_samples import assert_row_is, caption, picture, pixels, png, write_pictures
 
@@ -250,6 +252,16 @@ def test_links_are_followed_inside_the_root_only_unless_trusted(tmp_path):
     np.testing.assert_array_equal(pixels(data.image(2)), pixels(picture(1)))
     trusting = open_dataset(path, follow_links=True)
     np.testing.assert_array_equal(pixels(trusting.image(0)), pixels(picture(0)))
+
+
+def test_json_has_the_columns_of_all_its_records(tmp_path, names):
+    records = [{"image": names[0], "title": "a title"}, {"image": names[1], "caption": caption(1)}]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
+    (tmp_path / "t.json").write_text(json.dumps(records))
+    for name in ("t.jsonl", "t.json"):
+        columns, rows = read_rows(tmp_path / name, Counter())
+        assert columns == ["image", "title", "caption"]
+        assert list(rows) == [[names[0], "a title", None], [names[1], None, caption(1)]]
 
 
 def test_a_pipe_or_a_folder_in_place_of_a_picture_does_not_hang(tmp_path):

@@ -69,6 +69,11 @@ def test_the_folder_of_one_data_set_and_its_file_are_called_as_the_folder(tmp_pa
     for source in (tmp_path, tmp_path / "VOC2007", file):
         assert said(open_mmeb(source)) == {"VOC2007": SETS["mine"]}
         assert holds_mmeb(source)
+    other_split = tmp_path / "VOC2007" / "train"
+    other_split.mkdir()
+    (other_split / "0000.parquet").write_bytes(file.read_bytes())
+    for source in (tmp_path, tmp_path / "VOC2007"):
+        assert said(open_mmeb(source)) == {"VOC2007": SETS["mine"]}
 
 
 def test_one_empty_text_stands_for_those_of_all_candidates(tmp_path):
