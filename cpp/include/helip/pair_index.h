@@ -1,7 +1,7 @@
 // An index of pairs that answers for *new* pairs which of them are hard: the k pairs j of largest
 //     score(q, j) = max(0, cos(image q, image j)) · max(0, cos(text q, text j))
-// above zero among those that are no near duplicates of q, as in mine.h. For production pipelines: captions or
-// images that arrive, checked against what is there.
+// above zero among those that are no near duplicates of q, as in mine.h. For production pipelines:
+// captions or images that arrive, checked against what is there.
 //
 // The search goes through hnswlib's graph with the product of both cosines as its distance, over
 // int8 codes; scores are float64 products over float16 rows.
