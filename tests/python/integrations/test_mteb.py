@@ -57,7 +57,7 @@ def test_pictures_are_made_rgb_as_evaluate_does():
     clear = Image.new("RGBA", (20, 20), (255, 0, 0, 0))
     white = Image.new("RGB", (20, 20), "white")
     found = encoder.encode([{"image": [clear, white]}])
-    assert torch.equal(found[0], found[1])
+    torch.testing.assert_close(found[0], found[1])  # rows of a batch may round apart
 
 
 @pytest.mark.parametrize(
