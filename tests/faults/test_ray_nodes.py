@@ -61,7 +61,9 @@ def test_a_lost_node_costs_its_parts_and_no_byte(cluster: Any, tmp_path: Path, m
 
     loser = threading.Thread(target=lose)
     loser.start()
-    pairs = helip.mine(store, out=out, method=method, engine="ray", parts=9, threads=1, **CALL)
+    pairs = helip.mine(
+        store, out=out, method=method, engine="ray", parts=9, threads=1, keep_codes=True, **CALL
+    )
     loser.join()
     assert 4 <= left[0] < 19  # it was lost in mid-job
     assert (store / "codes" / "manifest.json").exists()  # which all shares had begun with
