@@ -90,7 +90,8 @@ def mine_negatives_plainly(
 
 def equal_queries(queries: dict[str, np.ndarray]) -> list[list[int]]:
     """Of each query those that are equal up to rounding, itself too; of zeros itself alone."""
-    alike = np.all([cosines(rows, rows) > 0.99999 for rows in queries.values()], axis=0)
+    wide = [np.asarray(rows, np.float64) for rows in queries.values()]
+    alike = np.all([cosines(rows, rows) > 0.99999 for rows in wide], axis=0)
     return [sorted({query, *np.flatnonzero(row).tolist()}) for query, row in enumerate(alike)]
 
 
