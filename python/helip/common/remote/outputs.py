@@ -84,7 +84,11 @@ def scratch_of(url: str) -> Path:
 
 
 def _kept(place: Path) -> Path:
-    """The directory as a copy in the cache; what else lies beside it goes."""
+    """The directory as a copy in the cache; what else lies beside it goes, but for the lock.
+
+    Another job may have opened the lock and wait for it. If the file were deleted, that job would
+    lock what a third one no longer finds, and both would write.
+    """
     with storage_errors("read", place):
         text = (place / MANIFEST).read_bytes()
     target = cache_folder(None) / f"{place.name}-{parse_manifest(text, str(place)).checksum}"
@@ -94,6 +98,12 @@ def _kept(place: Path) -> Path:
             shutil.rmtree(place)
         else:
             place.rename(target)
-        shutil.rmtree(place.parent)
+        for other in place.parent.iterdir():
+            if other.name == "lock":
+                continue
+            if other.is_dir() and not other.is_symlink():
+                shutil.rmtree(other)
+            else:
+                other.unlink()
     hold(target)
     return target

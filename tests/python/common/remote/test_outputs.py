@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,24 @@ def test_what_was_written_is_there_and_in_the_cache_and_no_longer_in_the_scratch
     s3.requests.clear()
     assert helip.EmbeddingStore.open(URL).download(progress=False).path == str(place)
     assert s3.of("GET") == ["x/a.store/manifest.json"]
-    assert list((own_cache / "scratch").iterdir()) == []
+    assert [path.name for path in (own_cache / "scratch").glob("*/*")] == ["lock"]
+
+
+def test_a_job_that_has_opened_the_lock_holds_the_one_that_the_next_job_finds(
+    s3: S3Server, store: Path
+):
+    lock = scratch_of(URL).parent / "lock"
+    opened: list[int] = []
+
+    def work(path: str) -> None:
+        opened.append(os.open(lock, os.O_RDWR))
+        helip.copy(store, path, progress=False)
+
+    written_to(URL, work, Path)
+    try:
+        assert os.path.samestat(os.fstat(opened[0]), lock.stat())
+    finally:
+        os.close(opened[0])
 
 
 def test_what_is_there_is_refused_before_any_work(s3: S3Server, store: Path):
