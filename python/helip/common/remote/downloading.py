@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from helip.common.errors import InvalidArgumentError, StorageError
+from helip.common.errors import Error, InvalidArgumentError, StorageError
 from helip.common.files import (
     DirectoryLock,
     discard_directory,
@@ -27,7 +27,7 @@ from helip.common.files import (
 from helip.common.progress import ProgressBar
 from helip.common.quantities import parse_bytes
 from helip.common.remote.container import COMPANIONS, IN_FLIGHT, PIECE, RemoteContainer
-from helip.common.remote.manifest import MANIFEST
+from helip.common.remote.manifest import MANIFEST, parse_manifest
 from helip.common.remote.urls import local_path, url_of
 
 _OURS = re.compile(
@@ -65,8 +65,7 @@ def cached(
         if (target / MANIFEST).is_file():
             _log.info("remote: %s is in %s already", container.url, target)
         else:
-            _make_room(container, folder, target)
-            download(container, target, progress=progress, more="; name another cache")
+            _download(container, target, progress=progress, is_cached=True)
         if hold(target):
             return target
 
@@ -110,30 +109,39 @@ def _opened_lock(lock: Path) -> int:
         return os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _make_room(container: RemoteContainer, folder: Path, target: Path) -> None:
-    """Removes what was used longest ago until a container fits the bound of its cache."""
+@contextlib.contextmanager
+def _room(container: RemoteContainer, partial: Path) -> Iterator[None]:
+    """Removes what was used longest ago until a container fits the bound of its cache.
+
+    The body writes ``.source``, whereby other processes count all that is to come.
+    """
     bound = parse_bytes(os.environ.get("HELIP_CACHE_SIZE"), name="HELIP_CACHE_SIZE")
-    if bound == 0 or not folder.is_dir() or os.name == "nt":
+    if bound == 0 or os.name == "nt":
+        yield
         return
-    own = f".partial-{target.name}"
+    folder = partial.parent
     with DirectoryLock(folder, name=".room", wait=True):
         with storage_errors("look at", folder):
-            others = [each for each in folder.iterdir() if _is_kept(each) and each.name != own]
+            others = [each for each in folder.iterdir() if _is_kept(each) and each != partial]
         for path in others:  # of processes that were killed while they made room
             remove_leftovers(folder, path.name)
-        sizes = {path: _bytes_in(path) for path in others}
+        sizes = {path: _bytes_of(path) for path in others}
         for path in sorted(others, key=_last_use):
             if sum(sizes.values()) + container.manifest.bytes <= bound:
-                return
+                break
             if _remove_unused(path):
                 _log.info("remote: %s made room in %s", path.name, folder)
                 del sizes[path]
-    if (used := sum(sizes.values())) + container.manifest.bytes > bound:
-        raise StorageError(
-            errno.ENOSPC,
-            f"{container.url} takes {container.manifest.bytes:,} bytes, and HELIP_CACHE_SIZE is "
-            f"{bound:,}, of which {used:,} are in use in {folder}; raise it, or name another cache",
-        )
+        if (used := sum(sizes.values())) + container.manifest.bytes > bound:
+            if not (partial / ".source").exists():
+                shutil.rmtree(partial, ignore_errors=True)
+            raise StorageError(
+                errno.ENOSPC,
+                f"{container.url} takes {container.manifest.bytes:,} bytes, and HELIP_CACHE_SIZE "
+                f"is {bound:,}, of which {used:,} are in use in {folder}; raise it, or name "
+                "another cache",
+            )
+        yield
 
 
 def _is_kept(path: Path) -> bool:
@@ -177,11 +185,14 @@ def _last_use(path: Path) -> float:
     return 0.0
 
 
-def _bytes_in(path: Path) -> int:
+def _bytes_of(path: Path) -> int:
+    """What it takes, or will take once all of it is there."""
     total = 0
     for each in path.rglob("*"):
         with contextlib.suppress(OSError):  # it went meanwhile
             total += each.stat().st_size if each.is_file() else 0
+    with contextlib.suppress(OSError, Error):  # whole, or of nobody knows what
+        total = max(total, parse_manifest((path / ".source").read_bytes(), str(path)).bytes)
     return total
 
 
@@ -213,7 +224,6 @@ def download(
     *,
     overwrite: bool = False,
     progress: bool = True,
-    more: str = "",
 ) -> None:
     """Copy a container to the new directory ``target``, every byte compared with its digest.
 
@@ -222,7 +232,6 @@ def download(
 
     Args:
         overwrite: take the place of what a directory of that name holds, once all is there.
-        more: what else may be done where the disk is too small.
 
     Raises:
         InvalidArgumentError: ``overwrite``, and the directory holds something else.
@@ -232,6 +241,17 @@ def download(
     """
     if overwrite:
         _require_container(target)
+    _download(container, target, overwrite=overwrite, progress=progress)
+
+
+def _download(
+    container: RemoteContainer,
+    target: Path,
+    *,
+    overwrite: bool = False,
+    progress: bool,
+    is_cached: bool = False,
+) -> None:
     partial = target.parent / f".partial-{target.name}"
     make_directory(target.parent)
     while True:
@@ -244,7 +264,7 @@ def download(
                     return
                 if not lock.is_there():
                     continue
-                _fill(container, partial, progress=progress, more=more)
+                _fill(container, partial, progress=progress, is_cached=is_cached)
                 with storage_errors("write", target):
                     if overwrite and target.exists():
                         discard_directory(target)
@@ -265,10 +285,11 @@ def _is(target: Path, container: RemoteContainer) -> bool:
         return False
 
 
-def _fill(container: RemoteContainer, partial: Path, *, progress: bool, more: str) -> None:
+def _fill(container: RemoteContainer, partial: Path, *, progress: bool, is_cached: bool) -> None:
     manifest = container.manifest
     source = partial / ".source"
-    with storage_errors("write", partial):
+    room = _room(container, partial) if is_cached else contextlib.nullcontext()
+    with room, storage_errors("write", partial):
         if not source.is_file() or source.read_bytes() != manifest.text:
             for entry in partial.iterdir():  # of another container, or of nobody knows which
                 if entry.name != ".lock":
@@ -280,7 +301,7 @@ def _fill(container: RemoteContainer, partial: Path, *, progress: bool, more: st
         if _size_of(partial / shard.file) != shard.bytes
     ]
     wanted = sum(manifest.shards[number].bytes for number in missing)
-    _require_room(container, partial, wanted, more)
+    _require_room(container, partial, wanted, "; name another cache" if is_cached else "")
     with (
         ProgressBar(manifest.bytes, label="download", unit="bytes", enabled=progress) as bar,
         contextlib.closing(container.pieces(missing, PIECE, IN_FLIGHT)) as pieces,

@@ -282,3 +282,25 @@ sys.stdin.read()
     monkeypatch.setenv("HELIP_CACHE_SIZE", "many")
     with pytest.raises(InvalidArgumentError, match="HELIP_CACHE_SIZE is 'many'"):
         cached(RemoteContainer(urls[2]), cache, progress=False)
+
+
+def test_what_another_process_downloads_is_counted_in_full(
+    s3: S3Server, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from helip.common.remote.uploading import upload
+
+    for name in "ab":
+        write_store(tmp_path / name, seed=ord(name))
+        upload(tmp_path / name, f"s3://bucket/{name}", progress=False)
+    first, second = RemoteContainer("s3://bucket/a"), RemoteContainer("s3://bucket/b")
+    cache, pieces = tmp_path / "cache", first.pieces
+    monkeypatch.setenv("HELIP_CACHE_SIZE", str(first.manifest.bytes + 100_000))
+
+    def before_the_first_piece(*args: int) -> object:
+        with pytest.raises(StorageError, match=r"bucket/b takes .* are in use in"):
+            cached(second, cache, progress=False)
+        return pieces(*args)
+
+    monkeypatch.setattr(first, "pieces", before_the_first_piece)
+    assert files_of(cached(first, cache, progress=False)).keys() == files_of(tmp_path / "a").keys()
+    assert not list(cache.glob(".partial-*"))
