@@ -17,14 +17,14 @@ auto retry(const Call& call) noexcept(noexcept(call())) {
   return result;
 }
 
-// As posix_fallocate() of the first `bytes` of a file. In pieces once a signal came: some file
+// As posix_fallocate() of bytes [begin, end) of a file. In pieces once a signal came: some file
 // systems then undo what was done, and where one comes ever again, all of it would never be done.
-inline int reserve_bytes(int file, std::int64_t bytes) noexcept {
+inline int reserve_bytes(int file, std::int64_t begin, std::int64_t end) noexcept {
   constexpr std::int64_t kPiece = std::int64_t{1} << 23;
-  int error = ::posix_fallocate(file, 0, bytes);
+  int error = ::posix_fallocate(file, begin, end - begin);
   if (error != EINTR) return error;
-  for (std::int64_t at = 0; at < bytes; at += error == 0 ? kPiece : 0) {
-    error = ::posix_fallocate(file, at, std::min(kPiece, bytes - at));
+  for (std::int64_t at = begin; at < end; at += error == 0 ? kPiece : 0) {
+    error = ::posix_fallocate(file, at, std::min(kPiece, end - at));
     if (error != 0 && error != EINTR) break;
   }
   return error;

@@ -49,7 +49,8 @@ ScratchMemory::ScratchMemory(std::int64_t bytes)
 #endif
 }
 
-ScratchMemory::ScratchMemory(std::int64_t bytes, const std::filesystem::path& folder)
+ScratchMemory::ScratchMemory(std::int64_t bytes, const std::filesystem::path& folder,
+                             std::int64_t begin)
     : bytes_(bytes) {
   std::string name;
   const int file = retry([&] {
@@ -59,10 +60,10 @@ ScratchMemory::ScratchMemory(std::int64_t bytes, const std::filesystem::path& fo
   if (file < 0) fail(folder, bytes, errno);
   unlink(name.c_str());
   // Reserved now: a full disk is an error here, not a signal in the middle of the work.
-  const int error = bytes > 0 ? reserve_bytes(file, bytes) : 0;
+  const int error = bytes > begin ? reserve_bytes(file, begin, bytes) : 0;
   if (error != 0) {
     close(file);
-    fail(folder, bytes, error);
+    fail(folder, bytes - begin, error);
   }
   try {
     data_ = map(bytes, MAP_SHARED, file);

@@ -11,9 +11,10 @@ class ScratchMemory {
  public:
   ScratchMemory() = default;
   // In memory, or, with a folder, in a file there that has no name and is gone with the process.
+  // Something else is to be mapped over the first `begin` bytes, which take no room there.
   // Throws Error: out_of_memory, io.
   explicit ScratchMemory(std::int64_t bytes);
-  ScratchMemory(std::int64_t bytes, const std::filesystem::path& folder);
+  ScratchMemory(std::int64_t bytes, const std::filesystem::path& folder, std::int64_t begin = 0);
   ~ScratchMemory();
   ScratchMemory(ScratchMemory&& other) noexcept;
   ScratchMemory& operator=(ScratchMemory&& other) noexcept;

@@ -302,7 +302,7 @@ void PendingFile::read_at(void* out, std::size_t bytes, std::int64_t offset) con
 
 void PendingFile::reserve(std::int64_t bytes) {
   if (bytes <= 0) return;
-  const int error = reserve_bytes(file_.get(), bytes);
+  const int error = reserve_bytes(file_.get(), 0, bytes);
   if (error == 0 || error == EINVAL || error == EOPNOTSUPP) return;
   errno = error;
   fail("reserve " + std::to_string(bytes) + " bytes for", temporary_);

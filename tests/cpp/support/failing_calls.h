@@ -34,3 +34,6 @@ class FailingCalls {
 
   bool happened() const noexcept;  // whether a call failed
 };
+
+// By calls of posix_fallocate() so far.
+long long reserved_bytes() noexcept;

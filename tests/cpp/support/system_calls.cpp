@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdarg>
 #include <map>
 #include <mutex>
@@ -54,6 +55,8 @@ void change(const DiskChange& told, const std::string& path, Make make) {
 
 bool is_watched() { return watching() != nullptr; }
 
+std::atomic<long long> reserved{0};
+
 // The result of a call that takes a path. Nothing is allocated unless somebody watches: an
 // allocation that fails here would end the program.
 template <typename Call>
@@ -66,6 +69,8 @@ int changed(Change kind, const char* path, const char* to, Call call) {
 }
 
 }  // namespace
+
+long long reserved_bytes() noexcept { return reserved; }
 
 std::uint64_t number_of(int file, bool is_new) {
   static std::map<ino_t, std::uint64_t> numbers;
@@ -161,6 +166,7 @@ int ftruncate(int file, off_t bytes) noexcept {
 
 int posix_fallocate(int file, off_t offset, off_t bytes) {
   if (fails(Kind::fallocate)) return errno;
+  reserved += bytes;
   int result = 0;
   const auto call = [&] {
     result = ::syscall(SYS_fallocate, file, 0, offset, bytes) == 0 ? 0 : errno;

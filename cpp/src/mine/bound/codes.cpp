@@ -312,10 +312,10 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   const bool found = kept != nullptr && kept->found();
   // Rows to forget are read too.
   const std::int64_t rows = std::max(size_, found ? kept->rows() : 0);
-  const auto scratch = [&](std::int64_t bytes) {
-    return folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder);
+  const auto scratch = [&](std::int64_t bytes, std::int64_t begin = 0) {
+    return folder.empty() ? ScratchMemory(bytes) : ScratchMemory(bytes, folder, begin);
   };
-  memory_ = scratch(rows * stride_);
+  memory_ = scratch(rows * stride_, found ? kept->mapped_bytes(stride_) : 0);
   bound_memory_ = scratch(rows * (layout.bytes() - stride_));
   char* free = bound_memory_.data();
   const auto take = [&](auto*& bounds, bool is_used) {
@@ -335,6 +335,8 @@ Codes::Codes(const Corpus& corpus, const FilterPlan& plan, const RowOrder& order
   }
   const std::int64_t first = found ? kept->read(sections(), scales_, team) : 0;
   if (found) mapped_ = kept->mapped();
+  // Damaged ones: what they were to be mapped over has no room on disk yet.
+  if (found && !kept->found()) memory_ = scratch(rows * stride_);
   team.begin_stage("encode", size_, size_, first);
   if (first == 0) find_scales(corpus, plan, order, panels.get(), team);
   encode(corpus, plan, order, first, panels.get(), team);

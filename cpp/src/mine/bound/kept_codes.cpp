@@ -1,7 +1,6 @@
 #include "mine/bound/kept_codes.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/machine.h"
 #include "helip/error.h"
 #include "io/byte_progress.h"
 #include "io/damaged_content.h"
@@ -97,22 +97,12 @@ void remove_all_but(const fs::path& folder, const std::string& file) noexcept {
   remove_leftovers(folder, file, [](const std::string& name) { return number_of(name) >= 0; });
 }
 
-// Offsets and addresses of whole pages.
-bool can_map(const TensorFile& file, const Piece& first) {
-  const std::int64_t page = ::sysconf(_SC_PAGESIZE);
-  return file.has(first.name) && file.offset(first.name) % page == 0 &&
-         reinterpret_cast<std::intptr_t>(first.data) % page == 0;
-}
-
 }  // namespace
 
 // By the descriptor: another job may have put others in the place of the file meanwhile.
 MappedCodes::MappedCodes(const TensorFile& tensors, std::int64_t offset, void* begin,
                          std::int64_t bytes)
-    : file_path_(tensors.path()),
-      file_(duplicate(tensors.file(), tensors.path()), tensors.path()),
-      begin_(begin),
-      bytes_(bytes) {
+    : file_path_(tensors.path()), file_(duplicate(tensors.file(), tensors.path()), tensors.path()) {
   const Descriptor& file = tensors.file();
   if (file_size(file, file_path_) < offset + bytes) throw_damaged(file_path_, "it is too short");
   // Private, since rows that come are written right behind those of the file.
@@ -120,7 +110,9 @@ MappedCodes::MappedCodes(const TensorFile& tensors, std::int64_t offset, void* b
              MAP_PRIVATE | MAP_FIXED, file.get(), offset) == MAP_FAILED) {
     throw Error(ErrorCode::io, "cannot map " + quoted(file_path_), errno);
   }
-  range_ = MappedRange(begin, bytes, *this);
+  // To the end of the page, for rows that come are written there.
+  const std::int64_t page = memory_page_bytes();
+  range_ = MappedRange(begin, (bytes + page - 1) / page * page, *this);
 }
 
 void MappedCodes::require_whole() const {
@@ -128,15 +120,6 @@ void MappedCodes::require_whole() const {
       [&](const Descriptor*) { throw_damaged(file_path_, "it was written to while it was read"); });
   if (was_cut_ || range_.was_cut())
     throw_damaged(file_path_, "it became shorter while it was read");
-}
-
-void MappedCodes::discard() {
-  end();
-  if (::mmap(begin_, static_cast<std::size_t>(bytes_), PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
-    throw Error(ErrorCode::out_of_memory, "cannot take back " + std::to_string(bytes_) + " bytes",
-                errno);
-  }
 }
 
 void MappedCodes::end() noexcept {
@@ -337,14 +320,19 @@ std::int64_t KeptCodes::rows() const {
   return static_cast<std::int64_t>(whole_order().rows.size());
 }
 
+std::int64_t KeptCodes::mapped_bytes(std::int64_t stride) const {
+  const std::string first = pieces_of({{nullptr, stride}}, 1).front().name;
+  return found() && forgotten_.empty() && file_->has(first) &&
+                 file_->offset(first) % memory_page_bytes() == 0
+             ? rows() * stride
+             : 0;
+}
+
 std::int64_t KeptCodes::read(const std::vector<CodeSection>& sections, CodeScales& scales,
                              Team& team) {
   std::int64_t count = 0;
   guarded([&] { count = read_found(sections, scales, team); });
-  if (!found() && mapped_) {  // damaged: the memory is to be used as if nothing had been there
-    mapped_->discard();
-    mapped_.reset();
-  }
+  if (!found()) mapped_.reset();
   return count;
 }
 
@@ -363,7 +351,7 @@ std::int64_t KeptCodes::read_found(const std::vector<CodeSection>& sections, Cod
     }
     const std::vector<Piece> pieces = pieces_of(sections, count);
     const CodeSection& codes = sections.front();
-    const std::int64_t mapped = can_map(*file_, pieces.front()) ? count * codes.stride : 0;
+    const std::int64_t mapped = mapped_bytes(codes.stride);
     if (mapped > 0) {
       mapped_ = std::make_shared<MappedCodes>(*file_, file_->offset(pieces.front().name),
                                               codes.rows, mapped);
@@ -400,7 +388,10 @@ void KeptCodes::require_whole() const {
   if (mapped_) mapped_->require_whole();
 }
 
-void KeptCodes::forget(std::vector<std::uint8_t> rows) { forgotten_ = std::move(rows); }
+void KeptCodes::forget(std::vector<std::uint8_t> rows) {
+  if (std::ranges::find(rows, 1) == rows.end()) rows.clear();
+  forgotten_ = std::move(rows);
+}
 
 // Of parts that began at one time, each makes codes, and the first keeps them.
 bool KeptCodes::holds_the_same() const {

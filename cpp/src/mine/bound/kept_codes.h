@@ -57,14 +57,10 @@ class MappedCodes final : public MappedFiles {
   MappedCodes(const TensorFile& tensors, std::int64_t offset, void* begin, std::int64_t bytes);
   void require_whole() const override;
   void end() noexcept;
-  // Ends it, and puts zeros there.
-  void discard();
 
  private:
   std::filesystem::path file_path_;
   MappedFile file_;
-  void* begin_;
-  std::int64_t bytes_;
   MappedRange range_;
   bool was_cut_ = false;
 };
@@ -92,10 +88,13 @@ class KeptCodes {
   RowOrder order() const;
   RowLengths lengths() const;
   // Codes and bounds of the rows of order(), before errors became slacks, into sections of rows()
-  // rows at least, as stage "load". Those of the first section are mapped where the system can.
-  // Returns how many rows these are: 0 where they are damaged and nobody asked for them, and
-  // found() is false from then on.
+  // rows at least, as stage "load". The first section begins with a page; its first mapped_bytes()
+  // are mapped. Returns how many rows these are: 0 where they are damaged and nobody asked for
+  // them, and found() is false from then on.
   std::int64_t read(const std::vector<CodeSection>& sections, CodeScales& scales, Team& team);
+  // 0 where the first section, of so many bytes a row, is read: what the system cannot map, and
+  // rows that move into the places of rows to forget, which would be copies in memory.
+  std::int64_t mapped_bytes(std::int64_t stride) const;
   // What the first section is mapped from, nullptr where it was read.
   const std::shared_ptr<MappedCodes>& mapped() const noexcept { return mapped_; }
   // After what was read was used. Throws Error(corrupt) where the file became shorter meanwhile.

@@ -12,9 +12,11 @@
 
 #include "io/file.h"
 #include "io/manifest.h"
+#include "io/mapped_files.h"
 #include "mine/bound/prepared_corpus.h"
 #include "support/bound_cases.h"
 #include "support/expect_error.h"
+#include "support/failing_calls.h"
 #include "support/flip_byte.h"
 #include "support/mine_reference.h"
 #include "support/temporary_folder.h"
@@ -429,6 +431,62 @@ TEST_CASE("codes that another job replaces meanwhile are mapped all the same", "
   for (std::int64_t place = 0; place < 600; ++place) {
     REQUIRE(bytes_of_place(found->codes(), place) == bytes_of_place(fresh->codes(), place));
   }
+}
+
+TEST_CASE("codes that are mapped take no scratch disk", "[kept_codes]") {
+  const TemporaryFolder folder;
+  Kept rows(clustered());
+  KeptCodes keeper = rows.codes_in(folder / "c");
+  const auto fresh = rows.fresh(&keeper);
+  SilentTeam silent;
+  const auto reserved = [&](KeptCodes& kept) {
+    const long long before = reserved_bytes();
+    const Codes codes(rows.corpus(), kept.plan(), kept.order(), folder / "", silent.team, &kept);
+    for (std::int64_t place = 0; place < codes.size(); ++place) {
+      REQUIRE(bytes_of_place(codes, place) == bytes_of_place(fresh->codes(), place));
+    }
+    return reserved_bytes() - before;
+  };
+  KeptCodes kept = rows.codes_in(folder / "c"), partly = rows.codes_in(folder / "c");
+  const std::int64_t bounds = reserved(kept);
+  // Those that move into the places of others are no longer those of the file.
+  std::vector<std::uint8_t> marks(600);
+  marks[fresh->order().rows.back()] = 1;
+  partly.forget(marks);
+  REQUIRE(reserved(partly) > 2 * bounds);
+
+  // Codes that turn out to be damaged have room all the same.
+  KeptCodes damaged = rows.codes_in(folder / "c", "a", {}, false);
+  const FilterPlan plan = damaged.plan();
+  const RowOrder order = damaged.order();
+  flip_byte(file_in(folder / "c"), 5000);
+  const long long before = reserved_bytes();
+  const Codes codes(rows.corpus(), plan, order, folder / "", silent.team, &damaged);
+  REQUIRE_FALSE(damaged.found());
+  REQUIRE(reserved_bytes() - before > 2 * bounds);
+}
+
+TEST_CASE("codes that are cut while rows are written behind them are an error", "[kept_codes]") {
+  guard_mapped_files();
+  const TemporaryFolder folder;
+  Kept rows(clustered());
+  KeptCodes keeper = rows.codes_in(folder / "c");
+  rows.fresh(&keeper);
+  KeptCodes kept = rows.codes_in(folder / "c");
+  RowOrder order = kept.order();
+  kept.forget({});
+  const auto cut = [&](const Progress& progress) {
+    if (progress.stage == "encode") fs::resize_file(file_in(folder / "c"), 4096);
+    return true;
+  };
+  const ProgressCallback progress = cut;
+  Team team(2, progress);
+  // One more, whose codes begin on the last page of the file's.
+  order.rows.push_back(order.rows.front());
+  order.begins.back() += 1;
+  const Codes codes(rows.corpus(), kept.plan(), order, {}, team, &kept);
+  for (std::int64_t place = 0; place < codes.size(); ++place) (void)bytes_of_place(codes, place);
+  expect_error(ErrorCode::corrupt, "", [&] { kept.require_whole(); });
 }
 
 TEST_CASE("codes that cannot be of the corpus are refused, though they are whole", "[kept_codes]") {
