@@ -134,7 +134,7 @@ def test_what_is_stopped_goes_on(run: Run, s3: S3Server, store, tmp_path):
     assert (scratch / "cc.pairs" / "manifest.json").exists()
     s3.fault = None
     assert run("mine", store, "--out", PAIRS, "-k", 3)[0] == 0
-    assert not scratch.exists()
+    assert not (scratch / "cc.pairs").exists()
     assert len(helip.HardPairs.open(PAIRS)) == 60
 
 
