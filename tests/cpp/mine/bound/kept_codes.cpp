@@ -55,6 +55,10 @@ class Kept {
     RowOrder order = order_rows(corpus_, plan, silent_.team);
     return prepare(std::move(plan), std::move(order), kept);
   }
+  std::unique_ptr<PreparedCorpus> keep(const fs::path& folder) {
+    KeptCodes keeper = codes_in(folder);
+    return fresh(&keeper);
+  }
   std::unique_ptr<PreparedCorpus> found(KeptCodes& kept, RowOrder order) {
     return prepare(kept.plan(), std::move(order), &kept);
   }
@@ -99,10 +103,17 @@ std::string bytes_of_place(const Codes& codes, std::int64_t place) {
   return bytes;
 }
 
-std::vector<std::string> names_of(const fs::path& folder) {
-  std::vector<std::string> names;
+void require_equal(const Codes& some, const Codes& others) {
+  REQUIRE(some.size() <= others.size());
+  for (std::int64_t place = 0; place < some.size(); ++place) {
+    REQUIRE(bytes_of_place(some, place) == bytes_of_place(others, place));
+  }
+}
+
+std::set<std::string> names_of(const fs::path& folder) {
+  std::set<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    names.push_back(entry.path().filename().string());
+    names.insert(entry.path().filename().string());
   }
   return names;
 }
@@ -142,9 +153,7 @@ TEST_CASE("kept codes come back bit by bit, with lengths, filters and order", "[
     for (const auto filter : {Codes::kHigh, Codes::kLow, Codes::kSecond}) {
       REQUIRE(same->codes().factor(filter) == fresh->codes().factor(filter));
     }
-    for (std::int64_t place = 0; place < fresh->codes().size(); ++place) {
-      REQUIRE(bytes_of_place(same->codes(), place) == bytes_of_place(fresh->codes(), place));
-    }
+    require_equal(same->codes(), fresh->codes());
     const RowLengths lengths = kept.lengths();
     REQUIRE(lengths.size() == rows.corpus().channels().size());
     for (std::size_t c = 0; c < lengths.size(); ++c) {
@@ -153,28 +162,10 @@ TEST_CASE("kept codes come back bit by bit, with lengths, filters and order", "[
   }
 }
 
-TEST_CASE("lengths that are known are not measured again", "[kept_codes]") {
-  SilentTeam silent;
-  const Data data = clustered_data(300, 8, 6);
-  Corpus corpus(data.image.view(), data.text.view(), Rules(), select_kernel());
-  corpus.measure(silent.team);
-  RowLengths known{corpus.image()->lengths(), corpus.text()->lengths()};
-  const std::vector<double> all = known[0];
-  known[0].resize(200);
-  known[0][7] = kUnknownLength;
-  known[0][8] = 77.0;  // as nothing measures it
-  Corpus again(data.image.view(), data.text.view(), Rules(), select_kernel());
-  again.measure(silent.team, std::move(known));
-  for (std::int64_t row = 0; row < 300; ++row) {
-    REQUIRE(again.image()->length(row) == (row == 8 ? 77.0 : all[static_cast<std::size_t>(row)]));
-  }
-}
-
 TEST_CASE("rows to forget are gone, the codes of all others stay", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows(clustered());
-  KeptCodes keeper = rows.codes_in(folder / "c");
-  const auto fresh = rows.fresh(&keeper);
+  const auto fresh = rows.keep(folder / "c");
   KeptCodes kept = rows.codes_in(folder / "c");
   std::vector<std::uint8_t> marks(600);
   for (const std::uint32_t row : {fresh->order().rows.front(), fresh->order().rows.back(), 17U}) {
@@ -223,8 +214,7 @@ TEST_CASE("rows that come reach further, and all errors count for more then", "[
   };
   const TemporaryFolder folder;
   Kept before(first(5000)), after(first(5050));
-  KeptCodes keeper = before.codes_in(folder / "c");
-  const auto early = before.fresh(&keeper);
+  const auto early = before.keep(folder / "c");
   REQUIRE(!early->plan().unit_means.at(0).empty());
   KeptCodes kept = after.codes_in(folder / "c");
   kept.forget(std::vector<std::uint8_t>(5050));
@@ -242,19 +232,15 @@ TEST_CASE("rows that come reach further, and all errors count for more then", "[
 TEST_CASE("codes of another store are not taken, and make room for its own", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows(clustered()), others(clustered(500));
-  KeptCodes first = rows.codes_in(folder / "c", "a");
-  rows.fresh(&first);
+  rows.keep(folder / "c");
   std::ofstream(folder / "c" / ".pending-1-2") << "half";
   KeptCodes second = others.codes_in(folder / "c", "b");
   REQUIRE_FALSE(second.found());
   others.fresh(&second);
   REQUIRE_FALSE(rows.codes_in(folder / "c", "a").found());
   REQUIRE(others.codes_in(folder / "c", "b").order().rows.size() == 500);
-  REQUIRE(std::set<std::string>{".lock", "manifest.json",
-                                file_in(folder / "c").filename().string()} == [&] {
-    const auto names = names_of(folder / "c");
-    return std::set<std::string>(names.begin(), names.end());
-  }());
+  REQUIRE(names_of(folder / "c") ==
+          std::set<std::string>{".lock", "manifest.json", file_in(folder / "c").filename()});
 }
 
 TEST_CASE("where another process keeps codes, these are not kept", "[kept_codes]") {
@@ -263,13 +249,11 @@ TEST_CASE("where another process keeps codes, these are not kept", "[kept_codes]
   make_directory(folder / "c");
   {
     const DirectoryLock other(folder / "c");
-    KeptCodes keeper = rows.codes_in(folder / "c");
-    rows.fresh(&keeper);
+    rows.keep(folder / "c");
   }
   REQUIRE_FALSE(rows.codes_in(folder / "c").found());
   // A file that another process has put away meanwhile is none.
-  KeptCodes keeper = rows.codes_in(folder / "c");
-  rows.fresh(&keeper);
+  rows.keep(folder / "c");
   fs::remove(file_in(folder / "c"));
   REQUIRE_FALSE(rows.codes_in(folder / "c").found());
 }
@@ -277,8 +261,7 @@ TEST_CASE("where another process keeps codes, these are not kept", "[kept_codes]
 TEST_CASE("damaged codes are refused, whichever byte it is", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows(clustered(300));
-  KeptCodes keeper = rows.codes_in(folder / "c");
-  rows.fresh(&keeper);
+  rows.keep(folder / "c");
   for (const fs::path& file : {folder / "c" / "manifest.json", file_in(folder / "c")}) {
     const std::uintmax_t size = fs::file_size(file);
     for (int i = 0; i < 24; ++i) {
@@ -309,9 +292,7 @@ TEST_CASE("damaged codes that nobody asked for are made again", "[kept_codes]") 
       const auto again = kept.found() ? rows.found(kept, kept.order()) : rows.fresh(&kept);
       INFO(file << ", " << i);
       REQUIRE(kept.hindrance() != "");
-      for (std::int64_t place = 0; place < fresh->codes().size(); ++place) {
-        REQUIRE(bytes_of_place(again->codes(), place) == bytes_of_place(fresh->codes(), place));
-      }
+      require_equal(again->codes(), fresh->codes());
       REQUIRE(unasked().found());
       REQUIRE(unasked().hindrance().empty());
     }
@@ -329,7 +310,7 @@ TEST_CASE("until they are published codes are nobody's", "[kept_codes]") {
                       silent.team, &keeper);
     REQUIRE_FALSE(rows.codes_in(folder / "c").found());
   }
-  REQUIRE(names_of(folder / "c") == std::vector<std::string>{".lock"});
+  REQUIRE(names_of(folder / "c") == std::set<std::string>{".lock"});
 }
 
 TEST_CASE("keeping that is stopped leaves nothing that counts", "[kept_codes]") {
@@ -338,14 +319,13 @@ TEST_CASE("keeping that is stopped leaves nothing that counts", "[kept_codes]") 
   const ProgressCallback stop = [](const Progress& progress) { return progress.stage != "keep"; };
   KeptCodes keeper = rows.codes_in(folder / "c", "a", stop);
   expect_error(ErrorCode::cancelled, "stage 'keep'", [&] { rows.fresh(&keeper); });
-  REQUIRE(names_of(folder / "c") == std::vector<std::string>{".lock"});
+  REQUIRE(names_of(folder / "c") == std::set<std::string>{".lock"});
 }
 
 TEST_CASE("reading can be stopped, and the codes stay", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows(clustered());
-  KeptCodes keeper = rows.codes_in(folder / "c");
-  rows.fresh(&keeper);
+  rows.keep(folder / "c");
   const ProgressCallback stop = [](const Progress& progress) { return progress.stage != "load"; };
   KeptCodes kept = rows.codes_in(folder / "c");
   Team team(2, stop);
@@ -370,8 +350,7 @@ TEST_CASE("of those that made the same codes the first keeps them", "[kept_codes
 TEST_CASE("filters that were chosen for few of the rows are chosen again", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept few(clustered(300)), twice(clustered(600)), more(clustered(601));
-  KeptCodes keeper = few.codes_in(folder / "c");
-  few.fresh(&keeper);
+  few.keep(folder / "c");
   REQUIRE(twice.codes_in(folder / "c").found());
   REQUIRE_FALSE(more.codes_in(folder / "c").found());
 }
@@ -380,15 +359,11 @@ TEST_CASE("codes are kept beside a file whose number leaves no room for another"
   const TemporaryFolder folder;
   const fs::path kept = folder / "c";
   Kept rows(clustered(300));
-  const auto keep = [&] {
-    KeptCodes keeper = rows.codes_in(kept);
-    rows.fresh(&keeper);
-  };
-  keep();
+  rows.keep(kept);
   for (const std::int64_t number : {INT64_MAX - 1, kMostCount - 1, kMostCount - 2}) {
     fs::remove(kept / read_manifest(kept, "helip.codes").shards.front().file);
     std::ofstream(kept / ("codes-" + std::to_string(number) + ".safetensors")) << "mine";
-    keep();
+    rows.keep(kept);
     REQUIRE(rows.codes_in(kept).found());
   }
 }
@@ -413,7 +388,7 @@ TEST_CASE("a folder of something else is refused, and nothing there is touched",
   std::ofstream(folder / "notes" / "codes-2024.csv") << "mine";
   expect_error(ErrorCode::invalid_argument, "holds \"codes-2024.csv\" and no codes",
                [&] { (void)rows.codes_in(folder / "notes"); });
-  REQUIRE(names_of(folder / "notes") == std::vector<std::string>{"codes-2024.csv"});
+  REQUIRE(names_of(folder / "notes") == std::set<std::string>{"codes-2024.csv"});
 
   std::ofstream(folder / "file") << "mine";
   REQUIRE_THROWS_AS((void)rows.codes_in(folder / "file"), Error);
@@ -422,29 +397,23 @@ TEST_CASE("a folder of something else is refused, and nothing there is touched",
 TEST_CASE("codes that another job replaces meanwhile are mapped all the same", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows(clustered());
-  KeptCodes keeper = rows.codes_in(folder / "c");
-  const auto fresh = rows.fresh(&keeper);
+  const auto fresh = rows.keep(folder / "c");
   KeptCodes kept = rows.codes_in(folder / "c");
   fs::remove(file_in(folder / "c"));
   const auto found = rows.found(kept, kept.order());
   REQUIRE(kept.found());
-  for (std::int64_t place = 0; place < 600; ++place) {
-    REQUIRE(bytes_of_place(found->codes(), place) == bytes_of_place(fresh->codes(), place));
-  }
+  require_equal(found->codes(), fresh->codes());
 }
 
 TEST_CASE("codes that are mapped take no scratch disk", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows(clustered());
-  KeptCodes keeper = rows.codes_in(folder / "c");
-  const auto fresh = rows.fresh(&keeper);
+  const auto fresh = rows.keep(folder / "c");
   SilentTeam silent;
   const auto reserved = [&](KeptCodes& kept) {
     const long long before = reserved_bytes();
     const Codes codes(rows.corpus(), kept.plan(), kept.order(), folder / "", silent.team, &kept);
-    for (std::int64_t place = 0; place < codes.size(); ++place) {
-      REQUIRE(bytes_of_place(codes, place) == bytes_of_place(fresh->codes(), place));
-    }
+    require_equal(codes, fresh->codes());
     return reserved_bytes() - before;
   };
   KeptCodes kept = rows.codes_in(folder / "c"), partly = rows.codes_in(folder / "c");
@@ -470,8 +439,7 @@ TEST_CASE("codes that are cut while rows are written behind them are an error", 
   guard_mapped_files();
   const TemporaryFolder folder;
   Kept rows(clustered());
-  KeptCodes keeper = rows.codes_in(folder / "c");
-  rows.fresh(&keeper);
+  rows.keep(folder / "c");
   KeptCodes kept = rows.codes_in(folder / "c");
   RowOrder order = kept.order();
   kept.forget({});
@@ -492,8 +460,7 @@ TEST_CASE("codes that are cut while rows are written behind them are an error", 
 TEST_CASE("codes that cannot be of the corpus are refused, though they are whole", "[kept_codes]") {
   const TemporaryFolder folder;
   Kept rows({"", clustered_data(6000, 80, 60), Rules()});  // enough for directions
-  KeptCodes keeper = rows.codes_in(folder / "c");
-  const auto fresh = rows.fresh(&keeper);
+  const auto fresh = rows.keep(folder / "c");
   const Manifest whole = read_manifest(folder / "c", "helip.codes");
   REQUIRE(whole.attributes["filters"]["leading"][0] > 0);
   const auto refuse = [&](const char* words, const auto& change) {

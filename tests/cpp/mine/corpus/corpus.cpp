@@ -15,7 +15,7 @@
 
 using namespace helip;
 using namespace helip::testing;
-using helip::mining::draw_rows;
+using namespace helip::mining;
 
 TEST_CASE("a draw has as many rows as were asked for, ascending and each once", "[corpus]") {
   for (const std::int64_t count : {0, 1, 7, 99, 100}) {
@@ -204,4 +204,21 @@ TEST_CASE("what does not go with channels is refused with its value", "[channels
   options.score = ScoreKind::sum;
   expect_error(kInvalid, "score is 'sum', which is of channels",
                [&] { (void)mine(views[0], views[2], options); });
+}
+
+TEST_CASE("lengths that are known are not measured again", "[corpus]") {
+  SilentTeam silent;
+  const Data data = clustered_data(300, 8, 6);
+  Corpus corpus(data.image.view(), data.text.view(), Rules(), select_kernel());
+  corpus.measure(silent.team);
+  RowLengths known{corpus.image()->lengths(), corpus.text()->lengths()};
+  const std::vector<double> all = known[0];
+  known[0].resize(200);
+  known[0][7] = kUnknownLength;
+  known[0][8] = 77.0;  // as nothing measures it
+  Corpus again(data.image.view(), data.text.view(), Rules(), select_kernel());
+  again.measure(silent.team, std::move(known));
+  for (std::int64_t row = 0; row < 300; ++row) {
+    REQUIRE(again.image()->length(row) == (row == 8 ? 77.0 : all[static_cast<std::size_t>(row)]));
+  }
 }
