@@ -62,9 +62,8 @@ class BatchSampler(Sampler[list[int]]):
     every n-th batch from the r-th on; batches beyond the last whole step of all ranks are left out
     (``left_out``), and the log says so.
 
-    Iterating goes through epoch ``epoch``, then the next time through the one after it; an
-    iteration that is broken off before its last batch was given starts its epoch again; workers of
-    a DataLoader may be given it early. :meth:`set_epoch` chooses another one. Not thread-safe.
+    Iterating goes through epoch ``epoch``, then the next time through the one after it, also where
+    the iteration was broken off. :meth:`set_epoch` chooses another one. Not thread-safe.
     After :meth:`load_state_dict` the next iteration gives what is left. It has no attribute
     ``batch_size``: by it Accelerate would take batches that are one row smaller for the last one,
     and pass over them.
@@ -110,14 +109,15 @@ class BatchSampler(Sampler[list[int]]):
         return self._batches.left_out(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Makes ``epoch`` the next one, from its start; nothing where it is under way already."""
+        """Makes ``epoch`` the next one, from its start; but from the place of a loaded state where
+        it is that state's."""
         require(epoch >= 0, "epoch", epoch, "at least 0")
         self._batches.count(epoch)
-        if epoch != self._epoch or self._is_over():
+        if epoch != self._epoch or self._was_iterated():
             self._epoch, self._start, self._given = epoch, 0, 0
 
     def __iter__(self) -> Iterator[list[int]]:
-        if self._is_over():
+        if self._was_iterated():
             self._batches.count(self._epoch + 1)
             self._epoch, self._start = self._epoch + 1, 0
         epoch, start = self._epoch, self._start
@@ -129,10 +129,10 @@ class BatchSampler(Sampler[list[int]]):
             self._given = step + 1
             yield rows.tolist()
 
-    def _is_over(self) -> bool:
-        """Whether all batches of the epoch were given. It stays the current one until another
-        begins: workers of a DataLoader ask for batches before their user sees them."""
-        return self._given >= self._batches.count(self._epoch)
+    def _was_iterated(self) -> bool:
+        """Whether batches of the epoch were given, or none is left. It stays the current one until
+        another begins: workers of a DataLoader ask for batches before their user sees them."""
+        return self._given > self._start or self._start >= self._batches.count(self._epoch)
 
     def hard_rows(self, rows: Any) -> Tensor:
         """int64 [b, m]: which rows of a batch are in the pool of each, as places in the batch, best
@@ -189,7 +189,7 @@ class BatchSampler(Sampler[list[int]]):
         count = self._batches.count(epoch)
         require(0 <= given <= count, "batches of the state", given, f"in 0 .. {count}")
         self._epoch, self._start, self._given = epoch, given, given
-        if self._is_over() and epoch + 1 < self._batches.epochs:
+        if self._was_iterated() and epoch + 1 < self._batches.epochs:
             self.set_epoch(epoch + 1)
 
     def _identity(self) -> dict[str, Any]:

