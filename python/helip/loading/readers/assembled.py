@@ -7,7 +7,10 @@ processes: nothing is pickled or copied between processes, and nothing starts an
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import dataclasses
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -68,6 +71,11 @@ class AssembledReader:
 
     def read(self, plans: Iterable[PlannedBatch]) -> Generator[ReadBatch]:
         """Yields the batches of ``plans``, in their order. Ends an iteration that went before."""
+        reads = self._read(plans)
+        _UNDER_WAY.add(reads)
+        return reads
+
+    def _read(self, plans: Iterable[PlannedBatch]) -> Generator[ReadBatch]:
         self._pictures.start()
         self._reading += 1
         reading = self._reading
@@ -109,6 +117,18 @@ class AssembledReader:
         ]
         batch = _batch(work, kept, text, groups) if kept else None
         return ReadBatch(plan.step, batch, plan.planned, failures, drawn if kept else 0)
+
+
+# Iterations that live as long as the program are closed when it ends: later the names of modules
+# that closing needs are gone.
+_UNDER_WAY: weakref.WeakSet[Generator[ReadBatch]] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_what_is_under_way() -> None:
+    for reads in list(_UNDER_WAY):
+        with contextlib.suppress(ValueError):  # a daemon thread runs it
+            reads.close()
 
 
 def _batch(work: _Work, kept: list[int], text: Any, groups: np.ndarray) -> dict[str, Any]:

@@ -379,6 +379,7 @@ def test_a_program_ends_in_the_middle_of_an_epoch(tmp_path, ending, code):
     folder = write_tar(tmp_path, pictures())
     done = run_script(folder, f"batches = iter(loader); next(batches)\n{ending}\n")
     assert done.returncode == code, done.stderr
+    assert "Exception ignored" not in done.stderr
 
 
 def test_ctrl_c_stops_a_program_that_reads(tmp_path):
