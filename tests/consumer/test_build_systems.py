@@ -71,7 +71,9 @@ def test_headers_of_another_version_are_refused_at_configure(tmp_path: Path) -> 
 @pytest.mark.skipif(shutil.which("pkg-config") is None, reason="pkg-config is not installed")
 def test_pkg_config_builds_a_c_program(tmp_path: Path) -> None:
     """The program of the page, built by the line of the page, which also finds the library."""
-    environment = {**os.environ, "PKG_CONFIG_PATH": str(PACKAGE / "lib" / "pkgconfig")}
+    prefix = tmp_path / "helip"  # of a path without a space, at which a shell would cut it
+    prefix.symlink_to(PACKAGE)
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig")}
     environment.pop("LD_LIBRARY_PATH", None)
     version = run("pkg-config", "--modversion", "helip", env=environment).stdout.strip()
     assert version == helip.__version__

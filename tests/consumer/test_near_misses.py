@@ -22,9 +22,9 @@ def store(path: Path, prefix: str, rows: int, seed: int) -> helip.EmbeddingStore
 
 def test_new_pairs_find_their_near_misses(tmp_path: Path) -> None:
     build = tmp_path / "build"
-    configure = f"cmake -S {SOURCE} -B {build} -DCMAKE_BUILD_TYPE=Release".split()
+    prefix = f"-DCMAKE_PREFIX_PATH={helip.cmake_prefix_path}"
     for command in (
-        [*configure, f"-DCMAKE_PREFIX_PATH={helip.cmake_prefix_path}"],
+        ["cmake", "-S", str(SOURCE), "-B", str(build), "-DCMAKE_BUILD_TYPE=Release", prefix],
         ["cmake", "--build", str(build)],
     ):
         done = subprocess.run(command, capture_output=True, text=True)

@@ -17,6 +17,7 @@ dicts: ``HardPairSource(loader, named=True)``.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
@@ -30,6 +31,8 @@ from helip.loading.loader import HardPairLoader
 from helip.losses.equal import groups_of
 from helip.losses.loss import BatchLoss, Loss
 from helip.losses.options import LossOptions, check_loss
+
+_log = logging.getLogger(__name__)
 
 
 class GivenRows(Protocol):
@@ -94,6 +97,26 @@ class HardPairSource:
             self._given.append(given)
             image, text = batch["image"], batch["text"]
             yield {"image": image, "text": text} if self._named else (image, text)
+        self._log_account()
+
+    def _log_account(self) -> None:
+        """What this process read in the epoch; a warning where rows could not be read."""
+        stats = self.loader.stats()
+        quarantined = stats["quarantined"]
+        failed = sum(quarantined.values())
+        reasons = ", ".join(f"{reason}: {n}" for reason, n in sorted(quarantined.items()))
+        _log.log(
+            logging.WARNING if failed else logging.INFO,
+            "Epoch %d: %d rows planned on this process, %d read, %d could not be read%s",
+            stats["epoch"],
+            stats["emitted"] + failed,
+            stats["emitted"],
+            failed,
+            f" and were left out ({reasons}), such as:" if failed else "",
+        )
+        messages = dict.fromkeys(failure["message"] for failure in stats["quarantined_rows"])
+        for message in itertools.islice(messages, 3):
+            _log.warning("%s", message)
 
     def given(self, rows: int) -> dict[str, Tensor]:
         """Of the batches that were given last and have so many rows together ``target`` [rows], and

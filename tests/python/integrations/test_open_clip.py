@@ -8,7 +8,7 @@ import itertools
 import pytest
 import torch
 
-from helip.common.errors import InvalidArgumentError
+from helip.common.errors import InvalidArgumentError, SampleError
 from helip.integrations.open_clip import HardPairSource, OpenClipLoss
 from helip.integrations.open_clip_program import has_tasks, open_clip_program
 from helip.loading.loader import HardPairLoader
@@ -27,8 +27,8 @@ def bundle():
     return create_model("tiny", config=CONFIG, from_scratch=True, seed=3)
 
 
-def source_of(made, strategy="uniform", **options) -> HardPairSource:
-    data = Colours()
+def source_of(made, strategy="uniform", data=None, **options) -> HardPairSource:
+    data = data or Colours()
     loader = HardPairLoader(
         data,
         table(data),
@@ -38,6 +38,15 @@ def source_of(made, strategy="uniform", **options) -> HardPairSource:
         tokenizer=made.tokenizer,
     )
     return HardPairSource(loader, **options)
+
+
+class Damaged(Colours):
+    """One of whose pictures cannot be read."""
+
+    def _read_image(self, row):
+        if row == 5:
+            raise SampleError("not a picture", key=self.keys[row], reason="unreadable_image")
+        return super()._read_image(row)
 
 
 def args_of(**options) -> argparse.Namespace:
@@ -231,3 +240,16 @@ def test_processes_take_the_same_steps_on_batches_of_their_own(tmp_path):
     for name, value in first.items():
         torch.testing.assert_close(value, second[name], rtol=0, atol=0)
     assert any(not torch.equal(value, start[name]) for name, value in first.items())
+
+
+def test_what_could_not_be_read_is_logged_at_the_end_of_an_epoch(caplog):
+    caplog.set_level("INFO", logger="helip")
+    list(source_of(bundle()))
+    list(source_of(bundle(), data=Damaged()))
+    whole, damaged, reason = caplog.records
+    said = "Epoch 0: 40 rows planned on this process, 40 read, 0 could not be read"
+    assert (whole.levelname, whole.getMessage()) == ("INFO", said)
+    assert (damaged.levelname, reason.levelname) == ("WARNING", "WARNING")
+    said = "38 read, 2 could not be read and were left out (unreadable_image: 2), such as:"
+    assert said in damaged.getMessage()
+    assert reason.getMessage() == "not a picture"

@@ -13,7 +13,8 @@ import open_clip
 import pytest
 import torch
 
-from helip.common.errors import InvalidArgumentError, UnsupportedError
+import helip
+from helip.common.errors import InvalidArgumentError, MismatchError, UnsupportedError
 from helip.data.image_transform import ImageTransform
 from helip.integrations import open_clip_training
 from helip.integrations.open_clip_program import (
@@ -26,6 +27,7 @@ from helip.integrations.open_clip_program import (
 )
 from helip.models.bundle import create_model
 from support.open_clip_runs import each_open_clip, flags, make_place, run
+from support.train_samples import table
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -51,6 +53,7 @@ def test_the_program_trains_with_open_clips_flags_and_its_own(place, source):
     assert len(margins) == 5  # of 20 targets, 4 a batch
     assert all(float(margin) > 0 for margin in margins)
     assert "worker processes" not in log
+    assert "Epoch 0: 40 rows planned on this process, 40 read, 0 could not be read" in log
     trained = create_model(
         place / "model", checkpoint=place / "logs" / name / "checkpoints" / "epoch_1.pt"
     )
@@ -90,7 +93,7 @@ def test_own_flags_are_none_of_open_clips(place, source, capsys):
 
 
 def test_a_table_of_other_data_is_refused(place, monkeypatch, capsys):
-    from support.train_samples import Colours, table
+    from support.train_samples import Colours
 
     table(Colours(prefix="other")).save(place / "other")
     monkeypatch.chdir(place)
@@ -125,6 +128,17 @@ def test_threads_of_the_core_read_where_the_recipe_is_a_standard_one(place):
     assert (standard.size, standard.scale, standard.crop) == (16, (0.9, 1.0), "random")
     assert isinstance(coloured, ImageTransform) and coloured.jitter_probability == 0.5
     assert not isinstance(other, ImageTransform)
+
+
+def test_a_data_yaml_says_how_the_data_was_read_for_the_store(place):
+    (place / "data.yaml").write_text("source: data.tsv\nkey_column: title\n")
+    table(helip.open_dataset(place / "data.yaml")).save(place / "titled")
+    program = open_clip_program()
+    with hard_pair_training(HardPairOptions(hard_pairs=str(place / "titled"))):
+        parsed = program.parse_args(flags(place, "x", "--train-data", str(place / "data.yaml")))
+        assert parsed.train_data.endswith(".yaml")
+        with pytest.raises(MismatchError, match="table of hard pairs"):
+            program.parse_args(flags(place, "x", "--train-data", str(place / "data.tsv")))
 
 
 def test_open_clip_is_left_as_it_was():
