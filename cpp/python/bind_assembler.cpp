@@ -13,10 +13,12 @@ constexpr std::chrono::milliseconds kPatience{100};
 
 std::shared_ptr<ImageFiles> make_files(std::vector<std::string> roots,
                                        const Dense<std::int64_t>& starts, const py::bytes& blob,
-                                       const Dense<std::int64_t>& offsets, bool follow_links) {
+                                       const Dense<std::int64_t>& offsets, bool follow_links,
+                                       bool absolute_paths) {
   const PathList paths{std::string_view(blob),
                        {offsets.data(), static_cast<std::size_t>(offsets.size())}};
-  return std::make_shared<ImageFiles>(std::move(roots), values_of(starts), paths, follow_links);
+  return std::make_shared<ImageFiles>(std::move(roots), values_of(starts), paths, follow_links,
+                                      absolute_paths);
 }
 
 using Assembler = Locked<BatchAssembler>;
@@ -56,8 +58,8 @@ void bind_assembler(py::module_& module) {
       .def("__len__", [](const ImageSource& self) { return self.size(); });
   py::class_<ImageFiles, ImageSource, std::shared_ptr<ImageFiles>>(module, "ImageFiles")
       .def(py::init(&make_files), py::arg("roots"), py::arg("starts"), py::arg("blob"),
-           py::arg("offsets").noconvert(), py::arg("follow_links"), py::keep_alive<1, 4>(),
-           py::keep_alive<1, 5>());
+           py::arg("offsets").noconvert(), py::arg("follow_links"), py::arg("absolute_paths"),
+           py::keep_alive<1, 4>(), py::keep_alive<1, 5>());
   py::class_<ShardImages, ImageSource, std::shared_ptr<ShardImages>>(module, "ShardImages")
       .def(py::init<SampleIndex>(), py::arg("index"));
   // Its end waits for threads that may be reading through Python.

@@ -799,6 +799,7 @@ class ImageFiles(ImageSource):
         blob: bytes,
         offsets: numpy.typing.NDArray[numpy.int64],
         follow_links: bool,
+        absolute_paths: bool,
     ) -> None: ...
 
 class ShardImages(ImageSource):

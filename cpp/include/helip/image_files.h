@@ -37,10 +37,11 @@ class HELIP_EXPORT ImageFiles : public ImageSource {
   static constexpr std::int64_t kMaxBytes = std::int64_t{256} << 20;  // of a file
 
   // roots: real paths of folders. starts [roots + 1]: root r has the rows starts[r] up to
-  // starts[r + 1]. follow_links: trust every path and every link.
+  // starts[r + 1]. follow_links: trust every path and every link. absolute_paths: read what begins
+  // with "/" wherever it lies, for it climbs out of nothing.
   // Throws Error: invalid_argument (arrays that do not fit), io (a root that cannot be opened).
   ImageFiles(std::vector<std::string> roots, std::vector<std::int64_t> starts, PathList paths,
-             bool follow_links);
+             bool follow_links, bool absolute_paths = false);
   ~ImageFiles() override;
   ImageFiles(const ImageFiles&) = delete;
   ImageFiles& operator=(const ImageFiles&) = delete;
@@ -52,6 +53,7 @@ class HELIP_EXPORT ImageFiles : public ImageSource {
   struct Root;
 
   std::vector<Root> roots_;
+  std::unique_ptr<const Root> anywhere_;  // of absolute paths, null where they are bound as others
   std::vector<std::int64_t> starts_;
   PathList paths_;
   bool follow_links_;

@@ -63,6 +63,13 @@ struct ImageFiles::Root {
   std::string path;
   Descriptor folder;
 
+  static Root of(std::string path) {
+    Descriptor folder(
+        retry([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+    if (folder.get() < 0) throw Error(ErrorCode::io, "cannot open folder \"" + path + "\"", errno);
+    return {std::move(path), std::move(folder)};
+  }
+
   // What a path from the root means, as messages show it.
   std::string place_of(const std::string& relative) const {
     return relative.starts_with('/') ? relative : path + "/" + relative;
@@ -91,7 +98,7 @@ struct ImageFiles::Root {
 };
 
 ImageFiles::ImageFiles(std::vector<std::string> roots, std::vector<std::int64_t> starts,
-                       PathList paths, bool follow_links)
+                       PathList paths, bool follow_links, bool absolute_paths)
     : starts_(std::move(starts)), paths_(paths), follow_links_(follow_links) {
   const bool fits = !paths.offsets.empty() && starts_.size() == roots.size() + 1 &&
                     starts_.front() == 0 && starts_.back() == paths.size() &&
@@ -103,12 +110,8 @@ ImageFiles::ImageFiles(std::vector<std::string> roots, std::vector<std::int64_t>
                 "roots, starts and offsets of picture files do not fit: starts must rise from 0 to "
                 "the number of paths, offsets from 0 to the length of the blob");
   }
-  for (std::string& path : roots) {
-    Descriptor folder(
-        retry([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-    if (folder.get() < 0) throw Error(ErrorCode::io, "cannot open folder \"" + path + "\"", errno);
-    roots_.push_back({std::move(path), std::move(folder)});
-  }
+  for (std::string& path : roots) roots_.push_back(Root::of(std::move(path)));
+  if (absolute_paths) anywhere_ = std::make_unique<const Root>(Root::of("/"));
 }
 
 ImageFiles::~ImageFiles() = default;
@@ -117,7 +120,9 @@ void ImageFiles::read(std::int64_t row, std::vector<std::byte>& out) const {
   const std::string relative(paths_[row]);
   if (relative.empty()) throw SampleError("missing_image", "it names no picture");
   const auto next = std::upper_bound(starts_.begin(), starts_.end(), row);
-  const Root& root = roots_[static_cast<std::size_t>(next - starts_.begin()) - 1];
+  const Root& root = anywhere_ && relative.starts_with('/')
+                         ? *anywhere_
+                         : roots_[static_cast<std::size_t>(next - starts_.begin()) - 1];
   const std::string place = root.place_of(relative);
   const Descriptor file(follow_links_ ? retry([&] { return ::open(place.c_str(), kFile); })
                                       : root.open(relative));

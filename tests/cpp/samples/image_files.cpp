@@ -123,6 +123,19 @@ TEST_CASE("links are followed inside the root alone", "[image_files]") {
   for (std::int64_t row = 3; row < 7; ++row) CHECK(read(trusting, row) == "outside");
 }
 
+TEST_CASE("absolute paths are read wherever they lie, if asked", "[image_files]") {
+  const Folder folder;
+  folder.write("a", "inside");
+  const fs::path outside = folder.root.parent_path() / "outside";
+  std::ofstream(outside) << "outside";
+  fs::create_symlink(outside, folder.root / "out");
+  const Paths paths({"a", outside.string(), (folder.root / "out").string(), "out", "../outside"});
+  const ImageFiles files({folder.root.string()}, {0, 5}, paths.list(), false, true);
+  CHECK(read(files, 0) == "inside");
+  for (std::int64_t row = 1; row < 3; ++row) CHECK(read(files, row) == "outside");
+  for (std::int64_t row = 3; row < 5; ++row) CHECK(reason_of(files, row) == "outside_root");
+}
+
 TEST_CASE("arrays that do not fit each other are refused", "[image_files]") {
   const Folder folder;
   const Paths paths({"a", "b"});

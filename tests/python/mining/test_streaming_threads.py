@@ -201,7 +201,7 @@ def pictures(tmp_path_factory) -> _core.ImageFiles:
     for row, name in enumerate(names):
         Image.new("RGB", (20, 20), (row * 30, 0, 0)).save(folder / name)
     offsets = np.cumsum([0, *map(len, names)])
-    return _core.ImageFiles([str(folder)], [0, 8], "".join(names).encode(), offsets, False)
+    return _core.ImageFiles([str(folder)], [0, 8], "".join(names).encode(), offsets, False, False)
 
 
 def test_two_threads_hand_over_batches_of_pictures_and_fetch_them(pictures) -> None:

@@ -154,14 +154,18 @@ class FolderDataset(KeyedDataset):
         return os.path.join(self._root, self._paths[row])
 
     def _read_image(self, row: int) -> Image.Image:
-        return self._decoded(row, self._read_file(row, self._paths[row]))
+        return self._decoded(row, self._image_bytes(row))
+
+    def _image_bytes(self, row: int) -> bytes:
+        return self._read_file(row, self._paths[row])
 
     def _image_path(self, row: int) -> str | None:
         return os.path.join(self._root, self._paths[row]) if self._present[row] else None
 
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         blob, offsets, starts = self._paths.blob, self._paths.offsets, [0, len(self)]
-        return _core.ImageFiles([self._root], starts, blob, offsets, self._follow_links), None
+        links = self._follow_links
+        return _core.ImageFiles([self._root], starts, blob, offsets, links, False), None
 
     def _read_captions(self, row: int) -> list[str | None]:
         captions = self._captions[row]

@@ -76,6 +76,8 @@ class TableDataset(KeyedDataset):
         self._table_rows: np.ndarray | None = None  # of each row, where that is another number
         self._follow_links = bool(options.follow_links)
         self._images, self._captions, self._labels = images, captions, texts.get("label")
+        # Without a root, an absolute path is read wherever it lies.
+        self._absolute_paths = options.root is None
         self._roots = [
             os.path.realpath(options.root if options.root is not None else path.parent)
             for path in files
@@ -95,12 +97,12 @@ class TableDataset(KeyedDataset):
                     "downloads; fetch the pictures first, for instance with img2dataset"
                 )
             if ".." in path or path[:1] == "/":
-                root = self._roots[self._file_of(row)]
+                root = self._root_of(row)
                 whole = os.path.normpath(os.path.join(root, path))
                 if os.path.commonpath([root, whole]) != root:
                     raise InvalidArgumentError(
-                        f"{self._place(row)}: {path!r} leaves the folder {root}; pass root=… "
-                        "to name the folder that the paths start from"
+                        f"{self._place(row)}: {path!r} leaves the folder {root}; name the folder "
+                        "that paths start from with root=, or write absolute paths without one"
                     )
 
     def _join_rows_of_one_picture(self, images: PackedStrings) -> None:
@@ -148,6 +150,12 @@ class TableDataset(KeyedDataset):
     def __repr__(self) -> str:
         return f"TableDataset({len(self):,} rows of {', '.join(map(str, self._files[:3]))})"
 
+    def _root_of(self, row: int) -> str:
+        """The folder that the picture of a row lies in."""
+        if self._absolute_paths and self._images[row][:1] == "/":
+            return "/"
+        return self._roots[self._file_of(row)]
+
     def _file_of(self, row: int) -> int:
         return bisect.bisect_right(self._starts, row) - 1
 
@@ -159,16 +167,9 @@ class TableDataset(KeyedDataset):
         return f"{self._files[file]} row {row - before + 1}"
 
     def _read_image(self, row: int) -> Image.Image:
-        found: str | bytes | None
-        if isinstance(self._images, PackedStrings):
-            found = self._images[row]
-        else:
-            found = self._images.read(row)
-        if not found:
+        found = self._image_bytes(row)
+        if found is None:
             raise self._sample_error(row, "missing_image", "its picture column is empty")
-        if isinstance(found, str):
-            root = self._roots[self._file_of(row)]
-            found = read_inside(root, found, key=self.keys[row], follow_links=self._follow_links)
         return self._decoded(row, found)
 
     def _image_path(self, row: int) -> str | None:
@@ -176,13 +177,19 @@ class TableDataset(KeyedDataset):
         return os.path.join(self._roots[self._file_of(row)], path) if path else None
 
     def _image_bytes(self, row: int) -> bytes | None:
-        return None if isinstance(self._images, PackedStrings) else self._images.read(row)
+        if not isinstance(self._images, PackedStrings):
+            return self._images.read(row)
+        if not (path := self._images[row]):
+            return None
+        links = self._follow_links
+        return read_inside(self._root_of(row), path, key=self.keys[row], follow_links=links)
 
     def _image_source(self) -> tuple[Any, np.ndarray | None] | None:
         if not isinstance(self._images, PackedStrings):
             return None  # pictures lie in the table itself
         blob, offsets = self._images.blob, self._images.offsets
-        source = _core.ImageFiles(self._roots, self._starts, blob, offsets, self._follow_links)
+        links, absolute = self._follow_links, self._absolute_paths
+        source = _core.ImageFiles(self._roots, self._starts, blob, offsets, links, absolute)
         return source, None
 
     def _image_digests(self, rows: np.ndarray) -> np.ndarray:

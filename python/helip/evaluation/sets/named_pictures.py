@@ -49,7 +49,7 @@ class NamedPictures(Dataset):
         if any(map(_PART.search, self._keys)):
             return None  # of a part of a picture the core knows nothing
         blob, offsets = self._keys.blob, self._keys.offsets
-        return _core.ImageFiles([self._root], [0, len(self)], blob, offsets, False), None
+        return _core.ImageFiles([self._root], [0, len(self)], blob, offsets, False, False), None
 
     def _read_image(self, row: int) -> Image.Image:
         key = self._keys[row]

@@ -9,10 +9,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
 from helip.common.errors import CorruptError, InvalidArgumentError, MismatchError, SampleError
 from helip.data.formats.text_table import read_rows
+from helip.data.image_transform import ImageTransform
 from helip.data.opening import open_dataset
+from helip.data.picture_reader import TransformedPictures
 from support.data_samples import assert_row_is, caption, picture, pixels, png, write_pictures
 
 ROWS = 6
@@ -222,12 +225,35 @@ def test_addresses_are_refused_on_opening(tmp_path):
         open_dataset(path)
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "../secret.png", "a/../../secret.png"])
-def test_a_path_that_leaves_the_folder_is_refused_with_the_mend(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "root"),
+    [("../secret.png", None), ("a/../../secret.png", None), ("/etc/passwd", "."), ("../a", ".")],
+)
+def test_a_path_that_leaves_the_folder_is_refused_with_the_mend(tmp_path, name, root):
     (tmp_path / "set").mkdir()
     path = write_csv(tmp_path / "set" / "t.csv", ["image", "caption"], [[name, "x"]])
     with pytest.raises(InvalidArgumentError, match=r"row 1: .*leaves .*root="):
-        open_dataset(path)
+        open_dataset(path, root=root and tmp_path / "set")
+
+
+def test_absolute_paths_are_read_wherever_they_lie(tmp_path, names):
+    """By Pillow, by the core and across a link of the absolute path, beside relative paths."""
+    (tmp_path / "set").mkdir()
+    write_pictures(tmp_path / "set", [2])
+    (tmp_path / "linked").symlink_to(tmp_path)
+    (tmp_path / "set" / "out.png").symlink_to(tmp_path / names[0])
+    images = [tmp_path / names[0], tmp_path / "linked" / names[1], "00002.png", "out.png"]
+    rows = [[str(name), caption(number)] for number, name in enumerate(images)]
+    data = open_dataset(write_csv(tmp_path / "set" / "t.csv", ["image", "caption"], rows))
+    for number in range(3):
+        assert_row_is(data, number, number)
+    assert reason_of(data.image, 3) == "outside_root"
+    assert data.image_path(1) == str(images[1])
+    transform = ImageTransform(size=8, crop="squash")
+    by_core = TransformedPictures(data, transform)
+    assert reason_of(by_core.get, 3) == "outside_root"
+    for number in range(3):
+        torch.testing.assert_close(by_core.get(number), transform.from_image(data.image(number)))
 
 
 def test_root_says_where_paths_start_and_allows_absolute_ones_inside(tmp_path, names):
