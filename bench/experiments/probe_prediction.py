@@ -90,7 +90,7 @@ def probed(data: str, rows: int) -> dict[str, Any]:
             image.float(), text.float(), pairs.ids, groups, batch_size=rows,
             community_rows=community_rows_for(len(image), rows), seeds=SEEDS,
         )  # fmt: skip
-        gain = expected_gain(None, probe)
+        gain = expected_gain(probe)
         assert gain is not None
         setting.keep(folder, {"word": gain.word, **asdict(probe)})
 

@@ -14,7 +14,7 @@ from helip.common.array_cache import ArrayCache
 from helip.common.errors import InvalidArgumentError
 from helip.common.files import output_path, require_writable
 from helip.common.options import ProgressOptions, keywords
-from helip.curation.mismatched import Neighbourhoods, mismatch
+from helip.curation.mismatched import Neighbourhoods, expected, mismatch
 from helip.curation.options import CurateOptions
 from helip.curation.result import Curation, page_of
 from helip.curation.similar_rows import (
@@ -24,6 +24,7 @@ from helip.curation.similar_rows import (
     SimilarRows,
     components,
 )
+from helip.data.equal_pictures import equal_pictures
 from helip.evaluation.model_features import ModelFeatures
 from helip.pairs.blocks import row_blocks
 from helip.pairs.hard_pairs import HardPairs
@@ -33,6 +34,8 @@ from helip.store.embedding_store import EmbeddingStore
 
 _CACHE_BYTES = 4 * 10**9  # features of models, kept with those of the viewer
 _FENCE = 1.5
+#: Image cosine from which the pictures of two rows may be equal: encoders round.
+EQUAL = 0.999
 
 Bools = npt.NDArray[np.bool_]
 
@@ -56,7 +59,8 @@ class CurateCall(CurateOptions, ProgressOptions):
 
 @keywords(CurateCall)
 def curate(call: CurateCall) -> Curation:
-    """Find near duplicates, wrong captions, captions of unlike pictures, outliers and hubs.
+    """Find equal pictures, near duplicates, wrong captions, captions of unlike pictures, outliers
+    and hubs.
 
     Returns flags and scores of every row, and which rows to keep; the data stay as they are.
     docs/curation.md defines each reason. Open the data with the list that is written,
@@ -88,18 +92,22 @@ def curate(call: CurateCall) -> Curation:
         cache = ArrayCache({"data": data.fingerprint, "rows": len(data)}, _CACHE_BYTES)
         model = ModelFeatures.of(call.model, data, cache, progress=call.progress)
     rows = SimilarRows(store, call, progress=call.progress)
-    found = _curated(call, pairs, data.keys, rows, model)
+    found = _curated(call, pairs, data, rows, model)
     if out:
         found.save(out, page=page_of(found, data, call.examples))
     return found
 
 
 def _curated(
-    call: CurateOptions, pairs: HardPairs, keys: Any, rows: SimilarRows, model: Any
+    call: CurateCall, pairs: HardPairs, data: Any, rows: SimilarRows, model: Any
 ) -> Curation:
     readable = rows.readable()
     near = Neighbourhoods(rows, None if model is None else model.scores)
     wrong = mismatch(near, readable, call.seed)
+    tried = expected(
+        near, readable, call.mismatch_min,
+        lambda ids: _of_rows(rows, ids, "text_text"), call.seed,
+    )  # fmt: skip
     nearest = np.fmax(near.image[:, 0], 0), np.fmax(near.text[:, 0], 0)  # NaN: nothing is near
     bounds = {
         "unlike_image": rows.of_random_pairs(0.5)
@@ -123,14 +131,24 @@ def _curated(
     goes = np.zeros(len(readable), dtype=np.bool_)
     for name in set(call.drop) & set(flags):
         goes |= flags[name]
+    pictures, unread = _pictures(data, readable & (nearest[0] >= EQUAL), call.progress)
+    equal_to = equal_to_kept(
+        pictures, data.image_groups(), preferred(goes, wrong.probability), goes
+    )  # fmt: skip
+    flags["equal_picture"] = equal_to >= 0
+    if "equal_picture" in call.drop:
+        goes |= flags["equal_picture"]
     duplicate_of, full = _near_duplicates(rows, preferred(goes, wrong.probability), goes)
     doubled = (duplicate_of >= 0) & (duplicate_of != np.arange(len(readable)))
     names = ("duplicate_image", "duplicate_text", "mismatch_min", "hub_factor")
     return Curation(
-        keys=keys,
+        keys=data.keys,
         flags={**flags, "near_duplicate": doubled},
         scores={
-            "near_duplicate": _similarity(rows, np.where(doubled, duplicate_of, -1)),
+            "equal_picture": _of_rows(rows, equal_to, "text_text"),
+            "near_duplicate": _of_rows(
+                rows, np.where(doubled, duplicate_of, -1), "image_image", "text_text"
+            ),
             "mismatched": wrong.probability,
             "ambiguous_caption": lowest,
             "outlier": np.fmax(*nearest).astype(np.float32),
@@ -138,7 +156,10 @@ def _curated(
         },
         drop=tuple(call.drop),
         duplicate_of=duplicate_of,
+        equal_to=equal_to,
+        unread_pictures=unread,
         noise_rate=wrong.noise_rate,
+        expected=tried,
         thresholds={**{name: float(getattr(call, name)) for name in names}, **bounds},
         searches=rows.searches,
         full_groups=full,
@@ -210,14 +231,40 @@ def _near_duplicates(rows: SimilarRows, order: Ints, goes: Bools) -> tuple[Ints,
     return found, int(full.sum())
 
 
-def _similarity(rows: SimilarRows, ids: Ints) -> Floats:
-    """float32 [N]: the product of both cosines to the row ``ids`` [N], NaN where that is -1."""
+def _of_rows(rows: SimilarRows, ids: Ints, *sides: str) -> Floats:
+    """float32 [N]: the product of the cosines of these sides to the row ``ids`` [N], NaN where that
+    is -1."""
     found = np.full(len(ids), np.nan, dtype=np.float32)
     for block in row_blocks(len(ids), 1):
         first, one = block.start, ids[block, None]
-        both = rows.cosines("image_image", first, one) * rows.cosines("text_text", first, one)
-        found[block] = both[:, 0]
+        found[block] = np.prod([rows.cosines(each, first, one)[:, 0] for each in sides], axis=0)
     return found
+
+
+def _pictures(data: Any, alike: Bools, progress: bool) -> tuple[Ints, int]:
+    """int64 [N]: the same number for rows ``alike`` whose pictures are equal, -1 where nothing is
+    known; and how many of these could not be read."""
+    found = np.full(len(alike), -1, dtype=np.int64)
+    rows = np.flatnonzero(alike)
+    found[rows], unread = equal_pictures(data, rows, pixels=True, progress=progress)
+    return found, unread
+
+
+def equal_to_kept(pictures: Ints, groups: Ints | None, order: Ints, goes: Bools) -> Ints:
+    """int64 [N]: the kept row whose picture each row has, -1 where there is none.
+
+    ``pictures`` [N] has the same number for equal pictures, -1 for none. Of each the first row in
+    ``order`` [N] is kept that does not go for another reason. Rows of its own group (``groups``
+    [N], where the data know of any) are rows of one picture by the will of their author, and stay.
+    """
+    head = np.full(len(pictures), -1, dtype=np.int64)
+    stays = order[::-1][(pictures[order] >= 0)[::-1] & ~goes[order][::-1]]
+    head[pictures[stays]] = stays  # the first in order is written last
+    found = np.where(pictures >= 0, head[pictures], -1)
+    own = found == np.arange(len(found))
+    if groups is not None:
+        own |= (found >= 0) & (groups == groups[found])
+    return np.where(own, -1, found)
 
 
 def _lowest_of_like_captions(near: Neighbourhoods, bound: float) -> Floats:

@@ -19,8 +19,9 @@ N_I(i) and of caption t with the pictures of N_T(t), as well.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,8 @@ CROSS_NAMES = (
     "own cross-score", "cross-scores of like pictures, best", "cross-scores of like captions, best",
 )  # fmt: skip
 FEWEST = 100  # rows with both embeddings, below which nothing is estimated
+TRIED = 0.1  # share of the captions that are exchanged to see how far flags can be trusted
+ALIKE = 0.98  # text cosine from which an exchanged caption is nearly the row's own
 LOWEST = 0.25  # share of the exchanged pairs whose scores tell p0
 _MOST_STEPS = 20_000  # of the rising fit
 _RIDGE = 1e-6
@@ -72,24 +75,32 @@ class Neighbourhoods:
         """float32 [N, k]: image cosines to the nearest rows by text."""
         return _cosines_of_all(self._rows.cosines, "image_image", self.by_text)
 
-    def features(self, caption_of: Ints) -> Floats:
+    def features(self, caption_of: Ints, standing: Ints | None = None) -> Floats:
         """float32 [N, features] of pictures 0 … N - 1 with the captions ``caption_of`` [N], a
-        permutation; NaN where a row has no neighbour to compare with."""
-        picture_of = np.empty_like(caption_of)
-        picture_of[caption_of] = np.arange(len(caption_of))
-        captions = _cosines_of_all(self._rows.cosines, "text_text", self.by_image, picture_of)
-        captions = captions[caption_of]
-        pictures = _cosines_of_all(self._rows.cosines, "image_image", self.by_text, caption_of)
+        permutation; NaN where a row has no neighbour to compare with.
+
+        ``standing`` [N], a permutation: the caption that each row of the data has, by default its
+        own.
+        """
+        own = np.arange(len(caption_of))
+        by_image, by_text = self.by_image, self.by_text  # captions at rows, rows of captions
+        if standing is not None:
+            by_image = np.where(by_image < 0, -1, standing[by_image])
+            by_text = np.where(by_text < 0, -1, _inverse(standing)[by_text])
+        captions = _cosines_of_all(
+            self._rows.cosines, "text_text", by_image, _inverse(caption_of)
+        )[caption_of]  # fmt: skip
+        pictures = _cosines_of_all(self._rows.cosines, "image_image", by_text, caption_of)
         # What stands at the pair's own rows tells nothing.
-        captions[self.by_image == caption_of[:, None]] = np.nan
-        pictures[self.by_text[caption_of] == np.arange(len(caption_of))[:, None]] = np.nan
+        captions[by_image == caption_of[:, None]] = np.nan
+        pictures[by_text[caption_of] == own[:, None]] = np.nan
         text = self.text[caption_of]
         found = [
             _mean(captions), _greatest(captions), _greatest(captions * self.image),
             _mean(pictures), _greatest(pictures), _greatest(pictures * text),
             _mean(self.image), _greatest(self.image), _mean(text), _greatest(text),
         ]  # fmt: skip
-        if self._cross is not None and self._best_cross is not None:
+        if self._cross is not None and self._best_cross is not None and standing is None:
             found.append(_cosines_of_all(self._cross, "image_text", caption_of[:, None])[:, 0])
             found += [self._best_cross[0], self._best_cross[1][caption_of]]
         return np.stack(found, axis=1)
@@ -149,6 +160,67 @@ def mismatch(
         float(np.fmax(found.noise_rate, with_model.noise_rate)),
         with_model.weights,
     )
+
+
+class Expected(NamedTuple):
+    """What was found of captions that were exchanged to try it out."""
+
+    exchanged: int
+    """Rows that got an unlike caption of another row."""
+    flagged: int
+    precision: float | None
+    """Share of the flagged rows that had got one; None where none is flagged."""
+    recall: float
+    """Share of the exchanged rows that are flagged."""
+
+    def in_words(self) -> str:
+        precision = "none" if self.precision is None else f"{100 * self.precision:.0f} %"
+        return (
+            f"Tried out on these data: the captions of {self.exchanged:,} random rows were "
+            f"exchanged. Of the rows that were flagged then {precision} had got a wrong caption, and "
+            f"{100 * self.recall:.0f} % of those with one were flagged. Where fewer captions are "
+            "wrong, fewer of the flagged ones are: look at them before you drop them."
+        )
+
+
+def expected(
+    near: Neighbourhoods,
+    readable: npt.NDArray[np.bool_],
+    least: float,
+    alike: Callable[[Ints], Floats],
+    seed: int,
+) -> Expected | None:
+    """Exchange captions of `TRIED` of the readable rows among them, and see which rows are flagged,
+    by a probability of ``least`` or more. None where rows are too few to tell.
+
+    ``alike`` gives the text cosine of each row's caption to that of the rows it is given, float32
+    [N]; a caption that is nearly the row's own is no wrong one.
+    """
+    random = np.random.default_rng([seed, 3])
+    moved = random.permutation(np.flatnonzero(readable))[: round(TRIED * readable.sum())]
+    standing = np.arange(len(readable), dtype=np.int64)
+    standing[moved] = np.roll(moved, 1)
+    others = standing[exchange(readable, seed)]
+    plain = slice(0, len(NAMES))
+    found = _estimated(
+        near.features(standing, standing)[:, plain], near.features(others, standing)[:, plain],
+        readable, NAMES,
+    )  # fmt: skip
+    wrong = np.zeros(len(readable), dtype=np.bool_)
+    wrong[moved] = True
+    wrong &= alike(standing) < ALIKE
+    if np.isnan(found.noise_rate) or not wrong.any():
+        return None
+    flagged = found.probability >= least
+    hits, count = int((flagged & wrong).sum()), int(flagged.sum())
+    precision = hits / count if count else None
+    return Expected(int(wrong.sum()), count, precision, hits / int(wrong.sum()))
+
+
+def _inverse(permutation: Ints) -> Ints:
+    found = np.empty_like(permutation)
+    found[permutation] = np.arange(len(permutation))
+    return found
 
 
 def _estimated(

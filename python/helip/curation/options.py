@@ -11,7 +11,8 @@ from annotated_types import Ge, Gt, Le
 from helip.common.options import Seed, Share, ThreadOptions, Whole, check, require
 
 Reason = Literal[
-    "unreadable", "near_duplicate", "mismatched", "ambiguous_caption", "outlier", "hub"
+    "unreadable", "equal_picture", "near_duplicate", "mismatched", "ambiguous_caption", "outlier",
+    "hub",
 ]
 
 
@@ -19,7 +20,7 @@ Reason = Literal[
 class CurateOptions(ThreadOptions):
     """When a row is flagged, and which flags drop it."""
 
-    drop: tuple[Reason, ...] = ("unreadable", "near_duplicate", "mismatched")
+    drop: tuple[Reason, ...] = ("unreadable", "equal_picture", "near_duplicate")
     """Reasons for which the keep list drops rows; other flags are only listed. Repeatable."""
     neighbours: Annotated[int, Ge(2), Le(64)] = 8
     """Nearest rows by image, and by text, that each row is compared with."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from helip.common.files import publish_directory, write_json
 from helip.common.text import number
+from helip.curation.mismatched import Expected
 from helip.curation.options import Reason
 from helip.curation.similar_rows import Floats, Ints
 from helip.data.selection import COLUMNS
@@ -25,6 +26,10 @@ REASONS: tuple[str, ...] = get_args(Reason)
 #: Reason -> what it means, what its score is, and whether the greatest scores come first.
 WORDS = {
     "unreadable": ("A picture or caption that has no embedding.", "", True),
+    "equal_picture": (
+        "The picture is that of a row that is kept, in its bytes or its pixels; the caption may be "
+        "another.", "text similarity to it", False,
+    ),
     "near_duplicate": (
         "Both the picture and the caption are nearly those of a row that is kept.",
         "product of both similarities to it", True,
@@ -47,19 +52,26 @@ class Curation:
 
     keys: Sequence[str]
     flags: Mapping[str, npt.NDArray[np.bool_]]
-    """Reason to bool [N]: ``unreadable``, ``near_duplicate``, ``mismatched``,
+    """Reason to bool [N]: ``unreadable``, ``equal_picture``, ``near_duplicate``, ``mismatched``,
     ``ambiguous_caption``, ``outlier``, ``hub``. A row may have several."""
     scores: Mapping[str, Floats]
-    """Reason to float32 [N], NaN where there is none: the probability of a wrong caption, the
-    product of both cosines to the kept near duplicate, the lowest image cosine to a row of the same
-    caption, the greater cosine to the nearest picture and caption, and the in-degree."""
+    """Reason to float32 [N], NaN where there is none: the text cosine to the kept row of an equal
+    picture, the product of both cosines to the kept near duplicate, the probability of a wrong
+    caption, the lowest image cosine to a row of the same caption, the greater cosine to the nearest
+    picture and caption, and the in-degree."""
     drop: tuple[str, ...]
     """Reasons that drop a row."""
     duplicate_of: Ints
     """int64 [N]: the kept row that it is a near duplicate of; its own number where it is such a
     row, -1 where neither."""
+    equal_to: Ints
+    """int64 [N]: the kept row whose picture it has, -1 where there is none."""
+    unread_pictures: int
+    """Rows whose picture was to be compared with an equal one, and could not be read."""
     noise_rate: float
     """Estimated share of wrong captions; NaN where it could not be estimated."""
+    expected: Expected | None
+    """How far mismatched rows can be trusted on these data; None where it could not be tried."""
     thresholds: Mapping[str, float]
     """Bounds that were taken, also those found from the data."""
     searches: Mapping[str, Mapping[str, Any]]
@@ -112,6 +124,8 @@ class Curation:
         return {
             **self.counts(),
             "noise_rate": self.noise_rate if known else None,
+            "mismatched_expected": None if self.expected is None else self.expected._asdict(),
+            "unread_pictures": self.unread_pictures,
             "drop": list(self.drop),
             "thresholds": dict(self.thresholds),
             "searches": {name: dict(each) for name, each in self.searches.items()},
@@ -140,7 +154,8 @@ class Curation:
         keep, reason = self.keep, self.reason
         names = (*REASONS, "")  # -1 is the last
         for row, key in enumerate(self.keys):
-            kept, name = int(self.duplicate_of[row]), names[reason[row]]
+            name = names[reason[row]]
+            kept = int((self.equal_to if name == "equal_picture" else self.duplicate_of)[row])
             value = self.scores[name][row] if name in self.scores else np.nan
             yield [
                 key,
@@ -172,6 +187,8 @@ def page_of(found: Curation, data: Any, examples: int) -> str:
     ]
     if not np.isnan(found.noise_rate):
         tiles.append(("wrong captions", f"{100 * found.noise_rate:.0f} %", "estimated share"))
+    if found.unread_pictures:
+        tiles.append(("unread pictures", number(found.unread_pictures), "not compared"))
     settings = [(name, f"{value:.4g}", "") for name, value in found.thresholds.items()]
     settings += [
         (f"search: {name}", str(each["method"]), _recall_in_words(each))
@@ -194,14 +211,16 @@ def page_of(found: Curation, data: Any, examples: int) -> str:
 def _section_of(found: Curation, name: str, examples: int) -> dict[str, Any]:
     """One reason, and rows of it: with the score, and the row that each is a near duplicate of."""
     lead, words, falling = WORDS[name]
+    if name == "mismatched" and found.expected is not None:
+        lead = f"{lead} {found.expected.in_words()}"
     rows = np.flatnonzero(found.flags[name])
     scores = found.scores.get(name)
     if scores is not None:
         order = -scores[rows] if falling else scores[rows]
         rows = rows[np.argsort(order, kind="stable")]
-    shown = []
+    shown, kept = [], {"near_duplicate": found.duplicate_of, "equal_picture": found.equal_to}
     for row in rows[:examples].tolist():
-        beside = int(found.duplicate_of[row]) if name == "near_duplicate" else None
+        beside = None if name not in kept else int(kept[name][row])
         score = "" if scores is None else f"{words} {number(round(float(scores[row]), 3))}"
         shown.append({"row": row, "score": score, "beside": beside})
     return {

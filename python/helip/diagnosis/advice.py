@@ -1,23 +1,7 @@
-"""What hard pairs can be expected to gain, which options of training fit, and what to beware of.
+"""What a probe says of hard pairs, which options of training fit, and what to beware of.
 
-The gain is told from what was measured of a model and its data:
-
-    score = coverage x none_by_chance ^ 3/2 x (1 + known - within)
-
-- ``coverage``: the share of a community's places that the hard pairs of its rows can fill. Where
-  few rows have hard pairs, few batches differ from plain ones.
-- ``none_by_chance``: the probability that a random batch holds no hard pair of a row's window, of
-  the rows that have any. Where plain batches hold them already, those of hard pairs add nothing.
-- ``known``: the accuracy in a random batch, as the model is or after a linear map, whichever is
-  more; ``within``: that among hard pairs alone. Their difference is what the model tells apart
-  among unlike rows, and not yet among those that are alike.
-
-The power, the form and the bounds were chosen on heads and towers on icons (docs/when-it-helps.md
-has the settings); LEARNED lies below all starts that gained, and above towers of random weights,
-which did not.
-The score orders models and data, and is no number of points. It sees training rows alone, and so
-not whether hard pairs can be told apart on new ones. Where a probe has measured that
-(`helip.diagnosis.probe`), its figures decide.
+Only a probe (`helip.diagnosis.probe`) sees rows that were not trained on, and so whether hard pairs
+can be told apart on new data. Without one nothing is expected: the measures are facts.
 """
 
 from __future__ import annotations
@@ -33,11 +17,8 @@ from helip.loading.strategy import community_rows_for
 
 Word = Literal["large", "some", "none", "harm likely"]
 
-NONE_POWER = 1.5
-#: Score from which the gain is called large, and from which it is called some.
-LARGE = 0.55
-SOME = 0.2
-#: What is known below which hard batches are likely to do harm.
+#: Accuracy in a random batch, as the model is or after a linear map, below which hard batches are
+#: likely to do harm: towers of random weights fell behind.
 LEARNED = 0.1
 #: Share of the control's mean reciprocal rank from which a probe's gain is large, and some.
 PROBED_LARGE = 0.1
@@ -62,24 +43,29 @@ class ExpectedGain:
     """What batches of hard pairs are expected to gain over plain ones."""
 
     word: Word
-    score: float | None  # 0 to 2; more is more, and no number of points; None without a model
     why: str
-    source: Literal["score", "probe"] = "score"  # of the word
 
 
 def expected_gain(
-    measures: FeatureMeasures | None, probe: ProbeGain | None = None
+    probe: ProbeGain | None, measures: FeatureMeasures | None = None
 ) -> ExpectedGain | None:
-    """Judge what was measured; None where neither can be.
+    """The word of the probe, unless the model knows too little to begin with: the probe's heads
+    stand on pre-trained features. None without a probe."""
+    if probe is None:
+        return None
+    if measures is not None and (words := _unlearned(measures)):
+        return ExpectedGain("harm likely", words)
+    return ExpectedGain(*_probed(probe))
 
-    The word is that of the probe, where there is one and the model knows enough to begin with:
-    its heads stand on pre-trained features. Without it an accuracy between and within are needed.
-    """
-    scored = None if measures is None else _scored(measures)
-    if probe is None or (scored is not None and scored.word == "harm likely"):
-        return scored
-    word, why = _probed(probe)
-    return ExpectedGain(word, None if scored is None else scored.score, why, "probe")
+
+def _unlearned(measures: FeatureMeasures) -> str:
+    """What the model knows, where that is less than `LEARNED`; else nothing."""
+    found = [each.value for each in (measures.between, measures.mapped) if each.value is not None]
+    if measures.between.value is None or max(found) >= LEARNED:
+        return ""
+    words = f"the model finds {found[0]:.0%} among {measures.batch_size:,} random rows"
+    words += f", {found[1]:.0%} after a linear map" if len(found) > 1 else ""
+    return f"{words}, and should find {LEARNED:.0%} first, by plain batches"
 
 
 def _probed(probe: ProbeGain) -> tuple[Word, str]:
@@ -99,33 +85,6 @@ def _probed(probe: ProbeGain) -> tuple[Word, str]:
     if not clear or share < PROBED_SOME:
         return "none", why
     return "large" if share > PROBED_LARGE else "some", why
-
-
-def _scored(measures: FeatureMeasures) -> ExpectedGain | None:
-    between, within = measures.between.value, measures.within.value
-    if between is None or within is None:
-        return None
-    mapped = measures.mapped.value
-    known = max(between, mapped or 0.0)
-    whole = measures.none_by_chance**NONE_POWER * (1 + known - within)  # of rows with hard pairs
-    score = measures.coverage * whole
-    batch = f"{measures.batch_size:,} random rows"
-    held = f"which hold {measures.by_chance:.2g} hard pairs of each of their rows"
-    filled = f"hard pairs fill {measures.coverage:.1%} of a community's places"
-    if known < LEARNED:
-        word: Word = "harm likely"
-        why = f"the model finds {between:.0%} among {batch}, and should find {LEARNED:.0%} first"
-        why += "" if mapped is None else f"; after a linear map it finds {mapped:.0%}"
-    elif measures.by_chance >= HELD or whole < SOME:
-        word, why = "none", f"plain batches are hard already: {batch}, {held}"
-    elif score < SOME:
-        word, why = "none", f"{filled}, so that most batches would be plain ones"
-    else:
-        word = "large" if score >= LARGE else "some"
-        found = f"{between:.0%}" if between >= known else f"{known:.0%} after a linear map"
-        why = f"the model finds {found} among {batch}, {held}, and {within:.0%} among hard pairs"
-        why += "" if measures.coverage == 1.0 else f"; {filled}"
-    return ExpectedGain(word, score, why)
 
 
 @dataclass(frozen=True)
@@ -161,24 +120,15 @@ def suggestions(
 def _strategy(
     table: TableMeasures, gain: ExpectedGain | None, batch_size: int
 ) -> Iterator[Suggestion]:
-    members = next(each.members for each in table.by_chance if each.batch_size == batch_size)
-    probed = gain is not None and gain.source == "probe"
-    if gain is not None and gain.word == "harm likely" and not probed:
-        why = f"plain batches first, until {LEARNED:.0%} are found among random rows"
-        yield Suggestion("control", True, why)
-    elif members >= HELD and not probed:
-        yield Suggestion(
-            "control", True,
-            f"random batches hold {members:.1f} hard pairs of each row; more rows a batch gained "
-            "more on such data",
-        )  # fmt: skip
-    elif gain is not None and gain.word not in ("large", "some"):
-        why = "have little to add" if gain.word == "none" else "are likely to do harm"
-        yield Suggestion("control", True, f"hard pairs {why}: {gain.why}")
-    elif gain is not None:
+    if gain is None:
+        return
+    if gain.word in ("large", "some"):
         rows = community_rows_for(table.rows, batch_size)
         why = f"the default, in communities of {rows}: whole batches of hard pairs gained most"
         yield Suggestion("strategy", "communities", why)
+    else:
+        why = "have little to add" if gain.word == "none" else "are likely to do harm"
+        yield Suggestion("control", True, f"hard pairs {why}: {gain.why}")
 
 
 def _ranks_to_draw(
@@ -187,10 +137,8 @@ def _ranks_to_draw(
     features: FeatureMeasures | None,
     gain: ExpectedGain | None,
 ) -> Iterator[Suggestion]:
-    if gain is not None and gain.word not in ("large", "some"):
-        return
-    if gain is not None and gain.source == "probe":
-        if table.window < table.k:
+    if gain is not None:
+        if gain.word in ("large", "some") and table.window < table.k:
             yield Suggestion("rank_max", table.window, "the ranks that the probe gained by")
         return
     known = {} if features is None else {each.first: each.within.value for each in features.ranks}
@@ -285,5 +233,7 @@ def _of_model(model: ModelMeasures, batch_size: int) -> Iterator[str]:
     if model.unread:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in model.unread.items())
         yield f"rows that cannot be read: {reasons}"
+    if words := _unlearned(features):
+        yield words
     if features.random_loss is None:
         yield "the model has no logit_scale, so no loss was measured"

@@ -13,6 +13,7 @@ import torch
 from helip.common.errors import InvalidArgumentError
 from helip.common.options import keywords
 from helip.data.dataset import Dataset
+from helip.data.equal_pictures import equal_files
 from helip.diagnosis.advice import expected_gain, suggestions, warnings
 from helip.diagnosis.draws import (
     COMMUNITY,
@@ -41,8 +42,9 @@ from helip.store.embedding_store import EmbeddingStore
 BATCH_PART = 8
 TARGET_PART = 20
 PLANNED = 2
-#: Rows that a probe takes at most.
+#: Rows that a probe takes at most, and whose pictures are compared by their bytes.
 PROBED = 100_000
+FILES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +74,9 @@ def diagnose(call: DiagnoseCall) -> Diagnosis:
     """Tell before training whether hard pairs will help a model on its data.
 
     Measures the table, its duplicates and, with a model, what that tells apart in random batches
-    and among hard pairs, all on random samples; says what gain is to be expected, which options to
-    train with, and what to beware of. With ``probe`` small heads try it out on rows held out, which
-    no other measure sees. docs/when-it-helps.md defines each measure.
+    and among hard pairs, all on random samples; says which options to train with, and what to
+    beware of. With ``probe`` small heads try hard pairs out on rows held out, which no other measure
+    sees: that alone tells what gain is to be expected. docs/when-it-helps.md defines each measure.
 
     The same arguments give the same result. The model's mode and device are restored. Raises
     MismatchError when table, data and store do not belong together, and InvalidArgumentError where
@@ -102,13 +104,14 @@ def diagnose(call: DiagnoseCall) -> Diagnosis:
     model = None if call.model is None else _measured(call, pairs, data, groups, members)
     features = None if model is None else model.features
     probe = _probed(call, pairs, store, groups) if call.probe else None
-    gain = expected_gain(features, probe)
+    gain = expected_gain(probe, features)
     return Diagnosis(
         batch_size=call.batch_size,
         seed=call.seed,
         table=table,
         windows=windows,
         unread_captions=dict(groups.unread),
+        equal_pictures=equal_files(data, FILES, call.seed),
         model=model,
         probe=probe,
         gain=gain,

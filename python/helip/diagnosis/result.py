@@ -25,9 +25,10 @@ class Diagnosis:
     table: TableMeasures
     windows: tuple[WindowMeasures, ...]
     unread_captions: Mapping[str, int]  # rows of the sample, by reason
+    equal_pictures: tuple[int, int] | None  # rows with the bytes of another's picture, of so many
     model: ModelMeasures | None
     probe: ProbeGain | None  # where it was asked for
-    gain: ExpectedGain | None  # None without model and probe, or where an accuracy has no rows
+    gain: ExpectedGain | None  # None without a probe, which alone answers
     suggestions: tuple[Suggestion, ...]
     warnings: tuple[str, ...]
 
@@ -53,15 +54,16 @@ def page(diagnosis: Any) -> str:
     rows = _rows_of_table(diagnosis.table)
     if diagnosis.unread_captions:
         rows.append(("unread captions", _counts(diagnosis.unread_captions)))
+    if diagnosis.equal_pictures is not None:
+        count, among = diagnosis.equal_pictures
+        told = f"{count:,} of {among:,} rows have a picture with the bytes of another row's"
+        rows.append(("equal pictures", told + ("; helip curate lists them" if count else "")))
     blocks = [aligned(rows), aligned(list(_rows_of_windows(diagnosis.windows, features)), "<>")]
     if features is not None:
         blocks.append(aligned([("model", _said_of_model(model)), *_rows_of_features(features)]))
     if diagnosis.probe is not None:
         blocks.append(aligned(_rows_of_probe(diagnosis.probe)))
-    if (gain := diagnosis.gain) is not None:
-        blocks.append("\n".join(_lines_of_gain(gain)))
-    elif model is not None:
-        blocks.append("expected gain: unknown: no target has seven hard pairs that can be read")
+    blocks.append(_said_of_gain(diagnosis.gain))
     if diagnosis.suggestions:
         told = [(f"  {each.flag}", each.why) for each in diagnosis.suggestions]
         blocks.append("suggested for helip train\n" + aligned(told))
@@ -174,20 +176,13 @@ def _said_of_figure(found: ProbeFigure) -> str:
     )
 
 
-def _lines_of_gain(gain: ExpectedGain) -> Iterator[str]:
-    if gain.source == "probe":
-        yield f"expected gain: {gain.word} (probe): {gain.why}"
-        yield "  heads on frozen features stand for the model; when-it-helps.md says how well"
-        return
-    assert gain.score is not None
-    promised = gain.word in ("large", "some")
-    word = f"at most {gain.word}" if promised else gain.word
-    yield f"expected gain: {word} (score {gain.score:.2f}): {gain.why}"
-    if promised:
-        yield (
-            "  only training rows were measured, so the score cannot tell whether hard pairs can "
-            "be told apart on new data; --store STORE --probe measures that"
-        )
+def _said_of_gain(gain: ExpectedGain | None) -> str:
+    if gain is None:
+        return "whether hard pairs will help: not measured; only --store STORE --probe answers that"
+    return (
+        f"expected gain: {gain.word}: {gain.why}\n"
+        "  heads on frozen features stand for the model; when-it-helps.md says how well"
+    )
 
 
 def _said_of_model(model: Any) -> str:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from helip.common.unit_rows import unit_rows
+from helip.data.equal_pictures import equal_pictures
 from helip.diagnosis.draws import (
     COMMUNITY,
     Bools,
@@ -321,16 +322,25 @@ def _equal_captions(groups: RowGroups, targets: Ints, members: Ints) -> Bools:
 
 
 def _equal_pictures(data: Any, targets: Ints, members: Ints) -> float | None:
-    """Share of the same picture: known to be, or with the same size and the same end."""
+    """Share of the same picture: known to be, or with the same bytes; of data at URLs with the same
+    size and the same end."""
     there = members >= 0
     flat = np.where(there, members, targets[:, None])
-    known = data.image_groups()
-    if known is not None:
-        return _share_of((known[targets][:, None] == known[flat])[there])
+    groups = data.image_groups()
+    same = np.zeros_like(there) if groups is None else groups[targets][:, None] == groups[flat]
     ends = [data.row_digests(rows)[0] for rows in (targets, flat.ravel())]
     one, others = ends[0][:, None], ends[1].reshape(flat.shape)
-    told = there & (one >> np.uint64(32) != 0) & (others >> np.uint64(32) != 0)
-    return _share_of((one == others)[told]) if told.any() else None
+    remote = data._is_remote()
+    part = np.uint64(32 if remote else 0)
+    told = there & (one >> part != 0) & (others >> part != 0)
+    alike = told & (one == others) & ~same
+    if not remote and alike.any():
+        rows, place = np.unique([np.broadcast_to(targets[:, None], flat.shape)[alike], flat[alike]],
+                                return_inverse=True)  # fmt: skip
+        first = equal_pictures(data, rows, pixels=False)[0][place.reshape(2, -1)]
+        alike[alike] = (first[0] == first[1]) & (first[0] >= 0)
+    known = there if groups is not None else told
+    return _share_of((same | alike)[known]) if known.any() else None
 
 
 def _near_in_store(store: Any, targets: Ints, members: Ints) -> tuple[float, float]:

@@ -7,18 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import helip
 from helip.curation.mismatched import (
     CROSS_NAMES,
     NAMES,
     Neighbourhoods,
     discriminant,
     exchange,
+    expected,
     rising,
     wrong_probability,
 )
 from helip.curation.options import CurateOptions
 from helip.curation.similar_rows import SimilarRows, components
-from support.curation_samples import OUTLIER, ROWS, UNREADABLE, cosines, planted
+from support.curation_samples import (
+    OUTLIER,
+    ROWS,
+    UNREADABLE,
+    WIDTH,
+    cosines,
+    planted,
+    sides,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -109,6 +119,33 @@ def test_no_caption_stays_with_its_picture_and_unreadable_rows_keep_theirs() -> 
     assert (caption_of[readable] != np.flatnonzero(readable)).all()
     assert np.array_equal(caption_of[~readable], np.flatnonzero(~readable))
     assert not np.array_equal(caption_of, exchange(readable, 4))
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_exchanged_captions_tell_what_flags_are_worth(tmp_path: Path, right: bool) -> None:
+    """Where captions agree with pictures most are found; of captions at random none is told."""
+    image, text = sides(wrong=False)
+    if not right:
+        text = np.random.default_rng(7).permuted(text, axis=1)
+    with helip.EmbeddingStore.create(tmp_path / "s", image_dim=WIDTH, text_dim=WIDTH) as writer:
+        writer.append([str(row) for row in range(ROWS)], image, text)
+    store = helip.EmbeddingStore.open(tmp_path / "s")
+    rows = SimilarRows(store, CurateOptions(), progress=False)
+    near, readable = Neighbourhoods(rows, None), rows.readable()
+    captions = cosines(text)
+
+    def alike(ids: np.ndarray) -> np.ndarray:
+        return captions[np.arange(ROWS), ids]
+
+    found = expected(near, readable, 0.5, alike, seed=0)
+    assert found == expected(near, readable, 0.5, alike, seed=0)
+    assert found is not None and found.exchanged == 40
+    if right:
+        assert found.recall > 0.8 and found.precision is not None and found.precision > 0.5
+    else:
+        assert found.precision is None or found.precision < 0.3
+    # Captions that are nearly the row's own are not wrong, so nothing is left to tell by.
+    assert expected(near, readable, 0.5, lambda ids: np.ones(ROWS), seed=0) is None
 
 
 def test_the_discriminant_is_fishers_direction() -> None:

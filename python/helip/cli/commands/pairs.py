@@ -155,7 +155,11 @@ def diagnose(
     trained |= {each.option: each.value for each in found.suggestions}
     if "similar_captions" in trained:
         trained["store"] = store
-    proceed = line_of("train", data=data, pairs=pairs, **trained, **opening)
+    if found.gain is None and store is not None:
+        asked = {"pairs": pairs, "data": data, "store": store, "probe": True, **opening}
+        proceed = line_of("diagnose", batch_size=found.batch_size, **asked)
+    else:
+        proceed = line_of("train", data=data, pairs=pairs, **trained, **opening)
     return Done(next=proceed, facts=found.to_dict(), text=str(found))
 
 
@@ -174,7 +178,7 @@ def curate(
     checkpoint: Annotated[str | None, text("Its weights, where --model is a name.")] = None,
     **options: Any,
 ) -> Done:
-    """List near duplicates, wrong captions, outliers and hubs, and which rows to keep."""
+    """List equal pictures, near duplicates, wrong captions and others; say which rows to keep."""
     _refuse_weights_alone(model, checkpoint)
     from helip.curation.curating import curate
     from helip.evaluation.model_features import is_store
@@ -221,6 +225,14 @@ def _curated_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("wrong captions", "not estimated: it takes 100 rows" if rate is None
          else f"about {100 * rate:.0f} % of the data, estimated")
     )  # fmt: skip
+    if (tried := found["mismatched_expected"]) is not None:
+        right = "none" if tried["precision"] is None else f"{100 * tried['precision']:.0f} %"
+        rows.append(
+            ("  tried out", f"of {tried['exchanged']:,} captions that were exchanged "
+             f"{100 * tried['recall']:.0f} % were flagged; {right} of what was flagged were such")
+        )  # fmt: skip
+    if found["unread_pictures"]:
+        rows.append(("unread pictures", f"{found['unread_pictures']:,}, not compared by pixels"))
     if found["full_groups"]:
         rows.append(
             (

@@ -38,7 +38,7 @@ def test_the_page_is_that_of_python_and_json_has_its_fields(run: Run, place: Pat
         progress=False,
     )  # fmt: skip
     assert out == f"{found}\n"
-    assert "expected gain: harm likely" in out
+    assert "only --store STORE --probe answers that" in out
     code, out, _ = run(*call, "--json")
     assert code == 0
     assert json.loads(out) == json.loads(json.dumps(found.to_dict()))
@@ -52,9 +52,9 @@ def test_without_a_model_the_table_and_the_data_are_told(run: Run, place: Path) 
     assert code == 0, err
     assert "near captions" in out
     assert "expected gain" not in out
-    assert "--control" in out  # 64 of 96 rows hold hard pairs by chance
-    line = next(line for line in err.splitlines() if "helip train" in line)
-    assert "--control" in line  # what is suggested
+    assert "64 of 96 random rows hold" in out and "--control" not in out
+    assert err.splitlines()[-1].startswith("next: helip diagnose")  # with the probe
+    assert err.splitlines()[-1].endswith("--probe")
 
 
 @pytest.mark.parametrize(
