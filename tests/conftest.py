@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from hypothesis import HealthCheck, settings
@@ -10,6 +11,9 @@ from hypothesis import HealthCheck, settings
 # Tests send Ctrl-C to this process and to children.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# As many threads whatever else runs: where nobody says how many, commands take those of idle cores.
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 
 # The same examples each time; and a machine that does other work is no fault of a test.
 settings.register_profile(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+CORES = 2  # that stages are expected to have
 _AS_EXPECTED = 60.0  # seconds that count as if they had taken as long as expected
 
 
@@ -21,7 +22,7 @@ class Stage:
 
     name: str
     does: str
-    expected: float  # seconds on two cores of an AMD EPYC (Zen 5), with nothing else running
+    expected: float  # seconds on `CORES` of an AMD EPYC (Zen 5), with nothing else running
 
 
 @dataclass
@@ -29,11 +30,13 @@ class Stages:
     """Says a line before and after each stage; ``seconds`` is what each took.
 
     The time that is left is the expected one, times how much longer or shorter the stages so far
-    took than expected; the first minute of them says little.
+    took than expected. The first minute of them says little: it counts as ``slower`` times what is
+    expected, which is how others hold this process up when it begins.
     """
 
     plan: Sequence[Stage]
     say: Callable[[str], None]
+    slower: float = 1.0
     seconds: dict[str, float] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
 
@@ -60,7 +63,8 @@ class Stages:
 
     def total(self) -> str:
         """How long all of it will take, in words."""
-        return duration(self._expected(self.plan))
+        where = f"on {CORES} cores" if self.slower < 1.1 else "beside what others run now"
+        return f"{duration(self._expected(self.plan) * self._pace())} {where}"
 
     def _to_the_end(self, number: int) -> str:
         if number + 1 == len(self.plan):
@@ -73,7 +77,8 @@ class Stages:
     def _pace(self) -> float:
         done = [each for each in self.plan if each.name in self.seconds.keys() - self.kept.keys()]
         took = sum(self.seconds[stage.name] for stage in done)
-        return (_AS_EXPECTED + took) / (_AS_EXPECTED + sum(stage.expected for stage in done))
+        expected = sum(stage.expected for stage in done)
+        return (_AS_EXPECTED * self.slower + took) / (_AS_EXPECTED + expected)
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -39,7 +41,10 @@ def cluster() -> Iterator[None]:
     # Of its own, whatever cluster runs on this machine.
     ray.init(
         "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(helip.__file__).parent.parent)}},
+        runtime_env={
+            "env_vars": {"PYTHONPATH": str(Path(helip.__file__).parent.parent)},
+            "py_executable": shlex.quote(sys.executable),  # Ray gives it to a shell
+        },
     )  # fmt: skip
     # Both workers have started before a test kills one.
     pause = ray.remote(lambda: time.sleep(1))

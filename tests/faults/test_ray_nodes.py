@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +30,10 @@ def cluster() -> Iterator[Any]:
     nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     ray.init(
         address=nodes.address, log_to_driver=False, logging_level="error",
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(helip.__file__).parent.parent)}},
+        runtime_env={
+            "env_vars": {"PYTHONPATH": str(Path(helip.__file__).parent.parent)},
+            "py_executable": shlex.quote(sys.executable),  # Ray gives it to a shell
+        },
     )  # fmt: skip
     yield nodes
     ray.shutdown()

@@ -30,7 +30,8 @@ from helip.cli.messages import remark, say, show_next, telling
 from helip.cli.showing import print_json, show_table
 from helip.cli.wording import option_forms, shell_words
 from helip.common.errors import Error, InvalidArgumentError
-from helip.common.machine import use_threads
+from helip.common.idle_cores import share_cores
+from helip.common.machine import usable_processors, use_threads
 from helip.common.options import Options, ThreadOptions, hints_of, sentences
 
 # Beside --name.
@@ -176,7 +177,10 @@ class Command:
         options = {name: given[name] for name, *_ in self.fields()}
         for group in self.groups:  # what is out of its bound is refused before anything is loaded
             self._check(group, options, config)
-        use_threads(given.get("threads") or 0)
+        if "threads" in given and given["threads"] is None:
+            given["threads"] = _threads_of_idle_cores(quiet=given.get("quiet", False))
+        else:
+            use_threads(given.get("threads") or 0)
         from helip._core import __version__  # loads NumPy, so after threads are bounded
         from helip.store.mapped_files import guard_mapped_files
 
@@ -213,6 +217,18 @@ class Command:
         except InvalidArgumentError as error:
             name = str(error).split(" ", 1)[0]
             raise InvalidArgumentError(f"{error}{OptionsFile.place(config, name)}") from error
+
+
+def _threads_of_idle_cores(*, quiet: bool) -> int | None:
+    """What a command takes that is not told; None for all."""
+    threads = share_cores()
+    if threads is not None and not quiet:
+        cores = usable_processors()
+        say(
+            f"others use {cores - threads} of {cores} cores or more: begins with {threads} "
+            f"thread{'s' * (threads > 1)}; --threads N takes N, whatever others use"
+        )
+    return threads
 
 
 def _show(done: Done, as_json: bool) -> None:

@@ -49,10 +49,12 @@ def make_app(*, show_all: bool = False, only: str | None = None) -> cyclopts.App
 
 def main() -> None:
     """Entry point: turns helip's errors into one line and an exit code."""
+    from helip.common.idle_cores import watch_cores
     from helip.common.machine import wait_passively
     from helip.common.progress import plain_lines
 
     plain_lines()
+    watch_cores()
     wait_passively()
     # What Ctrl-C does: a job stops at once and tidily, and says how to go on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

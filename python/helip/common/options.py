@@ -119,7 +119,7 @@ class ThreadOptions(Options):
     """How many cores a job may take."""
 
     threads: Threads | None = None
-    """Threads, of torch too in the shell; None or 0 for all cores."""
+    """Threads, of torch too in the shell; 0 for all cores, None too, in the shell for idle ones."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +45,11 @@ def ray_running(ray: Any) -> Iterator[None]:
         return
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+    # Ray starts workers through a shell, whose words end at a space.
+    python = {"py_executable": shlex.quote(sys.executable)} if " " in sys.executable else {}
+    ray.init(
+        include_dashboard=False, log_to_driver=False, logging_level="error", runtime_env=python
+    )
     if in_main_thread and handler is not None:  # Ray has put its own in the place of the caller's
         signal.signal(signal.SIGTERM, handler)
     try:

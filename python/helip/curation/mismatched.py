@@ -177,9 +177,9 @@ class Expected(NamedTuple):
         precision = "none" if self.precision is None else f"{100 * self.precision:.0f} %"
         return (
             f"Tried out on these data: the captions of {self.exchanged:,} random rows were "
-            f"exchanged. Of the rows that were flagged then {precision} had got a wrong caption, and "
-            f"{100 * self.recall:.0f} % of those with one were flagged. Where fewer captions are "
-            "wrong, fewer of the flagged ones are: look at them before you drop them."
+            f"exchanged. Of the rows that were flagged then {precision} had got a wrong caption, "
+            f"and {100 * self.recall:.0f} % of those with one were flagged. Where fewer captions "
+            "are wrong, fewer of the flagged ones are: look at them before you drop them."
         )
 
 

@@ -11,7 +11,12 @@ from annotated_types import Ge, Gt, Le
 from helip.common.options import Seed, Share, ThreadOptions, Whole, check, require
 
 Reason = Literal[
-    "unreadable", "equal_picture", "near_duplicate", "mismatched", "ambiguous_caption", "outlier",
+    "unreadable",
+    "equal_picture",
+    "near_duplicate",
+    "mismatched",
+    "ambiguous_caption",
+    "outlier",
     "hub",
 ]
 

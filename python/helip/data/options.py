@@ -42,8 +42,8 @@ class OpenOptions(Options):
     label_column: str | None = None
     """Column of the class, else guessed."""
     root: str | os.PathLike[str] | None = None
-    """Folder that picture paths start from and may not leave, else that of the table, where absolute
-    paths are read wherever they lie; of an index the folder of its shards, or their URL."""
+    """Folder that picture paths start from and may not leave, else that of the table, where
+    absolute paths are read wherever they lie; of an index the folder or URL of its shards."""
     follow_links: bool | None = None
     """Also read pictures through symbolic links that lead out of root; None: no."""
     max_pixels: Positive | None = None

@@ -56,8 +56,8 @@ def page(diagnosis: Any) -> str:
         rows.append(("unread captions", _counts(diagnosis.unread_captions)))
     if diagnosis.equal_pictures is not None:
         count, among = diagnosis.equal_pictures
-        told = f"{count:,} of {among:,} rows have a picture with the bytes of another row's"
-        rows.append(("equal pictures", told + ("; helip curate lists them" if count else "")))
+        equal = f"{count:,} of {among:,} rows have a picture with the bytes of another row's"
+        rows.append(("equal pictures", equal + ("; helip curate lists them" if count else "")))
     blocks = [aligned(rows), aligned(list(_rows_of_windows(diagnosis.windows, features)), "<>")]
     if features is not None:
         blocks.append(aligned([("model", _said_of_model(model)), *_rows_of_features(features)]))

@@ -18,6 +18,7 @@ import torch
 
 from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
+from helip.common.idle_cores import look_again
 from helip.encoders.engines import Engine, Inputs
 from helip.encoders.loading import Loaded, Preprocess, Tokenize, files_stamp
 from helip.encoders.spec import FAMILIES, parse_spec
@@ -91,6 +92,7 @@ class NetworkImageEncoder(_NetworkEncoder):
 
         def calls() -> Iterator[Inputs]:
             for images in batches:
+                look_again()
                 self._check(images)
                 parts = images.detach().split(self.engine.pictures or len(images))
                 begun.append([len(part) for part in parts])

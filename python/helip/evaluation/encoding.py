@@ -18,6 +18,7 @@ import torch
 
 from helip.common.devices import autocast, choose_device
 from helip.common.errors import InvalidArgumentError, SampleError
+from helip.common.idle_cores import look_again
 from helip.common.progress import ProgressBar
 from helip.data.captions import captions_of
 from helip.data.dataset import read_ahead, start_method
@@ -252,6 +253,7 @@ class Subject:
         return {"captions": count, "of": len(strings), "context_length": context}
 
     def _features(self, encode: Any, batch: torch.Tensor) -> torch.Tensor:
+        look_again()
         with autocast(self.device, self.options.precision):
             features: torch.Tensor = encode(batch)
         # Normalised later in float32: a norm taken in half precision loses three digits.

@@ -31,6 +31,7 @@ from torch import Tensor
 from helip.common.devices import choose_device
 from helip.common.errors import CancelledError, Error, InvalidArgumentError
 from helip.common.files import DirectoryLock, make_directory, remove_leftovers
+from helip.common.idle_cores import look_again
 from helip.common.options import method_keywords
 from helip.common.processes import Processes
 from helip.common.progress import ProgressBar
@@ -392,6 +393,7 @@ class Trainer:
 
     def _train_on(self, batch: Mapping[str, Any], log: RunLog, meter: Meter) -> None:
         """Queue a step, and what is done after it; then look at the step before."""
+        look_again()
         at = self._at
         ready = self._ready(batch)
         numbers = self._optimizer_step(at.step, ready, encode=self.encode, losses=self.losses)
@@ -410,10 +412,8 @@ class Trainer:
         due = at.step == self.total_steps or at.step % self.options.log_every == 0
         if due:
             meter.restart()
-        before, self._queued = (
-            self._queued,
-            QueuedStep(at.step, at.epoch, numbers, known, batch["index"], due),
-        )
+        before = self._queued
+        self._queued = QueuedStep(at.step, at.epoch, numbers, known, batch["index"], due)
         self._settle(before, log)
 
     def _settle_all(self, log: RunLog) -> None:

@@ -40,6 +40,7 @@ PRIVATE_IN = {
         "common.devices": "which precision this machine multiplies well",
         "common.errors": "errors as helip raises them",
         "common.files": "files appear whole, as all that helip writes",
+        "common.idle_cores": "how much longer it takes beside what others run",
         "common.machine": "how many processors may be used",
         "common.options": "keywords, shell and reference derive from groups of options",
         "common.progress": "one form of progress in a shell",

@@ -102,6 +102,7 @@ def test_threads_bound_what_a_command_does_whether_its_library_call_takes_them_o
 ) -> None:
     found: list[tuple] = []
     monkeypatch.setattr("helip.cli.command.use_threads", lambda n: found.append(("bound", n)))
+    monkeypatch.setattr("helip.cli.command.share_cores", lambda: found.append(("share",)))
 
     def work(**options) -> None:
         found.append(tuple(options.items()))
@@ -112,12 +113,32 @@ def test_threads_bound_what_a_command_does_whether_its_library_call_takes_them_o
     for group in (ThreadOptions, Own):
         made = Command(work, "x", (group,), None, ())
         made._call(made.signature().bind(threads=2), OptionsFile("x"))
+        made._call(made.signature().bind(threads=0), OptionsFile("x"))
         made._call(made.signature().bind(), OptionsFile("x"))
     shown = (("progress", True),)
     assert found == [
-        ("bound", 2), shown, ("bound", 0), shown,
-        ("bound", 2), (("threads", 2), *shown), ("bound", 0), (("threads", None), *shown),
+        ("bound", 2), shown, ("bound", 0), shown, ("share",), shown,
+        ("bound", 2), (("threads", 2), *shown), ("bound", 0), (("threads", 0), *shown),
+        ("share",), (("threads", None), *shown),
     ]  # fmt: skip
+
+
+def test_a_command_that_others_leave_one_core_to_says_so_and_takes_one_thread(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: list[int | None] = []
+    monkeypatch.setattr("helip.cli.command.share_cores", lambda: 1)
+    monkeypatch.setattr("helip.cli.command.usable_processors", lambda: 4)
+
+    class Own(ThreadOptions):
+        pass
+
+    made = Command(lambda **options: found.append(options["threads"]), "x", (Own,), None, ())
+    made._call(made.signature().bind(), OptionsFile("x"))
+    assert found == [1]
+    assert "others use 3 of 4 cores or more: begins with 1 thread; --threads N" in (
+        capsys.readouterr().err
+    )
 
 
 def test_the_program_lets_openmp_sleep_before_torch_is_there() -> None:

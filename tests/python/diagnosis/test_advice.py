@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from helip.diagnosis.advice import (
-    LEARNED,
     ExpectedGain,
     Word,
     expected_gain,

@@ -180,8 +180,8 @@ def test_the_page_and_the_dict_have_all_of_it(data: Dataset, bundle: ModelBundle
     page = str(found)
     for words in (
         "96 rows, pools of 40, exact mining", "accuracy between", "accuracy among", "violated",
-        "CLIP loss", "whether hard pairs will help: not measured", "suggested for helip train", "warnings",
-        "1 to 10", "31 to 40",
+        "CLIP loss", "whether hard pairs will help: not measured", "suggested for helip train",
+        "warnings", "1 to 10", "31 to 40",
     ):  # fmt: skip
         assert words in page
     told = json.loads(json.dumps(found.to_dict()))

@@ -39,6 +39,18 @@ def test_what_is_left_follows_how_long_stages_took(said: list[str]) -> None:
     assert stages.seconds == {"draw": 20, "train": 20}
 
 
+def test_beside_others_all_is_expected_to_take_longer_until_stages_say_how_long(
+    said: list[str],
+) -> None:
+    assert Stages(PLAN, said.append).total() == "2 min on 2 cores"
+    stages = Stages(PLAN, said.append, slower=4)
+    assert stages.total() == "7 min beside what others run now"
+    stages.seconds = {"draw": 10, "train": 100}
+    with stages.stage("page"):
+        pass
+    assert said[0].endswith("about 4 s")  # 350 / 170 of 2 s
+
+
 def test_after_long_stages_the_first_minute_counts_little(said: list[str]) -> None:
     stages = Stages((Stage("a", "a", 5), Stage("b", "b", 40), Stage("c", "c", 1)), said.append)
     stages.seconds = {"a": 5000}

@@ -41,7 +41,7 @@ def index(
     image_extension: Annotated[str | None, text("Of images, such as seg.png.")] = None,
     contents: Annotated[bool, text("Read every byte, so that verify can compare.")] = False,
     skip_damaged: Annotated[bool, text("Leave out truncated and damaged shards.")] = False,
-    threads: Annotated[Whole, text("0: all cores.")] = 0,
+    threads: Annotated[Whole | None, text("By default for idle cores; 0: all.")] = None,
     quiet: bool = False,
 ) -> Done:
     """Index tar shards, so that they open at once; only new and changed ones are read again."""

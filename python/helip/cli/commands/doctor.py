@@ -133,8 +133,8 @@ def remarks_on(facts: dict[str, Any]) -> Iterator[str]:
     if free < min(cores, threads or cores):
         yield (
             f"others use about {machine['load']:.1f} of {machine['machine_cores']} cores, and each "
-            f"step waits for the slowest thread; give --threads {free}, or export "
-            f"OMP_NUM_THREADS={free} for a program of your own"
+            "step waits for the slowest thread; helip's commands take threads for idle cores, "
+            f"unless told how many; export OMP_NUM_THREADS={free} for a program of your own"
         )
     if threads is not None and threads < min(cores, free):
         yield f"OMP_NUM_THREADS={threads} holds torch to fewer threads than {cores} cores"
@@ -219,7 +219,7 @@ def demo(
     ] = False,
     out: Annotated[Path, text("Folder for data, models and the report.")] = Path("demo-out"),
     seed: Whole = 0,
-    threads: Annotated[Whole, text("0: all cores.")] = 0,
+    threads: Annotated[Whole | None, text("By default for idle cores; 0: all.")] = None,
     json: bool = False,
     quiet: bool = False,
 ) -> Done:

@@ -152,7 +152,8 @@ class TableDataset(KeyedDataset):
 
     def _root_of(self, row: int) -> str:
         """The folder that the picture of a row lies in."""
-        if self._absolute_paths and self._images[row][:1] == "/":
+        images = self._images
+        if self._absolute_paths and isinstance(images, PackedStrings) and images[row][:1] == "/":
             return "/"
         return self._roots[self._file_of(row)]
 
