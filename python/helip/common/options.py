@@ -119,7 +119,7 @@ class ThreadOptions(Options):
     """How many cores a job may take."""
 
     threads: Threads | None = None
-    """Threads, of torch too in the shell; 0 for all cores, None too, in the shell for idle ones."""
+    """Threads; 0: all cores. None: in the shell as many as cores are idle, else all."""
 
 
 @dataclass(frozen=True, kw_only=True)
