@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +22,7 @@ from helip.common.errors import (
     UnsupportedError,
 )
 from helip.common.parts import part_path, parts_folder, shares_folder
+from helip.common.ray_parts import quoted_python
 from helip.mining.engines import parts as mine_parts
 from helip.mining.stages.job import stages_folder
 from support.stage_samples import CALL as STAGED
@@ -43,7 +42,7 @@ def cluster() -> Iterator[None]:
         "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error",
         runtime_env={
             "env_vars": {"PYTHONPATH": str(Path(helip.__file__).parent.parent)},
-            "py_executable": shlex.quote(sys.executable),  # Ray gives it to a shell
+            **quoted_python(),
         },
     )  # fmt: skip
     # Both workers have started before a test kills one.

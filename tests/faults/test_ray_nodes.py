@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ import pytest
 import helip
 from helip.common.errors import UnsupportedError
 from helip.common.parts import shares_folder
+from helip.common.ray_parts import quoted_python
 from support.mined_samples import files_of
 
 ray = pytest.importorskip("ray")
@@ -32,7 +31,7 @@ def cluster() -> Iterator[Any]:
         address=nodes.address, log_to_driver=False, logging_level="error",
         runtime_env={
             "env_vars": {"PYTHONPATH": str(Path(helip.__file__).parent.parent)},
-            "py_executable": shlex.quote(sys.executable),  # Ray gives it to a shell
+            **quoted_python(),
         },
     )  # fmt: skip
     yield nodes

@@ -225,7 +225,7 @@ def _threads_of_idle_cores(*, quiet: bool) -> int | None:
     if threads is not None and not quiet:
         cores = usable_processors()
         say(
-            f"others use {cores - threads} of {cores} cores or more: begins with {threads} "
+            f"others use some of the {cores} cores: begins with {threads} "
             f"thread{'s' * (threads > 1)}; --threads N takes N, whatever others use"
         )
     return threads

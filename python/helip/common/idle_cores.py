@@ -1,14 +1,17 @@
 """Threads for the cores that other processes leave idle.
 
 For programs, whose process it is: torch's threads are those of all of the process. Each step of
-training waits for its slowest thread, and a thread that shares its core is slow.
+training waits for its slowest thread, and a thread that shares its core is slow. Where a core runs
+two threads at a time the system counts two; torch takes one thread for both, and so does this.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
 from helip.common.machine import THREAD_VARIABLES, usable_processors, use_threads
@@ -22,7 +25,7 @@ class _Used(NamedTuple):
 
     at: float
     all: float  # of all processes, on the processors that this one may use
-    own: float
+    own: float  # and of the processes that it started by multiprocessing
 
 
 _last: _Used | None = None
@@ -37,7 +40,7 @@ def watch_cores() -> None:
 
 def idle_cores() -> float | None:
     """Cores that other processes left to this one since the last look, of those that it may use;
-    None where the system does not tell. Children count as others."""
+    None where the system does not tell. A loader's workers are no others."""
     global _last
     before = _last or _used()
     if before is None:
@@ -47,8 +50,9 @@ def idle_cores() -> float | None:
     if now is None:
         return None
     others = ((now.all - before.all) - (now.own - before.own)) / (now.at - before.at)
-    cores = usable_processors()
-    return min(max(cores - others, 0.0), float(cores))
+    # Within a quota others may use many cores, and leave what it allows while the machine has it.
+    left = len(os.sched_getaffinity(0)) - others
+    return min(max(left, 0.0), float(usable_processors()))
 
 
 def share_cores() -> int | None:
@@ -66,7 +70,7 @@ def share_cores() -> int | None:
     if threads is None:
         return None
     _sharing = True
-    if threads == usable_processors():
+    if threads == _all():
         return None
     use_threads(threads)
     return threads
@@ -95,7 +99,20 @@ def times_longer(cores: int) -> float:
 
 def _threads() -> int | None:
     idle = idle_cores()
-    return None if idle is None else max(1, round(idle))
+    return None if idle is None else min(max(1, round(idle)), _all())
+
+
+def _all() -> int:
+    """Threads that torch takes where nobody else needs a core: one for each."""
+    cores: set[bytes | int] = set()
+    for processor in os.sched_getaffinity(0):
+        try:
+            name = f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list"
+            with open(name, "rb") as file:
+                cores.add(file.read())
+        except OSError:
+            cores.add(processor)
+    return min(len(cores), usable_processors())
 
 
 def _used() -> _Used | None:
@@ -110,4 +127,17 @@ def _used() -> _Used | None:
         if int(name[3:]) in mine:
             user, nice, system, _, _, interrupts, soft, *_ = map(int, counts)
             ticks += user + nice + system + interrupts + soft
-    return _Used(time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), time.process_time())
+    a_second = os.sysconf("SC_CLK_TCK")
+    waited_for = os.times()
+    own = time.process_time() + waited_for.children_user + waited_for.children_system
+    running = multiprocessing.active_children()
+    return _Used(time.monotonic(), ticks / a_second, own + sum(map(_ticks, running)) / a_second)
+
+
+def _ticks(child: BaseProcess) -> int:
+    try:
+        with open(f"/proc/{child.pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()  # the name before may have spaces
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])  # user, system

@@ -37,6 +37,13 @@ def import_ray() -> Any:
     return ray
 
 
+def quoted_python() -> dict[str, str]:
+    """``runtime_env`` by which workers start where the path of Python has a space: Ray writes the
+    path into a command of a shell as it is. Empty where it has none."""
+    quoted = shlex.quote(sys.executable)
+    return {} if quoted == sys.executable else {"py_executable": quoted}
+
+
 @contextlib.contextmanager
 def ray_running(ray: Any) -> Iterator[None]:
     """Within a cluster: the one that this process has joined, that there is, or one of its own."""
@@ -45,11 +52,10 @@ def ray_running(ray: Any) -> Iterator[None]:
         return
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
-    # Ray starts workers through a shell, whose words end at a space.
-    python = {"py_executable": shlex.quote(sys.executable)} if " " in sys.executable else {}
     ray.init(
-        include_dashboard=False, log_to_driver=False, logging_level="error", runtime_env=python
-    )
+        include_dashboard=False, log_to_driver=False, logging_level="error",
+        runtime_env=quoted_python(),
+    )  # fmt: skip
     if in_main_thread and handler is not None:  # Ray has put its own in the place of the caller's
         signal.signal(signal.SIGTERM, handler)
     try:

@@ -76,8 +76,8 @@ def diagnose(call: DiagnoseCall) -> Diagnosis:
     Measures the table, its duplicates and, with a model, what that tells apart in random batches
     and among hard pairs, all on random samples; says which options to train with, and what to
     beware of. With ``probe`` small heads try hard pairs out on rows held out, which no other
-    measure sees: that alone tells what gain is to be expected. docs/when-it-helps.md
-    defines each measure.
+    measure sees: that alone tells what gain is to be expected. docs/when-it-helps.md defines each
+    measure.
 
     The same arguments give the same result. The model's mode and device are restored. Raises
     MismatchError when table, data and store do not belong together, and InvalidArgumentError where

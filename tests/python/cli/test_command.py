@@ -136,7 +136,7 @@ def test_a_command_that_others_leave_one_core_to_says_so_and_takes_one_thread(
     made = Command(lambda **options: found.append(options["threads"]), "x", (Own,), None, ())
     made._call(made.signature().bind(), OptionsFile("x"))
     assert found == [1]
-    assert "others use 3 of 4 cores or more: begins with 1 thread; --threads N" in (
+    assert "others use some of the 4 cores: begins with 1 thread; --threads N" in (
         capsys.readouterr().err
     )
 

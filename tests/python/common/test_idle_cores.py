@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ class System:
 
     def __init__(self) -> None:
         self.now, self.others, self.own = 100.0, [0.0, 0.0, 0.0, 0.0], 0.0
-        self.used, self.used_here = [0.0] * 4, 0.0
+        self.used, self.used_here, self.used_by_worker = [0.0] * 4, 0.0, 0.0
+        self.threads_of_core = 1
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -29,6 +31,12 @@ class System:
             self.used[core] += (share + (self.own / 3 if core else 0)) * seconds
 
     def open(self, path: str, mode: str) -> io.BytesIO:
+        if path.endswith("/thread_siblings_list"):
+            return io.BytesIO(path.encode() if self.threads_of_core == 1 else b"0-3")
+        if path == "/proc/7/stat":
+            ticks = [round(50 * self.used_by_worker)] * 2
+            fields = [*"S1234567890", *ticks, 999, 999]
+            return io.BytesIO(f"7 (a ) b) {' '.join(map(str, fields))}".encode())
         assert (path, mode) == ("/proc/stat", "rb")
         lines = ["cpu  9 9 9 9 9 9 9 9 9 9"]
         for core, seconds in enumerate(self.used):  # user nice system idle iowait irq softirq steal
@@ -101,6 +109,36 @@ def test_all_cores_are_taken_where_none_is_used_and_the_environment_stays(system
     system.sleep(3)
     look_again()
     assert torch.get_num_threads() == 1
+
+
+def test_within_a_quota_only_the_cores_of_the_machine_that_are_idle_count(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "usable_processors", lambda: 1)
+    for others, idle in (([0, 1, 0, 0], 1), ([0, 1, 1, 0], 1), ([0, 1, 1, 0.5], 0.5)):
+        watch_cores()
+        system.others = others
+        system.sleep(10)
+        assert idle_cores() == pytest.approx(idle, abs=0.05)
+
+
+def test_two_threads_of_a_core_count_as_one(system: System) -> None:
+    system.threads_of_core = 2
+    torch.set_num_threads(1)
+    assert share_cores() is None, "all of it is idle"
+    system.sleep(3)
+    look_again()
+    assert torch.get_num_threads() == 1
+
+
+def test_workers_of_a_loader_are_no_others(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = SimpleNamespace(pid=7)
+    monkeypatch.setattr(module.multiprocessing, "active_children", lambda: [worker])
+    watch_cores()
+    system.others = [0, 1, 0, 0.5]
+    system.sleep(10)
+    system.used_by_worker = 10.0
+    assert idle_cores() == pytest.approx(2.5, abs=0.05)
 
 
 @pytest.mark.parametrize("name", [*machine.THREAD_VARIABLES, "LOCAL_WORLD_SIZE"])
