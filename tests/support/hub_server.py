@@ -296,8 +296,15 @@ def hub_for_tests(monkeypatch: Any, cache: Path) -> Iterator[HubServer]:
     monkeypatch.setattr(library, "time", types.SimpleNamespace(sleep=lambda seconds: None))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     with hub_running() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        ask_at(monkeypatch, server.url)
         yield server
         library.close_session()
+
+
+def ask_at(monkeypatch: Any, url: str) -> None:
+    """Let this process ask the hub at ``url``."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

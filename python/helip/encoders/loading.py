@@ -22,9 +22,9 @@ import torch
 
 from helip.common.errors import Error, InvalidArgumentError, StorageError, UnsupportedError
 from helip.common.files import storage_errors
+from helip.common.hub.client import WHY_NOT_ASKED, failed_download, of_download
 from helip.encoders.spec import EncoderSpec, parse_spec
 
-_TRANSPORT = ("httpx", "httpx2", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib")
 # PIL image → float32 [3, H, W]
 Preprocess = Callable[[Any], torch.Tensor]
 # n captions → a named tensor [n, tokens] for each input of the network, padded to the longest
@@ -130,12 +130,11 @@ def loading(*, mend: str) -> Iterator[None]:
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:500]
-        message = f"it could not be loaded ({reason}). {mend}"
-        # Libraries let their transport's errors through; they all mean "not to be had from here".
-        library = type(error).__module__.partition(".")[0]
-        if isinstance(error, OSError) or library in _TRANSPORT:
-            raise _storage_error(message, getattr(error, "errno", None)) from error
-        raise InvalidArgumentError(message) from error
+        why = WHY_NOT_ASKED.get()
+        if not (of_download(error) or (why and failed_download(error))):
+            raise InvalidArgumentError(f"it could not be loaded ({reason}). {mend}") from error
+        message = f"it could not be loaded ({why or reason}). {mend}"
+        raise _storage_error(message, getattr(error, "errno", None)) from error
 
 
 @contextlib.contextmanager

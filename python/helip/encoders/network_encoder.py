@@ -6,11 +6,11 @@ A row depends on its own sample alone, up to rounding: not on the others of its 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ import torch
 
 from helip.common.devices import choose_device
 from helip.common.errors import Error, InvalidArgumentError, UnsupportedError
+from helip.common.hub.client import asking_once
 from helip.common.idle_cores import look_again
 from helip.encoders.engines import Engine, Inputs
 from helip.encoders.loading import Loaded, Preprocess, Tokenize, files_stamp
@@ -98,7 +99,7 @@ class NetworkImageEncoder(_NetworkEncoder):
                 begun.append([len(part) for part in parts])
                 yield from ((part,) for part in parts)
 
-        with closing(self.engine.run(calls())) as rows:
+        with contextlib.closing(self.engine.run(calls())) as rows:
             for first in rows:
                 sizes = begun.popleft()
                 parts = [first, *itertools.islice(rows, len(sizes) - 1)]
@@ -156,7 +157,7 @@ class NetworkTextEncoder(_NetworkEncoder):
     def _encoded(self, texts: list[str]) -> dict[str, torch.Tensor]:
         calls = list(self._calls(texts))
         rows: dict[str, torch.Tensor] = {}
-        with closing(self.engine.run(inputs for _, inputs in calls)) as results:
+        with contextlib.closing(self.engine.run(inputs for _, inputs in calls)) as results:
             for (group, _), features in zip(calls, results, strict=True):
                 for text, row in zip(group, self._pooled(features, len(group)), strict=True):
                     # Of its own memory: a view would keep the rows of all of its call.
@@ -244,8 +245,11 @@ def load_source(spec: str, side: Side, device: str | torch.device = "cpu") -> So
         )
     stamp = files_stamp(spec)  # before, so that a later change is seen
     module = importlib.import_module(f"helip.encoders.families.{FAMILIES[parsed.family]}")
+    # A file, a folder, or weights that a package brings or torchvision downloads: not of a hub.
+    local = stamp or parsed.path or parsed.family in ("packaged", "torchvision")
     try:
-        loaded = getattr(module, f"load_{side}")(parsed, place)
+        with contextlib.nullcontext() if local else asking_once():
+            loaded = getattr(module, f"load_{side}")(parsed, place)
     except Error as error:
         error.args = (f"encoder {spec!r}: {error}",)
         raise

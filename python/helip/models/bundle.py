@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from helip.common.errors import InvalidArgumentError, MismatchError, StorageError, UnsupportedError
 from helip.common.files import storage_errors
+from helip.common.hub.client import downloading
 from helip.common.options import PrecisionOptions, Whole, keywords, method_keywords
 from helip.data.image_transform import open_clip_train_transform
 from helip.models.hugging_face import (
@@ -252,7 +253,7 @@ def _transformers_model(source: Source) -> TransformersClip:
     import transformers
 
     where = str(source.directory or source.name)
-    with storage_errors("load", where):
+    with storage_errors("load", where), _downloads(source, "model", source.directory is None):
         loader: Any = transformers.CLIPModel
         model, report = loader.from_pretrained(where, output_loading_info=True)
     odd = [k for k in sorted(report["missing_keys"]) if not k.endswith("position_ids")]
@@ -288,19 +289,23 @@ def _build(source: Source, options: dict[str, Any]) -> tuple[Any, Any, Any]:
             register_small_tower(source.config)
             name = f"local-dir:{directory}"
         try:
-            return open_clip.create_model_and_transforms(
-                name,
-                pretrained,
-                load_weights=source.tag is not None,
-                # Weights of single towers would be downloads that nobody asked for.
-                pretrained_text=False,
-                pretrained_image=False,
-                **options,
-            )
+            asked = source.tag is not None or "hf_model_name" in _text_config(source)
+            with _downloads(source, "weights" if source.tag else "parts", asked):
+                return open_clip.create_model_and_transforms(
+                    name,
+                    pretrained,
+                    load_weights=source.tag is not None,
+                    # Weights of single towers would be downloads that nobody asked for.
+                    pretrained_text=False,
+                    pretrained_image=False,
+                    **options,
+                )
         except ImportError as error:
             raise UnsupportedError(
                 f"{source.name} needs a package that is absent ({error}); pip install helip[embed]"
             ) from error
+        except StorageError:
+            raise
         except OSError as error:
             raise StorageError(error.errno, f"cannot make {source.name}: {error}") from error
         except (TypeError, ValueError, AssertionError, KeyError, RuntimeError) as error:
@@ -308,6 +313,25 @@ def _build(source: Source, options: dict[str, Any]) -> tuple[Any, Any, Any]:
                 f"open_clip cannot make {source.name!r} from its configuration: "
                 f"{type(error).__name__}: {error}"
             ) from error
+
+
+def _text_config(source: Source) -> dict[str, Any]:
+    """That of the text tower; {} where open_clip reads it from the hub."""
+    import open_clip
+
+    known = source.config and source.config["model_cfg"]
+    return dict((known or open_clip.get_model_config(source.name) or {}).get("text_cfg", {}))
+
+
+def _downloads(source: Source, what: str, asked: bool) -> contextlib.AbstractContextManager[None]:
+    """For a block where a library may download ``what`` of a model; does nothing unless asked."""
+    if not asked:
+        return contextlib.nullcontext()
+    label = f"the {what} of {source.name}"
+    mend = "connect once, or give the folder of a model that is here"
+    if source.tag:
+        label, mend = f"the weights {source.tag!r} of {source.name}", "give checkpoint=FILE"
+    return downloading(label, mend)
 
 
 def _config_of(model: nn.Module, source: Source) -> dict[str, Any]:
@@ -327,7 +351,9 @@ def _tokenizer(source: Source) -> Any:
 
     with _quiet_open_clip():
         if source.config is None:
-            return open_clip.get_tokenizer(source.name)
+            asked = source.tag == "" or "hf_tokenizer_name" in _text_config(source)
+            with _downloads(source, "tokenizer", asked):
+                return open_clip.get_tokenizer(source.name)
         text = source.config["model_cfg"]["text_cfg"]
         context = text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
         options = dict(text.get("tokenizer_kwargs") or {})
@@ -336,7 +362,7 @@ def _tokenizer(source: Source) -> Any:
             return clip_tokenizer(context, **options)
         directory = source.directory
         local = directory is not None and any(directory.glob("tokenizer*"))
-        with storage_errors("load the tokenizer", name):
+        with storage_errors("load the tokenizer", name), _downloads(source, "tokenizer", not local):
             return open_clip.tokenizer.HFTokenizer(
                 str(directory) if local else name,
                 context_length=context,

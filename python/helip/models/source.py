@@ -95,7 +95,10 @@ def resolve(name: str, config: Any) -> Source:
         return Source(name=cleaned)
     if path.suffix in (".json", ".safetensors", ".pt", ".pth", ".bin") or len(path.parts) > 2:
         raise StorageError(f"{name} does not exist; it must be a file, a directory or a model name")
-    close = difflib.get_close_matches(cleaned, known, n=4, cutoff=0.5)
+    repository = len(path.parts) == 2
+    close = difflib.get_close_matches(cleaned, known, n=4, cutoff=0.8 if repository else 0.5)
+    if repository and not close:
+        close = [f"hf:{name} (a CLIPModel of transformers)", f"hf-hub:{name} (of open_clip)"]
     hint = f"did you mean {', '.join(close)}?" if close else "open_clip.list_models() lists them"
     raise InvalidArgumentError(
         f"{name!r} is no architecture of open_clip and no file or directory; {hint}"

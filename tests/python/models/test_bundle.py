@@ -21,6 +21,7 @@ from helip.common.errors import (
 from helip.models.bundle import create_model
 from helip.models.saving import save_model
 from helip.models.weights import write_tensors
+from support.hub_server import hub_for_tests
 
 CONFIG = {
     "embed_dim": 16,
@@ -227,6 +228,29 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, bundle, suffix):
 def test_an_unknown_architecture_is_refused_with_close_names():
     with pytest.raises(InvalidArgumentError, match=r"'ViT-B-23'.*did you mean .*ViT-B-32"):
         create_model("ViT-B-23")
+
+
+def test_the_name_of_a_repository_is_told_what_goes_before_it():
+    with pytest.raises(InvalidArgumentError, match=r"mean hf:openai/clip-vit-base-patch32 \("):
+        create_model("openai/clip-vit-base-patch32")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "mend"),
+    [
+        ("ViT-B-32", {"checkpoint": "openai"}, "give checkpoint=FILE"),
+        ("hf:me/absent", {}, "give the folder of a model that is here"),
+        ("hf-hub:me/absent", {}, "give the folder of a model that is here"),
+        ("roberta-ViT-B-32", {"from_scratch": True}, "give the folder of a model that is here"),
+    ],
+)
+def test_weights_that_cannot_be_downloaded_are_one_line_with_the_mend(
+    monkeypatch, tmp_path, name, options, mend
+):
+    with hub_for_tests(monkeypatch, tmp_path):
+        monkeypatch.setattr("helip.common.hub.client._why_unreachable", lambda _: "no network")
+        with pytest.raises(StorageError, match=f"downloaded: no network, .*{mend}$"):
+            create_model(name, **options)
 
 
 @pytest.mark.parametrize(

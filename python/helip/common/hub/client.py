@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
+import logging
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +34,11 @@ _VOCABULARIES = ("vocab.json", "tokenizer.json")  # pieces of words, by chance a
 _LOG_IN = "set HF_TOKEN, run `hf auth login`, or give token= in Python"
 _ERRNO = {401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
 _ERRNO |= {412: errno.EAGAIN, 429: errno.EAGAIN}
+#: Why the hub is asked for nothing, within `asking_once`; "" where it is asked.
+WHY_NOT_ASKED: ContextVar[str] = ContextVar("WHY_NOT_ASKED", default="")
+_ANSWERS_WITHIN = 5.0  # seconds: a hub that has not answered by then is not asked
+# Libraries that let their own errors of transport through.
+_TRANSPORT = ("httpx", "httpx2", "httpcore", "huggingface_hub", "requests", "urllib3", "urllib")
 
 
 #: Writes files into an empty directory, and gives the card of them in the repository of a name.
@@ -257,14 +265,105 @@ def _hub_errors(action: str, repo_id: str, endpoint: str) -> Iterator[None]:
                 "download it before"
             )
             raise StorageError(errno.ENETDOWN, words) from error
-        response = getattr(cause, "response", None)
-        if response is None and isinstance(cause, ValueError):
+        if getattr(cause, "response", None) is None and isinstance(cause, ValueError):
             raise InvalidArgumentError(words) from error
-        status = 0 if response is None else response.status_code
-        if status == 401:
+        if _status_of(cause) == 401:
             words += f"; {_LOG_IN}"
-        number = _ERRNO.get(status) or getattr(cause, "errno", None) or errno.EIO
-        raise StorageError(number, words) from error
+        raise StorageError(_number_of(cause), words) from error
+
+
+def _status_of(error: BaseException | None) -> int:
+    """Of the answer that led to it; 0 where there was none."""
+    return getattr(getattr(error, "response", None), "status_code", 0)
+
+
+def _number_of(error: BaseException | None) -> int:
+    return _ERRNO.get(_status_of(error)) or getattr(error, "errno", None) or errno.EIO
+
+
+@contextlib.contextmanager
+def downloading(what: str, mend: str) -> Iterator[None]:
+    """`asking_once`; what another library cannot download inside is one StorageError.
+
+    what: such as "the weights 'openai' of ViT-B-32"; mend: what to do then. Errors that are not of
+    a download pass.
+    """
+    with asking_once():
+        try:
+            yield
+        except Exception as error:
+            cause = failed_download(error)
+            if cause is None:
+                raise
+            reason = WHY_NOT_ASKED.get() or _one_line(cause)
+            raise StorageError(
+                _number_of(cause), f"{what} could not be downloaded: {reason}; {mend}"
+            ) from error
+
+
+def of_download(error: BaseException) -> bool:
+    """Whether it says that something is not to be had from here: an absent file, or the network."""
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, OSError) or library in _TRANSPORT
+
+
+def failed_download(error: BaseException | None) -> BaseException | None:
+    """What led to ``error`` and is `of_download`: that of the hub's library which says most, or the
+    first; None where there is none."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    found = None
+    while error is not None and not isinstance(found, HfHubHTTPError):
+        found = error if of_download(error) else found
+        error = error.__cause__ or error.__context__
+    return found
+
+
+@contextlib.contextmanager
+def asking_once() -> Iterator[None]:
+    """Ask a hub that does not answer for no file: the block gets what the cache holds.
+
+    huggingface_hub asks six times for each file, for half a minute, with a warning each time.
+    """
+    from huggingface_hub import constants, utils
+
+    log, before = logging.getLogger("huggingface_hub"), constants.HF_HUB_OFFLINE
+    level, reset = log.level, getattr(utils, "reset_sessions", lambda: None)  # until 1.0
+    reason = "HF_HUB_OFFLINE is set" if before else _why_unreachable(constants.ENDPOINT)
+    if reason and not before:
+        constants.HF_HUB_OFFLINE = True
+        reset()
+    log.setLevel(logging.ERROR)
+    why = WHY_NOT_ASKED.set(reason and f"{reason}, and the cache does not hold it")
+    try:
+        yield
+    finally:
+        WHY_NOT_ASKED.reset(why)
+        log.setLevel(level)
+        if reason and not before:
+            constants.HF_HUB_OFFLINE = before
+            reset()
+
+
+def _why_unreachable(endpoint: str) -> str:
+    """Why that hub does not answer; "" where it does, whatever it says."""
+    from huggingface_hub.utils import get_session
+
+    found: list[str] = []
+
+    def ask() -> None:
+        try:
+            get_session().head(endpoint, timeout=_ANSWERS_WITHIN)
+        except Exception as error:  # of three HTTP libraries
+            found.append(f"{endpoint} cannot be reached ({_one_line(error)})")
+        else:
+            found.append("")
+
+    # A time limit of the library is one for each address of the name, and none for finding them.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_ANSWERS_WITHIN)
+    return found[0] if found else f"{endpoint} has not answered within {_ANSWERS_WITHIN:.0f} s"
 
 
 def _one_line(error: BaseException | None) -> str:

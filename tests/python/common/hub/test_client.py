@@ -7,13 +7,15 @@ import json
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
 
 from helip.common.errors import InvalidArgumentError, StorageError
-from helip.common.hub.client import located, push_folder, without_links
+from helip.common.hub.client import downloading, located, push_folder, without_links
 from helip.common.hub.options import PullOptions, PushCall
-from support.hub_server import TOKEN, hub_for_tests
+from support.hub_server import TOKEN, ask_at, hub_for_tests
 
 OWNED = ("*.json", "*.safetensors")
 FILES = {"a.json", "b.safetensors"}
@@ -246,3 +248,61 @@ def test_a_folder_goes_before_a_repository(hub, tmp_path):
         with pytest.raises(StorageError, match=r"there is no folder .*a repository is NAME or"):
             pull(absent)
     assert not hub.requests
+
+
+@pytest.fixture
+def no_waiting(hub, monkeypatch):
+    """The library waits before it asks again, and must not."""
+
+    def sleep(seconds):
+        raise AssertionError(f"waits for {seconds} s")
+
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=sleep))
+
+
+def test_a_hub_out_of_reach_is_asked_once_and_the_cache_is_taken(
+    hub, folder, monkeypatch, no_waiting, caplog
+):
+    upload(folder, "me/there")
+    there = huggingface_hub.hf_hub_download("me/there", "a.json")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        ask_at(monkeypatch, f"http://127.0.0.1:{free.getsockname()[1]}")
+    with downloading("it", "give another"):
+        assert huggingface_hub.hf_hub_download("me/there", "a.json") == there
+    with (
+        pytest.raises(
+            StorageError, match=r"it could not be .* reached \(.*; give another$"
+        ) as caught,
+        downloading("it", "give another"),
+    ):
+        try:
+            huggingface_hub.hf_hub_download("me/absent", "a.json")
+        except Exception as error:
+            raise RuntimeError("of a model library") from error
+    assert "\n" not in str(caught.value) and not caplog.records
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+def test_a_hub_that_accepts_and_does_not_answer_is_out_of_reach(hub, monkeypatch, no_waiting):
+    monkeypatch.setattr("helip.common.hub.client._ANSWERS_WITHIN", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        ask_at(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with (
+            pytest.raises(StorageError, match=r"has not answered within .*; mend it"),
+            downloading("it", "mend it"),
+        ):
+            huggingface_hub.hf_hub_download("me/absent", "a.json")
+
+
+def test_what_the_hub_refuses_is_said_and_other_errors_pass(hub):
+    with (
+        pytest.raises(
+            StorageError, match=r"it could not .*: 404 .* Not Found.*; mend it$"
+        ) as caught,
+        downloading("it", "mend it"),
+    ):
+        huggingface_hub.hf_hub_download("me/absent", "a.json")
+    assert caught.value.errno == errno.ENOENT
+    with pytest.raises(KeyError, match="own"), downloading("it", "mend it"):
+        raise KeyError("own")
