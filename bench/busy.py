@@ -1,12 +1,14 @@
-"""Training steps a second beside another process, by how OpenMP's threads wait and their number.
+"""Training steps a second beside other processes, by how OpenMP's threads wait and their number.
 
     python bench/busy.py
 
-Three processes hold the same small CLIP model: threads that wait as OpenMP has it where nobody says
-how, threads that sleep (what the commands of helip set), and one thread. They take steps in turn,
-with nothing else of this program running and beside one process that spins. Medians of the rounds,
-as a table of steps a second with ratios to the first side, and as JSON with --out. It says the load
-that others made: on a machine that is not idle the rows without the busy process are bounds alone.
+Four processes hold the same small CLIP model: threads that wait as OpenMP has it where nobody says
+how, threads that sleep at once, one thread, and threads that sleep soon for the cores that are idle
+(what the commands of helip do). They take steps in turn, with nothing else of this program running,
+beside one process that spins, and beside two; in each turn the first seconds are not counted.
+Medians of the rounds, as a table of steps a second with ratios to the first side, and as JSON. It
+says the load that others made: on a machine that is not idle the rows without the busy process are
+bounds alone.
 """
 
 from __future__ import annotations
@@ -26,8 +28,11 @@ THREADS = len(os.sched_getaffinity(0))
 SIDES = {
     "as before": {"OMP_NUM_THREADS": str(THREADS)},
     "passive": {"OMP_NUM_THREADS": str(THREADS), "OMP_WAIT_POLICY": "PASSIVE"},
-    "one thread": {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+    "one thread": {"OMP_NUM_THREADS": "1"},
+    "idle cores": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"},
 }
+STATES = ("alone", "beside one busy process", "beside two")
+SETTLED = 2.5  # seconds of a turn after which a side has looked for idle cores
 CONFIG = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": 64, "layers": 6, "width": 192, "head_width": 48, "patch_size": 8},
@@ -42,6 +47,7 @@ def serve(rows: int) -> None:
     import torch
 
     import helip
+    from helip.common.idle_cores import look_again, share_cores, watch_cores
     from helip.models.bundle import create_model
 
     model = create_model("small", config=CONFIG, from_scratch=True).model.train()
@@ -50,14 +56,20 @@ def serve(rows: int) -> None:
     target = torch.arange(rows) // 4 * 4
 
     def step() -> None:
+        look_again()
         optimizer.zero_grad()
         image, text, scale = model(images, texts)[:3]
         loss(image, text, scale, target)["loss"].backward()
         optimizer.step()
 
+    share_cores()  # where OMP_NUM_THREADS says nothing
     step()
     print("ready", flush=True)
     for line in sys.stdin:
+        watch_cores()  # the turns of the other sides are no other processes
+        began = time.perf_counter()
+        while time.perf_counter() < began + SETTLED:
+            step()
         began = time.perf_counter()
         for _ in range(int(line)):
             step()
@@ -92,7 +104,7 @@ def main() -> None:
     command = [sys.executable, __file__, "--serve", "--rows", str(asked.rows)]
     load = os.getloadavg()[0]
     found: dict[str, dict[str, list[float]]] = {
-        state: {side: [] for side in SIDES} for state in ("alone", "beside one busy process")
+        state: {side: [] for side in SIDES} for state in STATES
     }
     with contextlib.ExitStack() as stack:
         sides = {}

@@ -62,18 +62,23 @@ from helip.common.machine import core_threads, use_threads, wait_passively
 assert os.environ == before
 wait_passively(), use_threads(1)
 import torch
-print(torch.get_num_threads(), core_threads(), core_threads(3), os.environ.get("OMP_WAIT_POLICY"))
+print(torch.get_num_threads(), core_threads(), core_threads(3),
+      os.environ.get("OMP_WAIT_POLICY"), os.environ.get("GOMP_SPINCOUNT"))
 use_threads(2), use_threads(0)
 print(torch.get_num_threads(), core_threads(), os.environ["OMP_NUM_THREADS"])
 """
 
 
 @pytest.mark.parametrize(
-    ("given", "policy"),
-    [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"), ({"GOMP_SPINCOUNT": "9"}, "None")],
+    ("given", "waits"),
+    [
+        ({}, "PASSIVE 1000"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"),
+        ({"GOMP_SPINCOUNT": "9"}, "None 9"),
+    ],
 )
-def test_a_program_bounds_all_threads_and_lets_them_wait_as_the_user_says(given, policy) -> None:
-    assert _program(SETS, **given) == f"1 1 3 {policy}\n2 2 2\n"
+def test_a_program_bounds_all_threads_and_lets_them_wait_as_the_user_says(given, waits) -> None:
+    assert _program(SETS, **given) == f"1 1 3 {waits}\n2 2 2\n"
 
 
 def test_processes_of_torchrun_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
