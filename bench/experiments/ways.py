@@ -86,7 +86,7 @@ def _apart(kind: str, pairs: HardPairs) -> Callable[[list[np.ndarray], np.ndarra
 
 
 def _balanced(loader: Any) -> Callable[[list[np.ndarray], np.ndarray], int]:
-    data = loader._data
+    data = loader.dataset
     concepts = selection.concepts_of([" ".join(data.captions(row)) for row in range(len(data))])
 
     def next_of(left: list[np.ndarray], batch: np.ndarray) -> int:

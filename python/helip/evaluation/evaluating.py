@@ -86,8 +86,8 @@ def evaluate(call: EvaluateCall) -> dict[str, Any]:
     ``{"value", "low", "high", "n"}`` with a 95 % bootstrap interval that depends on ``seed`` alone.
     ``weights`` is a digest of the model's state dict, None where that has entries without bytes.
     The result holds plain JSON types only. The model's mode and device are restored. A warning says
-    so where ``model`` is the path of a run or of its checkpoint, and ``data`` the data set that it
-    was trained on.
+    so where ``model`` is the path of a run or of its checkpoint, and ``data`` has rows that it was
+    trained on.
     """
     given = _given(call.data)
     own = given.data.task if isinstance(given.data, CompositionSet | ChoiceSet) else None

@@ -20,17 +20,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from helip.common.errors import CorruptError, InvalidArgumentError, StorageError
+from helip.common.errors import CorruptError, Error, InvalidArgumentError, StorageError
 from helip.common.files import read_json, sha256_of
 from helip.common.weights_digest import weights_digest
 from helip.loading.account import target_rows_of
 from helip.models.bundle import create_model
-from helip.models.run_folder import within_run
+from helip.models.run_folder import TRAINED_ROWS, within_run
 from helip.models.source import CONFIG_FILE
 from helip.models.weights import find_weights
-from helip.store.data_identity import fingerprint_differences
+from helip.store.data_identity import count_kept_rows, fingerprint_differences
 
 _TOLD = 2  # keys and captions: what two fingerprints must both know
+_DEPTH = 3  # RUN/checkpoints/step-000042/model.safetensors
 _DESCRIBING = (".json", ".txt", ".model")
 _STRINGS = ["A photo of a cat, 1 of 23.", "über-long " * 200]
 
@@ -148,11 +149,10 @@ def _within(name_or_path: str) -> Path:
 
 
 def warn_of_training_data(model: Any, data: Any) -> None:
-    """Warn where ``data`` is, with all its rows, the data set of the run that ``model`` is of.
+    """Warn where rows of ``data`` are among those that ``model`` was trained on.
 
-    ``model`` is a `ModelSource`, or the path of a run, of a checkpoint, or anything else, of which
-    nothing is known. A run keeps the fingerprint of its data and no keys, so that data which share
-    some rows with it, such as a part of it, are not told.
+    ``model`` is a `ModelSource`, or the path of a run or of anything in its folder; of other models
+    nothing is known. Rows are known by `keep_rows` of the run.
     """
     place = _place_of(model)
     trained = _state_of_run(place).get("options", {}).get("data")
@@ -163,11 +163,28 @@ def warn_of_training_data(model: Any, data: Any) -> None:
         for part in (text.split("-") + [""] * _TOLD)[:_TOLD]
     )
     if known and not fingerprint_differences(trained, here):
-        warnings.warn(
-            f"{place} was trained on all {len(data):,} rows that it is measured on; give "
-            "data that were held out",
-            stacklevel=4,
-        )
+        words = f"was trained on all {len(data):,} rows that it is measured on"
+    elif count := _trained_rows(place, data):
+        words = f"was trained on at least {count:,} of the {len(data):,} rows of these data"
+    else:
+        return
+    warnings.warn(f"{place} {words}; give data that were held out", stacklevel=4)
+
+
+def _trained_rows(place: str, data: Any) -> int:
+    """Rows of ``data`` that the run is known to have been trained on, in whose folder it is."""
+    if not place or not Path(place).exists() or not hasattr(data, "row_digests"):
+        return 0
+    path = Path(place).resolve()
+    for folder in (path, *path.parents[:_DEPTH]):
+        file = folder / TRAINED_ROWS
+        if file.is_file():
+            try:
+                return count_kept_rows(file, data)
+            except (Error, OSError, ValueError) as error:
+                warnings.warn(f"{file} cannot be read ({error})", stacklevel=5)
+                return 0
+    return 0
 
 
 def rows_trained_on(model: Any) -> dict[str, int]:

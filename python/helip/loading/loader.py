@@ -175,7 +175,7 @@ class HardPairLoader:
             rows=len(data),
             step_rows=call.batch_size * self._world_size,
         )
-        self._data, self._seed = data, call.seed
+        self.dataset, self._seed = data, call.seed
         self._verdicts = None if exclusions is None else exclusions.digest
         self._options = BatchOptions.of(call)
         self._take(table, mined=call.pairs is not None)
@@ -204,7 +204,7 @@ class HardPairLoader:
         gives = STRATEGIES[self._options.strategy].gives_hard_rows
         pools = table if gives else None
         self._row_facts = RowFacts(
-            self._data, self._store, pools, self._exclusions, self._soft_labels
+            self.dataset, self._store, pools, self._exclusions, self._soft_labels
         )
 
     def _sampler_of(
@@ -213,7 +213,7 @@ class HardPairLoader:
         """The sampler with these options, and what states record of it."""
         sampler = make_sampler(
             table,
-            self._data,
+            self.dataset,
             options,
             seed=self._seed,
             rank=self._rank,
@@ -223,8 +223,8 @@ class HardPairLoader:
             "seed": self._seed,
             **sampler_identity(options),
             "world_size": self._world_size,
-            "fingerprint": self._data.fingerprint or "",
-            "rows": len(self._data),
+            "fingerprint": self.dataset.fingerprint or "",
+            "rows": len(self.dataset),
             "eligible_targets": sampler.eligible_targets,
             "verdicts": self._verdicts,
         }
@@ -295,7 +295,7 @@ class HardPairLoader:
         not fit the options.
         """
         epoch = self._position()[0]
-        self._take(table_of(self._data, pairs))
+        self._take(table_of(self.dataset, pairs))
         self._begin(epoch)
         self._counts = EpochCounts(epoch)
         self._iteration += 1
@@ -401,7 +401,7 @@ class HardPairLoader:
         how many ``hard_pairs`` of the table that left out, and of how many ``targets``.
         """
         counts: dict[str, Any] = dataclasses.asdict(self._counts)
-        counts["rows"] = len(self._data)
+        counts["rows"] = len(self.dataset)
         counts["target_rows"] = int(self._sampler.eligible_targets)
         counts["skipped_targets"] = int(self._sampler.skipped_targets)
         if self._left_out:
@@ -416,7 +416,7 @@ class HardPairLoader:
 
         The names are those of `helip.Dataset.cache_counts`; empty where there is no cache.
         """
-        return summed_counts([cache_counts_of(self._data), *self._caches.values()])
+        return summed_counts([cache_counts_of(self.dataset), *self._caches.values()])
 
     def _begin(
         self,

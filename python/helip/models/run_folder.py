@@ -1,6 +1,7 @@
-"""Where a training run keeps its checkpoints.
+"""Where a training run keeps its checkpoints, and hashes of the rows that it is trained on.
 
 <run>/checkpoints/step-000042/
+<run>/trained_rows.npy
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from helip.common.errors import StorageError
 from helip.common.files import storage_errors
 
 CHECKPOINTS = "checkpoints"
+TRAINED_ROWS = "trained_rows.npy"  # of helip.store.data_identity.keep_rows
 _NAME = re.compile(r"step-(\d{6,})")
 
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from helip import _core
 from helip.common.errors import MismatchError
+from helip.common.files import publish_file, reading_file
 
 _PARTS = ("keys or their order", "captions", "pictures", "pictures")
 _UNKNOWN = ("", "0")
 BLOCK = 65_536
+_KEPT = 1 << 20  # rows that `keep_rows` keeps hashes of
 _SHOWN = 3
 _SHOWN_DIGITS = 6  # of each part of a fingerprint
 
@@ -105,6 +108,55 @@ def blocks(first: int, last: int) -> Iterator[np.ndarray]:
     """The rows ``first`` up to ``last`` in blocks of bounded size, int64."""
     for start in range(first, last, BLOCK):
         yield np.arange(start, min(start + BLOCK, last), dtype=np.int64)
+
+
+def row_hashes(data: Rows, rows: np.ndarray) -> np.ndarray:
+    """uint64 [3, n] of ``rows`` [n]: of the key, of the picture (by its size) and of the caption;
+    0 where it is not known."""
+    pictures, captions = data.row_digests(rows)
+    keys = _core.caption_digests(
+        [data.keys[row].encode("utf-8", "surrogatepass") for row in rows.tolist()]
+    )
+    return np.stack([keys, pictures & np.uint64(0xFFFFFFFF), captions])
+
+
+def keep_rows(file: Path, data: Rows) -> None:
+    """Write hashes into a file by which `count_kept_rows` knows rows of ``data`` again.
+
+    Two of key, picture and caption tell a row. A caption of several rows does not count, nor a
+    picture's size that more than a hundredth of them have. Of more than 2^20 rows as many are kept,
+    evenly spaced.
+    """
+    rows = len(data.keys)
+    kept = np.arange(0, rows, max(1, -(-rows // _KEPT)), dtype=np.int64)
+    parts = np.concatenate(
+        [np.zeros((3, 0), np.uint64)]
+        + [row_hashes(data, kept[at : at + BLOCK]) for at in range(0, len(kept), BLOCK)],
+        axis=1,
+    )
+    for part, most in ((parts[1], max(1, len(kept) // 100)), (parts[2], 1)):
+        _, place, counts = np.unique(part, return_inverse=True, return_counts=True)
+        part[counts[place] > most] = 0
+    with publish_file(file, overwrite=True) as temporary, temporary.open("wb") as written:
+        np.save(written, np.unique(_pairs_of(parts)), allow_pickle=False)
+
+
+def count_kept_rows(file: Path, data: Rows) -> int:
+    """How many rows of ``data`` are among those of a file that `keep_rows` wrote."""
+    with reading_file(file):
+        kept = np.load(file, allow_pickle=False)
+    kept, count = kept[kept != 0], 0
+    for rows in blocks(0, len(data.keys)):
+        count += int(np.isin(_pairs_of(row_hashes(data, rows)), kept).any(axis=0).sum())
+    return count
+
+
+def _pairs_of(parts: np.ndarray) -> np.ndarray:
+    """uint64 [3, n]: a hash of each two of the parts [3, n]; 0 where one of them is 0."""
+    first, second = parts, np.roll(parts, -1, axis=0)
+    mixed = (first * np.uint64(0x9E3779B97F4A7C15)) ^ (second * np.uint64(0xC2B2AE3D27D4EB4F))
+    mixed ^= mixed >> np.uint64(29)
+    return np.where((first != 0) & (second != 0), mixed, np.uint64(0))
 
 
 @dataclass

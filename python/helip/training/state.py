@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import torch
 
 from helip.common.errors import CorruptError, InvalidArgumentError
 from helip.common.processes import Processes
+from helip.common.progress import tell_of_disk
+from helip.data.dataset import Dataset
 from helip.loading.account import target_rows_of
-from helip.models.run_folder import checkpoint_path, list_checkpoints
+from helip.models.run_folder import TRAINED_ROWS, checkpoint_path, list_checkpoints
+from helip.store.data_identity import keep_rows
 from helip.training.checkpoints import (
     Checkpoint,
     newest_checkpoint,
@@ -24,6 +28,8 @@ from helip.training.checkpoints import (
 from helip.training.network import Network, parts_like, whole
 from helip.training.recipe import refuse_changes
 from helip.training.result import BatchLoader, KeepsTensors, Progress
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -47,6 +53,8 @@ class RunState:
     options: Mapping[str, Any]  # that must be the same when the run is resumed
     config: Mapping[str, Any] | None  # of the model, so that create_model opens a checkpoint
     keep: int
+    copies: int  # of the weights that the run keeps beside its checkpoints
+    shown: bool  # progress
 
     def __post_init__(self) -> None:
         self.options = {
@@ -91,6 +99,24 @@ class RunState:
             lambda: write_checkpoint(checkpoint, config=self.config, keep=self.keep)
         )
         return checkpoint.path
+
+    def begin(self, steps: int, every: int | None) -> None:
+        """Before the first step, by rank 0: say how much of a disk the run will take, with a
+        checkpoint ``every`` so many steps, and keep by what its rows are known again.
+
+        About, since an optimizer has no states yet and is taken for AdamW's, in float32.
+        """
+        weights = _bytes(self.network.model.parameters())
+        learned = (each for group in self.optimizer.param_groups for each in group["params"])
+        beside = sum(_bytes(each.state_dict().values()) for each in self.kept.values())
+        states = 8 * sum(each.numel() for each in learned)
+        checkpoints = -(-steps // max(1, len(self.loader))) + steps // (every or steps + 1)
+        size = min(self.keep, checkpoints) * (weights + beside + states) + self.copies * weights
+        out = self.root.parent
+        tell_of_disk(_log, "train", size, out, shown=self.shown)
+        dataset = getattr(self.loader, "dataset", None)
+        if isinstance(dataset, Dataset):
+            keep_rows(out / TRAINED_ROWS, dataset)
 
     def _batches_left(self, at: Progress) -> int:
         """Of the epoch. Steps of it are no measure where other ranks took some, whose batches were
@@ -151,3 +177,7 @@ class RunState:
             elif like:
                 raise CorruptError(f"{checkpoint.path} lacks the state of {name!r}")
         return at, loader, random
+
+
+def _bytes(tensors: Iterable[Any]) -> int:
+    return sum(each.numel() * each.element_size() for each in tensors if torch.is_tensor(each))

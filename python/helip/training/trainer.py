@@ -96,11 +96,9 @@ class Trainer:
             self.processes,
             self.checkpoints if call.resume else None,
         )
-        self._stream = (
-            None
-            if call.miner is None
-            else StepMiner(call.miner, call.embed, self.processes, self.device)
-        )
+        self._stream: StepMiner | None = None
+        if call.miner is not None:
+            self._stream = StepMiner(call.miner, call.embed, self.processes, self.device)
         self._show_progress = call.progress and self.processes.leads
         self._should_stop = call.should_stop
         self._stop_requested = False
@@ -167,6 +165,8 @@ class Trainer:
             options={**self._identity, "hooks": sorted(self.hooks)},
             config={"name": model.name, **model.config} if model.config else None,
             keep=call.keep,
+            copies=bool(self._distillation) + (call.validate is not None),
+            shown=self._show_progress,
         )
 
     @property
@@ -188,8 +188,7 @@ class Trainer:
         with contextlib.ExitStack() as stack, self._tuning.given_back():
             try:
                 self.processes.leader_does(lambda: self._take_place(stack))
-                path = self._loop(*self._begin(stack))
-                result = self._result(path)
+                result = self._result(self._loop(*self._begin(stack)))
                 self._tuning.finish()
                 return result
             finally:
@@ -250,10 +249,13 @@ class Trainer:
             log.write(step=self._at.step, event="warning", message=message)
         for line in self._measuring.begin(self._at, resumed=checkpoint is not None):
             log.write(**line)
-        if checkpoint is None and self._distillation:
-            self.processes.leader_does(self._distillation.teacher.keep)
-        if checkpoint is None and self.recipe.warm_statistics:
-            self._warm_statistics(log)
+        if checkpoint is None:
+            every = self.options.checkpoint_every
+            self.processes.leader_does(lambda: self._state.begin(self.total_steps, every))
+            if self._distillation:
+                self.processes.leader_does(self._distillation.teacher.keep)
+            if self.recipe.warm_statistics:
+                self._warm_statistics(log)
         return log, loader_state, states
 
     def _result(self, checkpoint: Path) -> TrainResult:
@@ -288,12 +290,11 @@ class Trainer:
         ) as bar:
             bar.set(at.step)
             while not self._over():
-                left = self.total_steps - at.step
                 with contextlib.closing(
                     self._batches(log, meter, at.epoch, loader_state, states)
                 ) as batches:
                     loader_state = states = None
-                    for batch in itertools.islice(batches, left):
+                    for batch in itertools.islice(batches, self.total_steps - at.step):
                         self._train_on(batch, log, meter)
                         bar.update(1)
                         if at.metrics:

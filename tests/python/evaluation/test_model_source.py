@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import helip
 from helip.common.weights_digest import weights_digest
+from helip.data.captions import caption_digests
 from helip.evaluation.model_source import (
     GivenModel,
     ModelSource,
@@ -25,6 +27,7 @@ from helip.evaluation.table import tables
 from helip.models.bundle import create_model
 from helip.models.saving import save_model
 from helip.reporting.metrics import comparisons
+from helip.store.data_identity import count_kept_rows, keep_rows
 from support.evaluate_samples import TINY, tiny_model
 from support.train_samples import Colours
 from support.tune_samples import tiny
@@ -125,10 +128,68 @@ def test_the_data_of_the_run_are_told_of_by_whatever_names_it(run):
         helip.evaluate_all({"run": str(run)}, {"data": data}, **EVALUATE)
 
 
+def table_of(folder, rows, *, prefix="", caption="caption {}"):
+    """A CSV of pictures of unlike sizes; ``prefix`` of their paths."""
+    folder.mkdir(exist_ok=True)
+    lines = ["image,caption"]
+    for row in rows:
+        Image.fromarray(np.full((8, 8 + 4 * row, 3), row, np.uint8)).save(folder / f"{row}.bmp")
+        lines.append(f"{prefix}{row}.bmp,{caption.format(row)}")
+    (folder / "data.csv").write_text("\n".join(lines) + "\n")
+    return folder / "data.csv"
+
+
+def test_rows_that_were_trained_on_are_counted_in_other_data(tmp_path):
+    """By two of key, size of the picture and caption, where these tell rows apart."""
+    data = table_of(tmp_path / "trained", range(12), caption="a {}")
+    helip.train(
+        model=tiny(), data=data, batch_size=4, steps=1, out=tmp_path / "run", device="cpu",
+        progress=False, control=True,
+    )  # fmt: skip
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    others = {
+        "part": (range(6, 20), {"caption": "a {}"}, 6),
+        "other captions": (range(10, 20), {}, 2),
+        "other keys": (range(20), {"caption": "a {}", "prefix": f"{tmp_path}/other keys/"}, 12),
+        "other rows": (range(12, 20), {"caption": "a {}"}, 0),
+    }
+    for name, (rows, options, count) in others.items():
+        given = helip.open_dataset(table_of(tmp_path / name, rows, **options))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_of_training_data(checkpoint / "model.safetensors", given)
+        told = [f"trained on at least {count} of the {len(rows)} rows"] if count else []
+        assert [w in str(c.message) for w, c in zip(told, caught, strict=True)] == [True] * len(
+            told
+        )
+    (tmp_path / "run" / "trained_rows.npy").write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match=r"trained_rows\.npy cannot be read"):
+        warn_of_training_data(tmp_path / "run", given)
+
+
+def test_rows_of_few_captions_and_one_size_are_not_taken_for_those_of_other_data(tmp_path):
+    """Numbers as keys, names of classes as captions and pictures of one size tell nothing."""
+
+    class Classes(Colours):
+        def caption(self, index):
+            return f"class {index % 3}"
+
+        def row_digests(self, rows):
+            captions = caption_digests((self.caption(row),) for row in rows.tolist())
+            return np.full(len(rows), 192, np.uint64), captions
+
+    file = tmp_path / "rows.npy"
+    keep_rows(file, Classes(300))
+    assert count_kept_rows(file, Classes(200)) == 0
+    keep_rows(file, Colours(300))
+    assert count_kept_rows(file, Colours(200)) == 200
+    assert count_kept_rows(file, Colours(200, prefix="other")) == 0
+
+
 def test_other_data_and_other_models_are_not(run, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        warn_of_training_data(run, Colours(23))
+        warn_of_training_data(run, Colours(23, prefix="other"))
         warn_of_training_data(run, Colours(24, prefix="other"))
         warn_of_training_data(run, object())
         warn_of_training_data(tmp_path, Colours(24))

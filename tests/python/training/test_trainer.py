@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from helip.common import progress
 from helip.common.errors import (
     CancelledError,
     CorruptError,
@@ -170,6 +173,17 @@ def test_a_finished_run_returns_at_once(whole, tmp_path):
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
     trainer(tmp_path, checkpoint_every=2, keep=3).run()
     assert [step for step, _ in list_checkpoints(tmp_path / "checkpoints")] == [10, 8, 6]
+
+
+@pytest.mark.parametrize(("every", "steps"), [(2, None), (None, 3)])
+def test_the_room_that_a_run_takes_is_told_first(tmp_path, caplog, monkeypatch, every, steps):
+    monkeypatch.setattr(progress, "_MUCH", 0)
+    with caplog.at_level(logging.INFO):
+        trainer(tmp_path, checkpoint_every=every, steps=steps, keep=3).run()
+    tensors = sum(file.stat().st_size for file in tmp_path.rglob("*.safetensors"))
+    (told,) = (r.args[0] for r in caplog.records if "writes about" in r.getMessage())
+    size, unit = re.fullmatch(rf"train: writes about (.*) (.B) to {tmp_path}", told).groups()
+    assert float(size) * {"K": 1e3, "M": 1e6}[unit[0]] == pytest.approx(tensors, rel=0.1)
 
 
 def test_checkpoints_hold_nothing_but_safetensors_and_json(whole):
