@@ -149,10 +149,10 @@ def lora_targets(model: nn.Module, parts: tuple[str, ...] = PARTS) -> list[str]:
 
 
 def _keep_base_weights(attention: Any) -> None:
-    """Put the very weights back after each forward of peft's attention.
+    """Give each forward of peft's attention copies of its weights, and put the weights back after.
 
-    peft adds the product to the weight before the forward and subtracts it afterwards, which loses
-    a rounding a step: weights that should be frozen would drift.
+    peft adds the product to a weight before the forward and subtracts it afterwards, which loses a
+    rounding a step; from 0.22 on it adds in place. Weights that should be frozen would drift.
     """
     kept: dict[str, Any] = {}
 
@@ -160,13 +160,17 @@ def _keep_base_weights(attention: Any) -> None:
         base = attention.get_base_layer()
         return [(base, "in_proj_weight"), (base.out_proj.get_base_layer(), "weight")]
 
-    def keep(*_: Any) -> None:
-        kept["weights"] = [getattr(owner, name) for owner, name in owners()]
-
-    def put_back(*_: Any) -> None:
-        for (owner, name), weight in zip(owners(), kept.pop("weights"), strict=True):
+    def replace(weights: list[nn.Parameter]) -> None:
+        for (owner, name), weight in zip(owners(), weights, strict=True):
             delattr(owner, name)
             owner.register_parameter(name, weight)
+
+    def keep(*_: Any) -> None:
+        kept["weights"] = [getattr(owner, name) for owner, name in owners()]
+        replace([nn.Parameter(each.detach().clone(), False) for each in kept["weights"]])
+
+    def put_back(*_: Any) -> None:
+        replace(kept.pop("weights"))
 
     attention.register_forward_pre_hook(keep)
     attention.register_forward_hook(put_back, always_call=True)
